@@ -16,8 +16,10 @@ const RTMAX: u8 = 64;
 
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
-        $(#[doc = concat!("SIG", stringify!($name), ", signal(7).")]
-        pub const $name: Signal = Signal(libc_number::$name as u8);)*
+        impl Signal {
+            $(#[doc = concat!("SIG", stringify!($name), ", signal(7).")]
+            pub const $name: Signal = Signal(libc_number::$name as u8);)*
+        }
         const NAMES: &[(&str, Signal)] = &[$((stringify!($name), Signal::$name)),*];
     };
 }
@@ -32,12 +34,12 @@ mod libc_number {
     };
 }
 
-impl Signal {
-    names!(
-        HUP, INT, QUIT, ILL, TRAP, ABRT, BUS, FPE, KILL, USR1, SEGV, USR2, PIPE, ALRM, TERM, STKFLT, CHLD, CONT, STOP,
-        TSTP, TTIN, TTOU, URG, XCPU, XFSZ, VTALRM, PROF, WINCH, IO, PWR, SYS,
-    );
+names!(
+    HUP, INT, QUIT, ILL, TRAP, ABRT, BUS, FPE, KILL, USR1, SEGV, USR2, PIPE, ALRM, TERM, STKFLT, CHLD, CONT, STOP,
+    TSTP, TTIN, TTOU, URG, XCPU, XFSZ, VTALRM, PROF, WINCH, IO, PWR, SYS,
+);
 
+impl Signal {
     /// The signal of this number; `None` outside 1..=64.
     pub const fn new(number: i32) -> Option<Signal> {
         if number >= 1 && number <= RTMAX as i32 { Some(Signal(number as u8)) } else { None }
@@ -179,10 +181,21 @@ mod tests {
 
     #[test]
     fn names_numbers_and_real_time_forms() {
-        for (text, number) in [("TERM", 15), ("sigkill", 9), ("1", 1), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("rtmax", 64), ("IOT", 6)] {
+        for (text, number) in [
+            ("TERM", 15),
+            ("sigkill", 9),
+            ("1", 1),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("rtmax", 64),
+            ("IOT", 6),
+        ] {
             assert_eq!(Signal::parse(text).map(Signal::number), Some(number), "{text}");
         }
-        for text in ["", "0", "65", "-1", "SIG", "FOO", "RTMIN+31", "RTMIN-1", "RTMIN+", "RTMAX+1", "RTMIN++1", "TERM ", "1.0"] {
+        for text in
+            ["", "0", "65", "-1", "SIG", "FOO", "RTMIN+31", "RTMIN-1", "RTMIN+", "RTMAX+1", "RTMIN++1", "TERM ", "1.0"]
+        {
             assert_eq!(Signal::parse(text), None, "{text}");
         }
     }
