@@ -3,6 +3,25 @@
 //! Everything after this module works with [`Config`] and can rely on it: durations fit the budget, URLs and
 //! command lines parse, signals exist. What the user typed (flags, GRACEFUL_* variables, a TOML file) never goes
 //! further than here.
+//!
+//! The way of a value: `options` (the one table of flags, variables and keys) names it, `raw` keeps it together
+//! with the place where it was typed, `load` collects it from file, environment and flags, `values` and `hook` give it
+//! a type, `draft` and `budget` check it against the others. Each step adds to one list of problems, and all of
+//! them are reported in one run.
+
+mod budget;
+mod draft;
+mod file;
+mod hook;
+mod load;
+pub(crate) mod options;
+mod raw;
+pub(crate) mod suggest;
+pub(crate) mod values;
+
+pub use load::{Settings, Surroundings, load};
+pub use raw::Problem;
+pub(crate) use raw::quoted;
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::SuccessStatuses;

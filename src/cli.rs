@@ -1,0 +1,226 @@
+//! The command line: which command was meant, its flags as tokens, and the ways out that need no command.
+//!
+//! clap only tokenises, renders the help and the completions; its tree is built from the one table of options
+//! (`config::options`). Values stay bytes until `config::load`, so that what is wrong with flags, variables and the
+//! file is reported together. Nothing here writes to stdout but help, version and completions.
+//!
+//! ```text
+//! args ─ plain_run ──────────────────────────────────► Config::defaults     (every container start)
+//!      └ parse ─┬ Command::Run ─ config::load ───────► Config, or problems
+//!               ├ Command::Probe, Sleep, Completions
+//!               └ Quit: a text and exit 0, or problems and exit 2
+//! ```
+
+mod help;
+mod subcommands;
+mod tokens;
+
+pub use clap_complete::Shell;
+
+use crate::config::suggest::nearest;
+use crate::config::{Problem, Settings, quoted};
+use crate::status::{FAILURE, USAGE};
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+use tokens::{Info, Tokens, tokenise};
+use url::Url;
+
+/// What the user wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Run this command under supervision, once [`crate::config::load`] has accepted the settings.
+    Run {
+        /// The flags, not yet looked at. They may carry problems; `load` reports them.
+        settings: Settings,
+        /// The app's argv.
+        command: Vec<OsString>,
+    },
+    /// Probe this URL once.
+    Probe {
+        /// http or https, with a host.
+        url: Url,
+        /// For the whole probe.
+        timeout: Duration,
+    },
+    /// Sleep and exit 0.
+    Sleep(Duration),
+    /// Print the completion script of this shell.
+    Completions(Shell),
+}
+
+/// Why there is nothing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quit {
+    /// This text was asked for: stdout, exit 0.
+    Text(String),
+    /// The short usage, because nothing was said at all: stderr, exit 2.
+    Usage,
+    /// The command line is wrong: stderr, exit 2.
+    Problems(Vec<Problem>),
+}
+
+impl Quit {
+    /// Writes it where it belongs and answers with the exit status.
+    pub fn report(&self) -> u8 {
+        match self {
+            Quit::Text(text) => print(text),
+            Quit::Usage => {
+                complain(help::SHORT_USAGE);
+                USAGE
+            }
+            Quit::Problems(problems) => report(problems),
+        }
+    }
+}
+
+/// The commands that are spelled out.
+const SUBCOMMANDS: &[&str] = &["run", "probe", "sleep", "completions"];
+
+/// The one form that runs an app.
+const FORM: &str = "graceful [OPTIONS] -- COMMAND [ARGS...]";
+
+/// The app's argv when the arguments (with graceful's own name first) say nothing else: `graceful -- COMMAND` or
+/// `graceful run -- COMMAND`. Where no GRACEFUL_ variable is set either, `Config::defaults` is the configuration
+/// and no parser is needed.
+pub fn plain_run(args: &[OsString]) -> Option<&[OsString]> {
+    let (_, rest) = args.split_first()?;
+    let rest = if rest.first()? == "run" { &rest[1..] } else { rest };
+    let (separator, command) = rest.split_first()?;
+    let named = command.first().is_some_and(|program| !program.is_empty());
+    (separator == "--" && named).then_some(command)
+}
+
+/// What these arguments (with graceful's own name first) mean.
+pub fn parse(args: &[OsString]) -> Result<Command, Quit> {
+    let args = args.get(1..).unwrap_or_default();
+    let Some((first, rest)) = args.split_first() else { return Err(Quit::Usage) };
+    match first.to_str() {
+        Some("run") => run(rest, true),
+        Some("probe") => subcommands::probe(rest),
+        Some("sleep") => subcommands::sleep(rest),
+        Some("completions") => subcommands::completions(rest),
+        _ if tokens::is_flag(first) => run(args, false),
+        _ => Err(Quit::Problems(vec![unknown_command(args)])),
+    }
+}
+
+/// One line on stderr for each problem; answers with the exit status of a usage error.
+pub fn report(problems: &[Problem]) -> u8 {
+    complain(&problems.iter().map(|problem| format!("graceful: error: {problem}\n")).collect::<String>());
+    USAGE
+}
+
+/// Writes the completion script to stdout; answers with the exit status.
+pub fn print_completions(shell: Shell) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut help::tree(), "graceful", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// The whole command line as clap describes it, for man pages.
+pub fn tree() -> clap::Command {
+    help::tree()
+}
+
+fn run(args: &[OsString], spelled_out: bool) -> Result<Command, Quit> {
+    let separator = args.iter().position(|arg| arg == "--");
+    let (head, command) = match separator {
+        Some(at) => (&args[..at], &args[at + 1..]),
+        None => (args, &[][..]),
+    };
+    let Tokens { flags, rest, info, mut problems } = tokenise(help::run_tokens(), head, separator.is_some());
+    if let Some(info) = info
+        && problems.is_empty()
+    {
+        return Err(Quit::Text(text_for(info, spelled_out.then_some("run"))));
+    }
+    if let Some(stray) = rest.first() {
+        problems.push(match separator {
+            Some(_) => Problem::new(quoted(stray), format!("stands before --; the form is: {FORM}")),
+            None => {
+                let options = &head[..head.len() - rest.len()];
+                Problem::new(
+                    quoted(stray),
+                    format!("no -- before it; did you mean: {}", with_separator(options, &rest)),
+                )
+            }
+        });
+    } else if command.is_empty() {
+        let missing = if separator.is_some() { "nothing after --" } else { "no -- COMMAND" };
+        problems.push(Problem::new(missing, format!("there is no command to run; the form is: {FORM}")));
+    } else if command[0].is_empty() {
+        problems.push(Problem::new("-- \"\"", format!("the command's name is empty; the form is: {FORM}")));
+    }
+    Ok(Command::Run { settings: Settings { flags, problems }, command: command.to_vec() })
+}
+
+/// Help or version of graceful, or of one of its commands.
+fn text_for(info: Info, subcommand: Option<&str>) -> String {
+    match info {
+        Info::Help => help::text(subcommand),
+        Info::Version => format!("graceful {}\n", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// The first argument is neither a flag nor a command: most likely `graceful ./myapp`.
+fn unknown_command(args: &[OsString]) -> Problem {
+    let word = args[0].to_string_lossy();
+    let place = quoted(&args[0]);
+    if word == "help" {
+        return Problem::new(place, "unknown command; did you mean: graceful --help");
+    }
+    let has_separator = args.iter().any(|arg| arg == "--");
+    match nearest(&word, SUBCOMMANDS.iter().copied()) {
+        Some(meant) if has_separator => {
+            Problem::new(place, format!("unknown command; did you mean: graceful {}", joined(meant, &args[1..])))
+        }
+        Some(meant) => Problem::new(
+            place,
+            format!(
+                "unknown command; did you mean: graceful {} (or, to run a program of this name: {})",
+                joined(meant, &args[1..]),
+                with_separator(&[], args)
+            ),
+        ),
+        None if has_separator => {
+            Problem::new(place, format!("unknown command, known are {}; the form is: {FORM}", SUBCOMMANDS.join(", ")))
+        }
+        None => Problem::new(place, format!("no -- before it; did you mean: {}", with_separator(&[], args))),
+    }
+}
+
+fn with_separator(options: &[OsString], command: &[OsString]) -> String {
+    let dashes = OsString::from("--");
+    let words = options.iter().chain([&dashes]).chain(command);
+    joined_words(std::iter::once("graceful".into()).chain(words.map(|word| word.to_string_lossy().into_owned())))
+}
+
+fn joined(subcommand: &str, rest: &[OsString]) -> String {
+    let rest = rest.iter().map(|word| word.to_string_lossy().into_owned());
+    joined_words(std::iter::once(subcommand.to_owned()).chain(rest))
+}
+
+/// As one would type it in a shell, on one line.
+fn joined_words(words: impl Iterator<Item = String>) -> String {
+    let line = shell_words::join(words);
+    if line.chars().any(char::is_control) { line.escape_debug().to_string() } else { line }
+}
+
+/// stderr may be closed or full: there is nobody left to tell.
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn print(text: &str) -> u8 {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => 0,
+        // The reader has seen enough (`graceful --help | head`).
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            complain(&format!("graceful: error: stdout: {error}\n"));
+            FAILURE
+        }
+    }
+}

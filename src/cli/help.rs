@@ -1,0 +1,227 @@
+//! What `--help` says, and the clap commands that say it.
+//!
+//! [`tree`] is the whole command line as people see it: help, completions, man pages. The `*_tokens` commands are
+//! what arguments are parsed with; they know the same options, and take every other argument as it comes.
+
+use super::tokens::REST;
+use crate::config::options::{OPTIONS, OTHER, OptionSpec, ValueKind};
+use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
+use clap::{Arg, ArgAction, Command, ValueHint};
+use std::ffi::{OsStr, OsString};
+
+/// What `graceful` alone answers.
+pub(super) const SHORT_USAGE: &str = "\
+graceful: error: no command to run
+usage: graceful [OPTIONS] -- COMMAND [ARGS...]
+       graceful probe [--timeout DUR] URL
+       graceful sleep DUR
+       graceful completions SHELL
+all options: graceful --help
+";
+
+const ABOUT: &str = "\
+Stands between an orchestrator and an app, as PID 1 of a container or as a wrapper, and makes every stop a clean \
+one: after the stop signal the app serves on for the pre-stop delay, then it gets the signal, and what is left at the \
+end of the budget gets SIGKILL before the orchestrator would send it. The exit status is the app's own.";
+
+const USAGE: &str = "\
+graceful [OPTIONS] -- COMMAND [ARGS...]
+       graceful run [OPTIONS] -- COMMAND [ARGS...]
+       graceful probe [--timeout DUR] URL
+       graceful sleep DUR
+       graceful completions SHELL";
+
+const RUN_USAGE: &str = "\
+graceful run [OPTIONS] -- COMMAND [ARGS...]
+       graceful [OPTIONS] -- COMMAND [ARGS...]";
+
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+const AFTER_HELP: &str = "\
+Values:
+  DUR   a number and a unit, as 500ms, 5s or 2m
+  SIG   a name or a number, as TERM, SIGTERM, 15 or RTMIN+3
+  URL   http:// or https://
+
+Environment and file:
+  Every option can be given three ways; a flag beats a variable, a variable beats the file.
+    --grace-period 25s             on the command line
+    GRACEFUL_GRACE_PERIOD=25s      in the environment; an empty variable counts as unset
+    grace_period = \"25s\"           in the TOML file that --config or GRACEFUL_CONFIG names
+  Lists: a comma separates the values of stop-on, rewrite, escalate and success-exit-status; the
+  file may have arrays, as stop_on = [\"HUP\", \"USR1\"]. The strongest source gives the whole list.
+  Hooks alone add up: the file's, then the variable's, one a line, then the flags'. In the file:
+    [[hook]]
+    stage = \"pre-stop\"             or pre-start, post-start, post-stop
+    run = \"./drain --now\"          or a list, [\"./drain\", \"--now\"]; or url = \"http://...\" to POST to
+    name = \"drain\"                 default: the command's file name, or the URL's host and path
+    timeout = \"8s\"                 default: as for --hook
+    priority = 10                  higher runs first, equal ones run together; default: 0
+    on_failure = \"continue\"        or abort: pre-start does not start the app, post-start stops it;
+                                   default: abort for pre-start, otherwise continue
+
+Exit status:
+  the app's own; 128+n if signal n killed it
+  2     wrong usage or configuration; the app was not started
+  125   graceful's own failure, or a pre-start hook that failed
+  126   COMMAND was found but cannot be executed
+  127   COMMAND was not found
+  probe: 0 if the URL answers 200 to 399, else 1";
+
+/// The whole command line.
+pub(super) fn tree() -> Command {
+    let run = Command::new("run").about("Run COMMAND under supervision; the word may be left out");
+    let graceful = Command::new("graceful").about(ABOUT);
+    let mut tree = info_flags(running(graceful, USAGE), Some(OTHER))
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(info_flags(running(run, RUN_USAGE), Some(OTHER)));
+    for name in ["probe", "sleep", "completions"] {
+        tree = tree.subcommand(info_flags(described(subcommand(name)), None));
+    }
+    tree
+}
+
+/// The help of graceful, or of one of its commands.
+pub(super) fn text(subcommand: Option<&str>) -> String {
+    let mut tree = tree();
+    tree.build();
+    match subcommand {
+        Some(name) => tree.find_subcommand_mut(name).map(|found| found.render_help().to_string()).unwrap_or_default(),
+        None => tree.render_help().to_string(),
+    }
+}
+
+/// What `run`'s arguments before `--` are parsed with. The first argument that is no option ends the options, so
+/// that `graceful ./myapp --flag` is understood well enough to be corrected.
+pub(super) fn run_tokens() -> Command {
+    tokens(Command::new("graceful").args(run_args())).arg(rest().trailing_var_arg(true))
+}
+
+/// What the arguments of a small command are parsed with.
+pub(super) fn subcommand_tokens(name: &'static str) -> Command {
+    let options: Vec<Arg> = subcommand(name).get_opts().cloned().collect();
+    tokens(Command::new(name).args(options)).arg(rest())
+}
+
+/// The options that a command knows, as ids.
+pub(super) fn option_names(command: &Command) -> Vec<&'static str> {
+    let known = OPTIONS.iter().map(|spec| spec.name).chain([TIMEOUT]);
+    known.filter(|name| command.get_opts().any(|opt| opt.get_id() == *name)).collect()
+}
+
+/// The only option of `probe`.
+const TIMEOUT: &str = "timeout";
+
+fn tokens(command: Command) -> Command {
+    info_flags(command.no_binary_name(true), None)
+}
+
+/// With everything that `run` takes.
+fn running(command: Command, usage: &'static str) -> Command {
+    described(command).override_usage(usage).after_help(AFTER_HELP).args(run_args()).arg(app())
+}
+
+fn described(command: Command) -> Command {
+    command.help_template(TEMPLATE).max_term_width(100)
+}
+
+/// `--help` and `--version`, which clap lists under the heading where it first sees them.
+fn info_flags(command: Command, heading: Option<&'static str>) -> Command {
+    let flag = |name: &'static str, short: char, action: ArgAction, help: &'static str| {
+        Arg::new(name).short(short).long(name).action(action).help(help).help_heading(heading)
+    };
+    command
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(flag("help", 'h', ArgAction::Help, "Print this help"))
+        .arg(flag("version", 'V', ArgAction::Version, "Print the version"))
+}
+
+fn subcommand(name: &'static str) -> Command {
+    let positional = |id: &'static str, help: &'static str| {
+        Arg::new(id).value_name(id).required(true).value_parser(ValueParser::os_string()).help(help)
+    };
+    let command = Command::new(name);
+    match name {
+        "probe" => command
+            .about("Probe a URL once: exit 0 if it answers 200 to 399, else 1. For HEALTHCHECK and exec probes")
+            .override_usage("graceful probe [--timeout DUR] URL")
+            .arg(positional("URL", "http:// or https://").value_hint(ValueHint::Url))
+            .arg(
+                Arg::new(TIMEOUT)
+                    .long(TIMEOUT)
+                    .value_name("DUR")
+                    .action(ArgAction::Append)
+                    .value_parser(ValueParser::os_string())
+                    .help("For the whole probe, as 500ms or 2s. Default: 1s"),
+            ),
+        "sleep" => command
+            .about("Sleep and exit 0. For preStop hooks in images without sleep")
+            .override_usage("graceful sleep DUR")
+            .arg(positional("DUR", "A number and a unit, as 500ms, 5s or 2m")),
+        _ => command.about("Print a completion script for a shell").override_usage("graceful completions SHELL").arg(
+            positional("SHELL", "bash, elvish, fish, powershell or zsh")
+                .value_parser(Words(&["bash", "elvish", "fish", "powershell", "zsh"]))
+                .hide_possible_values(true),
+        ),
+    }
+}
+
+fn run_args() -> impl Iterator<Item = Arg> {
+    OPTIONS.iter().map(option)
+}
+
+fn option(spec: &OptionSpec) -> Arg {
+    let parser = match spec.value {
+        ValueKind::Choice(_, words) => ValueParser::new(Words(words)),
+        _ => ValueParser::os_string(),
+    };
+    let hint = match spec.value {
+        ValueKind::Path | ValueKind::File => ValueHint::FilePath,
+        ValueKind::Url => ValueHint::Url,
+        _ => ValueHint::Unknown,
+    };
+    Arg::new(spec.name)
+        .long(spec.name)
+        .value_name(spec.value.name())
+        .help(spec.help)
+        .help_heading(spec.heading)
+        .action(ArgAction::Append)
+        .value_parser(parser)
+        .hide_possible_values(true)
+        .value_hint(hint)
+}
+
+/// The app's argv, for completions and man pages.
+fn app() -> Arg {
+    Arg::new("COMMAND")
+        .value_name("COMMAND")
+        .num_args(0..)
+        .last(true)
+        .hide_short_help(true)
+        .value_hint(ValueHint::CommandWithArguments)
+        .value_parser(ValueParser::os_string())
+        .help("The app and its arguments")
+}
+
+fn rest() -> Arg {
+    Arg::new(REST).num_args(0..).value_parser(ValueParser::os_string())
+}
+
+/// Takes any value, and knows the right ones for completions.
+#[derive(Clone)]
+struct Words(&'static [&'static str]);
+
+impl TypedValueParser for Words {
+    type Value = OsString;
+
+    fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<OsString, clap::Error> {
+        Ok(value.to_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(|word| PossibleValue::new(*word))))
+    }
+}

@@ -1,0 +1,265 @@
+//! The configuration while it is being read: every explicit value with its origin, nothing checked against
+//! anything else yet. [`Draft::finish`] does the checks that need more than one option or the surroundings, and
+//! fills in the defaults.
+
+use super::budget::plan;
+use super::hook::{DraftHook, finish_hooks};
+use super::raw::{Problem, Raw};
+use super::values::SuccessStatus;
+use super::{
+    Config, Escalation, Hold, HookAction, Leftovers, LogFormat, LogLevel, Readiness, STOP_SIGNALS, Startup,
+    StartupAction, Surroundings,
+};
+use crate::signal::{Signal, SignalSet};
+use crate::status::SuccessStatuses;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use url::Url;
+
+/// A value that somebody typed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Given<T> {
+    pub(crate) value: T,
+    pub(crate) raw: Raw,
+}
+
+/// A path that somebody typed; whether it can be written is a question for the end, when it is known whether a
+/// stronger source replaced it.
+#[derive(Debug, Default)]
+pub(crate) struct GivenPath(Option<Raw>);
+
+/// All explicit values.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) grace_period: Option<Given<Duration>>,
+    pub(crate) kill_margin: Option<Given<Duration>>,
+    pub(crate) pre_stop_delay: Option<Given<Duration>>,
+    pub(crate) stop_signal: Option<Given<Signal>>,
+    pub(crate) stop_on: Vec<Given<Signal>>,
+    pub(crate) rewrite: Vec<Given<(Signal, Option<Signal>)>>,
+    pub(crate) escalate: Vec<Given<Escalation>>,
+    pub(crate) hold: Option<Given<Hold>>,
+    pub(crate) hold_timeout: Option<Given<Duration>>,
+    pub(crate) hooks: Vec<DraftHook>,
+    pub(crate) ready_url: Option<Given<Url>>,
+    pub(crate) ready_interval: Option<Given<Duration>>,
+    pub(crate) ready_timeout: Option<Given<Duration>>,
+    pub(crate) startup_timeout: Option<Given<Duration>>,
+    pub(crate) startup_action: Option<Given<StartupAction>>,
+    pub(crate) drain_file: GivenPath,
+    pub(crate) leftovers: Option<Given<Leftovers>>,
+    pub(crate) success: Vec<Given<SuccessStatus>>,
+    pub(crate) termination_log: GivenPath,
+    pub(crate) report: GivenPath,
+    pub(crate) log_format: Option<Given<LogFormat>>,
+    pub(crate) log_level: Option<Given<LogLevel>>,
+    /// Names of options with a value that did not parse: what depends on them is not judged, lest one slip be
+    /// reported twice and the second time wrongly.
+    pub(crate) broken: Vec<&'static str>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Sets an option that has one value. More than one in the same source was reported before.
+pub(crate) fn set_last<T>(
+    slot: &mut Option<Given<T>>,
+    raws: &[Raw],
+    problems: &mut Vec<Problem>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) {
+    if let Some(given) = raws.last().and_then(|raw| read(raw, problems, &parse)) {
+        *slot = Some(given);
+    }
+}
+
+/// Sets a list; a stronger source replaces the weaker one's whole list.
+pub(crate) fn set_all<T>(
+    slot: &mut Vec<Given<T>>,
+    raws: &[Raw],
+    problems: &mut Vec<Problem>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) {
+    *slot = raws.iter().filter_map(|raw| read(raw, problems, &parse)).collect();
+}
+
+fn read<T>(raw: &Raw, problems: &mut Vec<Problem>, parse: impl Fn(&str) -> Result<T, String>) -> Option<Given<T>> {
+    let value = raw.text().and_then(|text| parse(text).map_err(|reason| raw.problem(reason)));
+    value.map_err(|problem| problems.push(problem)).ok().map(|value| Given { value, raw: raw.clone() })
+}
+
+impl GivenPath {
+    pub(crate) fn set(&mut self, raws: &[Raw], problems: &mut Vec<Problem>) {
+        match raws.last() {
+            Some(raw) if raw.text.is_empty() => problems.push(raw.problem("an empty path; right is a file's path")),
+            Some(raw) => self.0 = Some(raw.clone()),
+            None => {}
+        }
+    }
+
+    /// Absolute, so that nothing the app or a hook does to a directory changes what it names.
+    fn resolve(&self, cwd: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+        let raw = self.0.as_ref()?;
+        let path = cwd.join(&raw.text);
+        match unwritable(&path) {
+            Some(reason) => problems.push(raw.problem(reason)),
+            None => return Some(path),
+        }
+        None
+    }
+}
+
+/// Why no file can be created under this path. What only trying can tell (permissions, a full disk) is told when
+/// it is written.
+fn unwritable(path: &Path) -> Option<String> {
+    let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if ends_in_slash || path.is_dir() || path.file_name().is_none() {
+        return Some("is a directory; right is the path of a file".into());
+    }
+    let parent = path.parent()?;
+    match parent.metadata() {
+        Ok(found) if !found.is_dir() => Some(format!("{} is not a directory", parent.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Some(format!("the directory {} does not exist; create it first", parent.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Some(format!("{} is not a directory", parent.display()))
+        }
+        _ => None,
+    }
+}
+
+impl Draft {
+    /// Checks what needs more than one option, and completes the rest with defaults. Every problem is pushed; the
+    /// answer is only worth something if there is none.
+    pub(crate) fn finish(
+        mut self,
+        command: Vec<OsString>,
+        surroundings: &Surroundings,
+        problems: &mut Vec<Problem>,
+    ) -> Config {
+        self.check_schemes(surroundings, problems);
+        self.check_leftovers(surroundings, problems);
+        let stop_on = self.stop_on.iter().map(|given| given.value).fold(STOP_SIGNALS, SignalSet::with);
+        self.check_rewrites(stop_on, problems);
+        self.escalate.sort_by_key(|given| given.value.after);
+        let budget = plan(&self, problems);
+        let hooks = finish_hooks(std::mem::take(&mut self.hooks), &budget, !self.budget_unknown(), problems);
+        let (ready, startup) = self.readiness(problems);
+        self.warn_of_idle_options();
+        let mut file = |path: &GivenPath| path.resolve(&surroundings.cwd, problems);
+        Config {
+            command,
+            budget,
+            stop_signal: self.stop_signal.map(|given| given.value),
+            stop_on,
+            rewrite: self.rewrite.iter().map(|given| given.value).collect(),
+            escalate: self.escalate.iter().map(|given| given.value).collect(),
+            hold: self.hold.map_or(Hold::Never, |given| given.value),
+            hold_timeout: self.hold_timeout.map(|given| given.value),
+            hooks,
+            ready,
+            startup,
+            drain_file: file(&self.drain_file),
+            leftovers: self.leftovers.map_or(Leftovers::Stop, |given| given.value),
+            success: success(&self.success),
+            termination_log: file(&self.termination_log),
+            report: file(&self.report),
+            log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),
+            log_level: self.log_level.map_or(LogLevel::Info, |given| given.value),
+            warnings: self.warnings,
+        }
+    }
+
+    /// Whether a value did not parse that the whole budget hangs on.
+    pub(crate) fn budget_unknown(&self) -> bool {
+        self.broken.iter().any(|name| *name == "grace-period" || *name == "kill-margin")
+    }
+
+    fn check_schemes(&self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
+        let hold = self.hold.as_ref().and_then(|given| match &given.value {
+            Hold::Url(url) => Some((url, given.raw.place())),
+            Hold::Never | Hold::Command(_) => None,
+        });
+        let ready = self.ready_url.as_ref().map(|given| (&given.value, given.raw.place()));
+        let hooks = self.hooks.iter().filter_map(|hook| match &hook.action {
+            HookAction::Post(url) => Some((url, hook.place.clone())),
+            HookAction::Command(_) => None,
+        });
+        for (url, place) in hold.into_iter().chain(ready).chain(hooks) {
+            if url.scheme() == "https" && !surroundings.https {
+                problems.push(Problem::new(place, "this build of graceful has no https; right is http://"));
+            }
+        }
+    }
+
+    fn check_leftovers(&self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
+        if let Some(given) = self.leftovers.as_ref().filter(|given| given.value == Leftovers::Leave)
+            && surroundings.pid == 1
+        {
+            problems.push(given.raw.problem(
+                "leave only works when graceful is not PID 1: the kernel ends every process of a container \
+                 together with its PID 1; right is stop",
+            ));
+        }
+    }
+
+    fn check_rewrites(&self, stop_on: SignalSet, problems: &mut Vec<Problem>) {
+        let mut seen = SignalSet::EMPTY;
+        for given in &self.rewrite {
+            let from = given.value.0;
+            if stop_on.contains(from) {
+                problems.push(
+                    given.raw.problem(format!(
+                        "{from} begins the shutdown; what the app gets then is said by --stop-signal"
+                    )),
+                );
+            } else if seen.contains(from) {
+                problems.push(given.raw.problem(format!("{from} is rewritten twice; once is right")));
+            }
+            seen = seen.with(from);
+        }
+    }
+
+    fn readiness(&self, problems: &mut Vec<Problem>) -> (Option<Readiness>, Option<Startup>) {
+        if self.ready_url.is_none() && !self.broken.contains(&"ready-url") {
+            let durations = [&self.ready_interval, &self.ready_timeout, &self.startup_timeout];
+            let pointless = durations.into_iter().flatten().map(|given| &given.raw);
+            for raw in pointless.chain(self.startup_action.as_ref().map(|given| &given.raw)) {
+                problems.push(raw.problem("says nothing without --ready-url; add --ready-url URL"));
+            }
+        } else if let Some(given) = &self.startup_action
+            && self.startup_timeout.is_none()
+            && !self.broken.contains(&"startup-timeout")
+        {
+            problems.push(given.raw.problem("says nothing without --startup-timeout; add --startup-timeout DUR"));
+        }
+        let or_second = |given: &Option<Given<Duration>>| given.as_ref().map_or(Duration::from_secs(1), |g| g.value);
+        let ready = self.ready_url.as_ref().map(|given| Readiness {
+            url: given.value.clone(),
+            interval: or_second(&self.ready_interval),
+            timeout: or_second(&self.ready_timeout),
+        });
+        let action = self.startup_action.as_ref().map_or(StartupAction::Report, |given| given.value);
+        let startup = self.startup_timeout.as_ref().map(|given| Startup { timeout: given.value, action });
+        (ready, startup)
+    }
+
+    /// An option that changes nothing is no fault, but whoever set it expects something of it.
+    fn warn_of_idle_options(&mut self) {
+        let holds = self.hold.as_ref().is_some_and(|given| given.value != Hold::Never);
+        if let Some(given) = self.hold_timeout.as_ref().filter(|_| !holds) {
+            self.warnings.push(format!("{}: says nothing without --hold", given.raw.place()));
+        }
+    }
+}
+
+fn success(given: &[Given<SuccessStatus>]) -> SuccessStatuses {
+    let mut statuses = SuccessStatuses::default();
+    for status in given {
+        match status.value {
+            SuccessStatus::Code(code) => drop(statuses.codes.insert(code)),
+            SuccessStatus::Signal(signal) => statuses.signals = statuses.signals.with(signal),
+        }
+    }
+    statuses
+}

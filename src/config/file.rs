@@ -1,0 +1,132 @@
+//! The TOML file of `--config`: its text, its table, its values as raw text.
+//!
+//! What is wrong with a value's type is said here; what is wrong with the value itself, by the same functions that
+//! read flags and variables.
+
+use super::hook;
+use super::options::{OptionSpec, Repeat, ValueKind, file_keys};
+use super::raw::{Origin, Problem, Raw, quoted};
+use super::suggest::did_you_mean;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// More than any configuration needs; a device or a log given by mistake is not read to its end.
+const LARGEST: u64 = 1 << 20;
+
+/// A file that was read and is TOML.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    /// As the user wrote it, for messages.
+    name: String,
+    table: Table,
+}
+
+impl ConfigFile {
+    /// Reads the file that this value names, relative to `cwd`.
+    pub(crate) fn open(named: &Raw, cwd: &Path) -> Result<ConfigFile, Problem> {
+        if named.text.is_empty() {
+            return Err(named.problem("an empty path; right is a TOML file"));
+        }
+        let mut bytes = Vec::new();
+        File::open(cwd.join(&named.text))
+            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+            .map_err(|error| named.problem(format!("cannot be read: {error}; right is a TOML file")))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(named.problem("larger than 1 MiB; right is a TOML file"));
+        }
+        let name = named.text.to_string_lossy().into_owned();
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            Problem::new(format!("{name}:{line}"), "not UTF-8 text, as TOML must be")
+        })?;
+        match text.parse::<Table>() {
+            Ok(table) => Ok(ConfigFile { name, table }),
+            Err(error) => Err(syntax_problem(&name, &text, &error)),
+        }
+    }
+
+    /// A problem for every top-level key that no option has.
+    pub(crate) fn check_keys(&self, problems: &mut Vec<Problem>) {
+        for key in self.table.keys().filter(|key| !file_keys().any(|known| known == key.as_str())) {
+            let hint = did_you_mean(key, file_keys(), str::to_owned);
+            let reason = match hint.is_empty() {
+                true => format!("unknown key; known are {}", file_keys().collect::<Vec<_>>().join(", ")),
+                false => format!("unknown key{hint}"),
+            };
+            problems.push(Problem::new(format!("{}: {key}", self.name), reason));
+        }
+    }
+
+    /// The values of this option.
+    pub(crate) fn values(&self, spec: &OptionSpec, problems: &mut Vec<Problem>) -> Vec<Raw> {
+        let Some((key, value)) = spec.key.and_then(|key| Some((key, self.table.get(key)?))) else { return Vec::new() };
+        let members = match value {
+            Value::Array(members) if spec.repeat != Repeat::No => {
+                let numbered = |(index, member)| (format!("{key}[{}]", index + 1), member);
+                members.iter().enumerate().map(numbered).collect()
+            }
+            single => vec![(key.to_owned(), single)],
+        };
+        let mut raws = Vec::new();
+        for (key, value) in members {
+            let origin = Origin::File { file: self.name.clone(), key };
+            match as_text(value, spec) {
+                Ok(text) => raws.push(Raw::new(origin, text)),
+                Err(reason) => problems.push(Problem::new(origin.with(&show(value)), reason)),
+            }
+        }
+        raws
+    }
+
+    /// The `[[hook]]` tables.
+    pub(crate) fn hooks(&self, hooks: &mut Vec<hook::DraftHook>, problems: &mut Vec<Problem>) {
+        if let Some(value) = self.table.get(hook::KEY) {
+            hook::add_tables(hooks, &self.name, value, problems);
+        }
+    }
+}
+
+/// The text of a value, as a flag would have given it.
+fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, String> {
+    let numeric = matches!(spec.value, ValueKind::Signal | ValueKind::Statuses);
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) if numeric => Ok(number.to_string()),
+        Value::Integer(number) if spec.value == ValueKind::Duration => {
+            Err(format!("a duration is a string, as \"{number}s\""))
+        }
+        Value::Array(_) => Err(format!("one value is right, as \"{}\"", spec.value.example())),
+        _ if spec.repeat != Repeat::No => {
+            Err(format!("right is a string or a list of strings, as [\"{}\"]", spec.value.example()))
+        }
+        _ => Err(format!("right is a string, as \"{}\"", spec.value.example())),
+    }
+}
+
+/// A value as TOML, on one line and not endlessly long.
+pub(crate) fn show(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => quoted(text.as_ref()),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::Datetime(time) => time.to_string(),
+        Value::Array(members) => format!("[{}]", members.iter().map(show).collect::<Vec<_>>().join(", ")),
+        Value::Table(_) => "{…}".to_owned(),
+    };
+    match text.char_indices().nth(100) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}
+
+fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> Problem {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = error.message().replace('\n', ", ");
+    let place = format!("{name}:{line}:{column}");
+    Problem::new(place, format!("not TOML: {message}; right is KEY = \"VALUE\", as grace_period = \"30s\""))
+}

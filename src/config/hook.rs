@@ -1,0 +1,321 @@
+//! Hooks: `STAGE=WHAT` of flags and variables, `[[hook]]` tables of the file, their defaults and their budget.
+//!
+//! Hooks are the one list in which sources add up: the file's, then the variable's, then the flags'. The pre-stop
+//! hooks run beside the delay and must be over before SIGKILL: those of the file with equal priority run together
+//! and count once, those of flags and variables run one after the other.
+
+use super::raw::{Origin, Problem, Raw, quoted};
+use super::values::{self, argv, choice, http_url, positive_duration, show};
+use super::{Budget, Hook, HookAction, OnFailure, Stage};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use toml::Value;
+
+/// The name of the tables in the file.
+pub(crate) const KEY: &str = "hook";
+
+/// Longest default for one hook; less if half of the time up to SIGKILL is less.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const STAGES: &[(&str, Stage)] = &[
+    ("pre-start", Stage::PreStart),
+    ("post-start", Stage::PostStart),
+    ("pre-stop", Stage::PreStop),
+    ("post-stop", Stage::PostStop),
+];
+const ON_FAILURE: &[(&str, OnFailure)] = &[("abort", OnFailure::Abort), ("continue", OnFailure::Continue)];
+const HOOK_KEYS: &[&str] = &["stage", "name", "run", "url", "timeout", "priority", "on_failure"];
+
+/// A hook whose timeout is not settled yet.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DraftHook {
+    pub(crate) stage: Stage,
+    pub(crate) action: HookAction,
+    /// Where WHAT was typed.
+    pub(crate) place: String,
+    name: Option<String>,
+    timeout: Option<(Duration, String)>,
+    priority: i32,
+    sequential: bool,
+    on_failure: Option<OnFailure>,
+}
+
+/// Adds the `STAGE=WHAT` of one source.
+pub(crate) fn add_short(hooks: &mut Vec<DraftHook>, raws: &[Raw], problems: &mut Vec<Problem>) {
+    for raw in raws {
+        match raw.text().and_then(|text| short(text).map_err(|reason| raw.problem(reason))) {
+            Ok((stage, action)) => hooks.push(DraftHook {
+                stage,
+                action,
+                place: raw.place(),
+                name: None,
+                timeout: None,
+                priority: 0,
+                sequential: true,
+                on_failure: None,
+            }),
+            Err(problem) => problems.push(problem),
+        }
+    }
+}
+
+fn short(text: &str) -> Result<(Stage, HookAction), String> {
+    let (stage, what) = text.split_once('=').ok_or_else(|| {
+        let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
+        format!("the form is STAGE=WHAT, as pre-stop=./drain; STAGE is {}", names.join(" or "))
+    })?;
+    let stage =
+        choice(stage, STAGES).map_err(|reason| format!("unknown stage {}; {reason}", quoted(stage.as_ref())))?;
+    Ok((stage, values::hook_action(what)?))
+}
+
+/// Adds the file's `[[hook]]` tables.
+pub(crate) fn add_tables(hooks: &mut Vec<DraftHook>, file: &str, value: &Value, problems: &mut Vec<Problem>) {
+    let tables = value.as_array().filter(|array| array.iter().all(Value::is_table));
+    let Some(tables) = tables else {
+        problems.push(Problem::new(
+            format!("{file}: {KEY}"),
+            "hooks are tables: [[hook]], then stage = \"pre-stop\" and run = \"./drain\"",
+        ));
+        return;
+    };
+    for (index, table) in tables.iter().filter_map(Value::as_table).enumerate() {
+        let mut reader = TableReader { file, prefix: format!("{KEY}[{}]", index + 1), table, problems };
+        hooks.extend(reader.hook());
+    }
+}
+
+/// Reads one `[[hook]]`, counted from 1 as a person counts them in the file.
+struct TableReader<'a> {
+    file: &'a str,
+    prefix: String,
+    table: &'a toml::Table,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl TableReader<'_> {
+    fn hook(&mut self) -> Option<DraftHook> {
+        let before = self.problems.len();
+        for key in self.table.keys().filter(|key| !HOOK_KEYS.contains(&key.as_str())) {
+            let reason = values::unknown("key of a hook", key, HOOK_KEYS);
+            self.problems.push(Problem::new(self.origin(key).name(), reason));
+        }
+        let stage = self.required_stage();
+        let action = self.action();
+        let name = self.parse("name", "a string, as \"drain\"", name);
+        let timeout = self.parse("timeout", "a string, as \"10s\"", positive_duration);
+        let timeout = timeout.map(|timeout| (timeout, self.place("timeout")));
+        let priority = self.priority();
+        let on_failure = self.on_failure(stage);
+        if self.problems.len() > before {
+            return None;
+        }
+        let (action, place) = action?;
+        Some(DraftHook { stage: stage?, action, place, name, timeout, priority, sequential: false, on_failure })
+    }
+
+    fn required_stage(&mut self) -> Option<Stage> {
+        if !self.table.contains_key("stage") {
+            let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
+            let reason = format!("has no stage; right is stage = {}", names.join(" or "));
+            self.problems.push(Problem::new(self.table_place(), reason));
+        }
+        self.parse("stage", "a string, as \"pre-stop\"", |text| choice(text, STAGES))
+    }
+
+    fn action(&mut self) -> Option<(HookAction, String)> {
+        match (self.table.get("run"), self.table.get("url")) {
+            (Some(_), Some(_)) => self.fault("has both run and url; one of them is right"),
+            (None, None) => self.fault("does nothing; add run = \"./drain\" or url = \"http://…\""),
+            (None, Some(_)) => {
+                let url = self.parse("url", "a string, as \"http://127.0.0.1:8080/drain\"", http_url)?;
+                Some((HookAction::Post(url), self.place("url")))
+            }
+            (Some(Value::Array(words)), None) => {
+                let argv: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
+                match argv.filter(|argv| argv.first().is_some_and(|program| !program.is_empty())) {
+                    Some(argv) => Some((HookAction::Command(argv), self.place("run"))),
+                    None => self.wrong("run", "right is a list of strings that begins with the program"),
+                }
+            }
+            (Some(_), None) => {
+                let argv = self.parse("run", "a command line or a list, as \"./drain\" or [\"./drain\"]", argv)?;
+                Some((HookAction::Command(argv), self.place("run")))
+            }
+        }
+    }
+
+    fn priority(&mut self) -> i32 {
+        let Some(value) = self.table.get("priority") else { return 0 };
+        match value.as_integer().and_then(|number| i32::try_from(number).ok()) {
+            Some(priority) => priority,
+            None => self.wrong("priority", "right is a whole number, as 10; higher runs first").unwrap_or(0),
+        }
+    }
+
+    fn on_failure(&mut self, stage: Option<Stage>) -> Option<OnFailure> {
+        let given = self.parse("on_failure", "a string, as \"continue\"", |text| choice(text, ON_FAILURE))?;
+        if given == OnFailure::Abort && matches!(stage, Some(Stage::PreStop | Stage::PostStop)) {
+            return self.wrong(
+                "on_failure",
+                "a stop that has begun cannot be aborted: abort is for pre-start and post-start; right is continue",
+            );
+        }
+        Some(given)
+    }
+
+    /// A key that holds a string; `None` if it is absent or wrong.
+    fn parse<T>(&mut self, key: &str, right: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let reason = match self.table.get(key)? {
+            Value::String(text) => match parse(text) {
+                Ok(value) => return Some(value),
+                Err(reason) => reason,
+            },
+            Value::Integer(number) if key == "timeout" => format!("a duration is a string, as \"{number}s\""),
+            _ => format!("right is {right}"),
+        };
+        self.wrong(key, &reason)
+    }
+
+    fn wrong<T>(&mut self, key: &str, reason: &str) -> Option<T> {
+        self.problems.push(Problem::new(self.place(key), reason));
+        None
+    }
+
+    fn fault<T>(&mut self, reason: &str) -> Option<T> {
+        self.problems.push(Problem::new(self.table_place(), reason));
+        None
+    }
+
+    fn table_place(&self) -> String {
+        format!("{}: {}", self.file, self.prefix)
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        Origin::File { file: self.file.to_owned(), key: format!("{}.{key}", self.prefix) }
+    }
+
+    fn place(&self, key: &str) -> String {
+        match self.table.get(key) {
+            Some(value) => self.origin(key).with(&super::file::show(value)),
+            None => self.origin(key).name(),
+        }
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("a name is one line of text, as drain".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Settles names, timeouts and failure rules. `judge` is false when the budget itself could not be read.
+pub(crate) fn finish_hooks(
+    hooks: Vec<DraftHook>,
+    budget: &Budget,
+    judge: bool,
+    problems: &mut Vec<Problem>,
+) -> Vec<Hook> {
+    if judge {
+        check_timeouts(&hooks, budget, problems);
+    }
+    let default = DEFAULT_TIMEOUT.min(budget.kill_at() / 2);
+    let pre_stop_default = pre_stop_default(&hooks, budget, default);
+    let settle = |hook: DraftHook| Hook {
+        name: hook.name.unwrap_or_else(|| default_name(&hook.action)),
+        stage: hook.stage,
+        action: hook.action,
+        timeout: match (hook.timeout, hook.stage) {
+            (Some((timeout, _)), _) => timeout,
+            (None, Stage::PreStop) => pre_stop_default,
+            (None, _) => default,
+        },
+        priority: hook.priority,
+        sequential: hook.sequential,
+        on_failure: hook.on_failure.unwrap_or(match hook.stage {
+            Stage::PreStart => OnFailure::Abort,
+            Stage::PostStart | Stage::PreStop | Stage::PostStop => OnFailure::Continue,
+        }),
+    };
+    hooks.into_iter().map(settle).collect()
+}
+
+fn check_timeouts(hooks: &[DraftHook], budget: &Budget, problems: &mut Vec<Problem>) {
+    let total: Duration = groups(hooks).iter().map(|group| group.explicit).sum();
+    if total >= budget.kill_at() {
+        let timed = hooks.iter().filter(|hook| hook.stage == Stage::PreStop).filter_map(|hook| hook.timeout.as_ref());
+        if let Some((_, place)) = timed.max_by_key(|(timeout, _)| *timeout) {
+            problems.push(Problem::new(
+                place.clone(),
+                format!(
+                    "the pre-stop hooks may take {}, and SIGKILL is sent at {} (grace period less kill margin); \
+                     their timeouts must be shorter, or --grace-period longer",
+                    show(total),
+                    show(budget.kill_at())
+                ),
+            ));
+        }
+    }
+    for hook in hooks.iter().filter(|hook| hook.stage == Stage::PostStop) {
+        if let Some((timeout, place)) = &hook.timeout
+            && *timeout >= budget.grace_period
+        {
+            let grace = show(budget.grace_period);
+            problems.push(Problem::new(place.clone(), format!("must be shorter than the grace period, {grace}")));
+        }
+    }
+}
+
+/// Pre-stop hooks that run together.
+#[derive(Default)]
+struct Group {
+    /// The longest explicit timeout among them.
+    explicit: Duration,
+    /// Whether one of them has none.
+    defaulted: bool,
+}
+
+fn groups(hooks: &[DraftHook]) -> Vec<Group> {
+    let mut together: BTreeMap<i32, Group> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for hook in hooks.iter().filter(|hook| hook.stage == Stage::PreStop) {
+        let explicit = hook.timeout.as_ref().map_or(Duration::ZERO, |(timeout, _)| *timeout);
+        let this = Group { explicit, defaulted: hook.timeout.is_none() };
+        if hook.sequential {
+            alone.push(this);
+        } else {
+            let group = together.entry(hook.priority).or_default();
+            group.explicit = group.explicit.max(this.explicit);
+            group.defaulted |= this.defaulted;
+        }
+    }
+    together.into_values().chain(alone).collect()
+}
+
+/// The default timeout of pre-stop hooks: the general one, or an equal share of what the explicit ones leave when
+/// all together would not be over before SIGKILL.
+fn pre_stop_default(hooks: &[DraftHook], budget: &Budget, default: Duration) -> Duration {
+    let groups = groups(hooks);
+    let longest = |group: &Group| if group.defaulted { group.explicit.max(default) } else { group.explicit };
+    let total: Duration = groups.iter().map(longest).sum();
+    if total < budget.kill_at() {
+        return default;
+    }
+    let explicit: Duration = groups.iter().map(|group| group.explicit).sum();
+    let shares = u32::try_from(groups.iter().filter(|group| group.defaulted).count()).unwrap_or(u32::MAX - 1) + 1;
+    default.min(budget.kill_at().saturating_sub(explicit) / shares)
+}
+
+/// The command's file name, or the URL's host and path.
+fn default_name(action: &HookAction) -> String {
+    match action {
+        HookAction::Command(argv) => {
+            let program = argv.first().map(String::as_str).unwrap_or_default();
+            let file_name = Path::new(program).file_name().and_then(|name| name.to_str());
+            file_name.unwrap_or(program).to_owned()
+        }
+        HookAction::Post(url) => format!("{}{}", url.host_str().unwrap_or_default(), url.path()),
+    }
+}

@@ -1,0 +1,151 @@
+//! From what was typed to a [`Config`]: collects the sources in the order of their strength, reads them, and
+//! reports everything that is wrong in one run.
+//!
+//! Weaker sources are read first and stronger ones overwrite them. A value that a stronger source replaces must
+//! still parse: a slip is reported where it is, not on the day when the flag goes away.
+
+use super::Config;
+use super::draft::Draft;
+use super::file::ConfigFile;
+use super::options::{CONFIG, OPTIONS, OptionSpec, Repeat, by_name};
+use super::raw::{Origin, Problem, Raw, quoted};
+use super::suggest::nearest;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// The flags of one command line, tokenised and nothing more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The option's name without dashes and its value, in the order typed.
+    pub flags: Vec<(&'static str, OsString)>,
+    /// What is wrong with the command line itself; [`load`] reports it together with all the rest.
+    pub problems: Vec<Problem>,
+}
+
+/// What a configuration depends on besides the command line and files. Tests make their own.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// All environment variables.
+    pub environment: Vec<(OsString, OsString)>,
+    /// What relative paths start from.
+    pub cwd: PathBuf,
+    /// graceful's own pid.
+    pub pid: u32,
+    /// Whether this build can do HTTPS.
+    pub https: bool,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn current() -> Surroundings {
+        Surroundings {
+            environment: std::env::vars_os().collect(),
+            // Where the directory was deleted, relative paths stay relative and fail by themselves later.
+            cwd: std::env::current_dir().unwrap_or_default(),
+            pid: std::process::id(),
+            https: cfg!(feature = "https"),
+        }
+    }
+
+    /// The value of a variable; an empty one counts as unset.
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        let found = self.environment.iter().find(|(key, _)| key == name)?;
+        Some(found.1.as_os_str()).filter(|value| !value.is_empty())
+    }
+}
+
+/// The configuration of this run, or everything that is wrong with it.
+pub fn load(settings: Settings, command: Vec<OsString>, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
+    let Settings { flags, mut problems } = settings;
+    if problems.is_empty() && command.first().is_none_or(|program| program.is_empty()) {
+        problems.push(Problem::new("COMMAND", "is empty; the form is: graceful [OPTIONS] -- COMMAND [ARGS...]"));
+    }
+    let file = config_file(&flags, surroundings, &mut problems);
+    let mut draft = Draft { warnings: slips_in_the_environment(surroundings), ..Draft::default() };
+    if let Some(file) = &file {
+        file.check_keys(&mut problems);
+        file.hooks(&mut draft.hooks, &mut problems);
+    }
+    for spec in OPTIONS {
+        let before = problems.len();
+        let from_file = file.as_ref().map(|file| file.values(spec, &mut problems)).unwrap_or_default();
+        for raws in [from_file, variable_values(spec, surroundings), flag_values(spec, &flags, &mut problems)] {
+            if !raws.is_empty() {
+                (spec.read)(&mut draft, &separated(raws, spec.repeat), &mut problems);
+            }
+        }
+        if problems.len() > before {
+            draft.broken.push(spec.name);
+        }
+    }
+    let config = draft.finish(command, surroundings, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+fn config_file(
+    flags: &[(&'static str, OsString)],
+    surroundings: &Surroundings,
+    problems: &mut Vec<Problem>,
+) -> Option<ConfigFile> {
+    let spec = by_name(CONFIG)?;
+    // Giving it twice is reported with all other options, in `load`.
+    let raw = flag_values(spec, flags, &mut Vec::new()).pop().or_else(|| variable_values(spec, surroundings).pop())?;
+    ConfigFile::open(&raw, &surroundings.cwd).map_err(|problem| problems.push(problem)).ok()
+}
+
+fn flag_values(spec: &OptionSpec, flags: &[(&'static str, OsString)], problems: &mut Vec<Problem>) -> Vec<Raw> {
+    let given = flags.iter().filter(|(name, _)| *name == spec.name);
+    let raws: Vec<Raw> = given.map(|(_, text)| Raw::new(Origin::Flag(spec.name), text)).collect();
+    if spec.repeat == Repeat::No && raws.len() > 1 {
+        let values: Vec<String> = raws.iter().map(|raw| quoted(&raw.text)).collect();
+        let reason = format!("given {} times ({}); once is right", raws.len(), values.join(", "));
+        problems.push(Problem::new(format!("--{}", spec.name), reason));
+    }
+    raws
+}
+
+fn variable_values(spec: &OptionSpec, surroundings: &Surroundings) -> Vec<Raw> {
+    let Some(value) = surroundings.variable(spec.variable) else { return Vec::new() };
+    let raw = |text: &str| Raw::new(Origin::Variable(spec.variable), text);
+    match (spec.repeat, value.to_str()) {
+        (Repeat::Lines, Some(text)) => text.lines().filter(|line| !line.trim().is_empty()).map(raw).collect(),
+        _ => vec![Raw::new(Origin::Variable(spec.variable), value)],
+    }
+}
+
+/// Splits lists at their commas, whichever source they come from.
+fn separated(raws: Vec<Raw>, repeat: Repeat) -> Vec<Raw> {
+    if repeat != Repeat::Comma {
+        return raws;
+    }
+    let split = |raw: Raw| match raw.text.to_str() {
+        Some(text) => text.split(',').map(|member| Raw::new(raw.origin.clone(), member.trim())).collect(),
+        None => vec![raw],
+    };
+    raws.into_iter().flat_map(split).collect()
+}
+
+/// A line for each GRACEFUL_ variable that graceful does not know but that looks like one it knows.
+fn slips_in_the_environment(surroundings: &Surroundings) -> Vec<String> {
+    let names = surroundings.environment.iter().filter(|(_, value)| !value.is_empty());
+    let names = names.filter_map(|(name, _)| name.to_str()).filter(|name| name.starts_with("GRACEFUL_"));
+    let unknown = names.filter(|name| !OPTIONS.iter().any(|spec| spec.variable == *name) && !is_foreign(name));
+    let known = || OPTIONS.iter().map(|spec| spec.variable);
+    // The common prefix would make any two names look alike.
+    let rest = |name: &'static str| name.trim_start_matches("GRACEFUL_");
+    unknown
+        .filter_map(|name| {
+            let meant = nearest(name.trim_start_matches("GRACEFUL_"), known().map(rest))?;
+            Some(format!("{name}: no variable of graceful and ignored; did you mean GRACEFUL_{meant}?"))
+        })
+        .collect()
+}
+
+/// Variables that others set with good reason: Kubernetes for Services whose name begins with graceful, and
+/// graceful itself for its hooks, one of which may well run graceful.
+fn is_foreign(name: &str) -> bool {
+    const FOR_HOOKS: &[&str] = &["GRACEFUL_PHASE", "GRACEFUL_SIGNAL", "GRACEFUL_APP_PID", "GRACEFUL_EXIT_STATUS"];
+    FOR_HOOKS.contains(&name)
+        || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| name.contains(part))
+        || name.ends_with("_PORT")
+}

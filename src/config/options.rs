@@ -1,0 +1,378 @@
+//! The one table of options.
+//!
+//! Flags, GRACEFUL_* variables, keys of the file, `--help`, completions and man pages are all made from it. A new
+//! option is one row here, with the function that reads its value; nothing else has to learn its name.
+
+use super::draft::{Draft, set_all, set_last};
+use super::raw::{Problem, Raw};
+use super::{Leftovers, LogFormat, LogLevel, StartupAction, hook, values};
+
+/// One option of `run`.
+pub(crate) struct OptionSpec {
+    /// The flag, without its dashes.
+    pub(crate) name: &'static str,
+    /// The variable.
+    pub(crate) variable: &'static str,
+    /// The key in the file; `None` where the file cannot say it.
+    pub(crate) key: Option<&'static str>,
+    /// What the value is.
+    pub(crate) value: ValueKind,
+    /// Whether it may be given more than once.
+    pub(crate) repeat: Repeat,
+    /// Where `--help` lists it.
+    pub(crate) heading: &'static str,
+    /// One or two short sentences, with the default.
+    pub(crate) help: &'static str,
+    /// Reads what one source gave; called for the file, the variable and the flags in this order.
+    pub(crate) read: fn(&mut Draft, &[Raw], &mut Vec<Problem>),
+}
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueKind {
+    Duration,
+    Signal,
+    Rewrite,
+    Escalation,
+    Hold,
+    Hook,
+    Url,
+    /// A file that graceful writes.
+    Path,
+    /// A file that graceful reads.
+    File,
+    Statuses,
+    /// One of these words.
+    Choice(&'static str, &'static [&'static str]),
+}
+
+impl ValueKind {
+    /// As `--help` shows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ValueKind::Duration => "DUR",
+            ValueKind::Signal => "SIG",
+            ValueKind::Rewrite => "FROM:TO",
+            ValueKind::Escalation => "DUR:SIG",
+            ValueKind::Hold => "WHEN",
+            ValueKind::Hook => "STAGE=WHAT",
+            ValueKind::Url => "URL",
+            ValueKind::Path => "PATH",
+            ValueKind::File => "FILE",
+            ValueKind::Statuses => "LIST",
+            ValueKind::Choice(name, _) => name,
+        }
+    }
+
+    /// A value that is right.
+    pub(crate) fn example(self) -> &'static str {
+        match self {
+            ValueKind::Duration => "30s",
+            ValueKind::Signal => "TERM",
+            ValueKind::Rewrite => "HUP:USR1",
+            ValueKind::Escalation => "25s:QUIT",
+            ValueKind::Hold => "never",
+            ValueKind::Hook => "pre-stop=./drain",
+            ValueKind::Url => "http://127.0.0.1:8080/ready",
+            ValueKind::Path => "/run/app/file",
+            ValueKind::File => "graceful.toml",
+            ValueKind::Statuses => "143",
+            ValueKind::Choice(_, words) => words[0],
+        }
+    }
+}
+
+/// Whether an option may be given more than once, and what separates its values inside one string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Once.
+    No,
+    /// Any number of times; a comma separates values in every source.
+    Comma,
+    /// Any number of times; in the variable, one value a line.
+    Lines,
+}
+
+// The headings of `--help`.
+const BUDGET: &str = "Budget";
+const SIGNALS: &str = "Signals";
+const HOLD: &str = "Hold";
+const HOOKS: &str = "Hooks";
+const READINESS: &str = "Readiness";
+const ENDING: &str = "Leftovers and exit status";
+const OUTPUT: &str = "Output";
+/// Also that of `--help` and `--version`.
+pub(crate) const OTHER: &str = "Other";
+
+const STARTUP_ACTIONS: &[(&str, StartupAction)] = &[("report", StartupAction::Report), ("stop", StartupAction::Stop)];
+const LEFTOVERS: &[(&str, Leftovers)] = &[("stop", Leftovers::Stop), ("leave", Leftovers::Leave)];
+const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+const LOG_LEVELS: &[(&str, LogLevel)] =
+    &[("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+
+/// The option that names the file itself.
+pub(crate) const CONFIG: &str = "config";
+
+/// Every option, in the order of `--help`.
+pub(crate) static OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "grace-period",
+        variable: "GRACEFUL_GRACE_PERIOD",
+        key: Some("grace_period"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: BUDGET,
+        help: "From the first stop signal to the orchestrator's SIGKILL, as terminationGracePeriodSeconds or \
+               `docker stop -t` say it. Default: 30s",
+        read: |draft, raw, problems| set_last(&mut draft.grace_period, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "kill-margin",
+        variable: "GRACEFUL_KILL_MARGIN",
+        key: Some("kill_margin"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: BUDGET,
+        help: "SIGKILL is sent this long before the grace period ends, so that the report still gets out. Default: \
+               1s, or a tenth of the grace period if shorter",
+        read: |draft, raw, problems| set_last(&mut draft.kill_margin, raw, problems, values::duration),
+    },
+    OptionSpec {
+        name: "pre-stop-delay",
+        variable: "GRACEFUL_PRE_STOP_DELAY",
+        key: Some("pre_stop_delay"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: BUDGET,
+        help: "The app serves on untouched for this long after the stop signal, as load balancers still send to it. \
+               Default: 5s, or a quarter of the grace period if shorter, or half of what an explicit margin, hold \
+               and escalation leave",
+        read: |draft, raw, problems| set_last(&mut draft.pre_stop_delay, raw, problems, values::duration),
+    },
+    OptionSpec {
+        name: "stop-signal",
+        variable: "GRACEFUL_STOP_SIGNAL",
+        key: Some("stop_signal"),
+        value: ValueKind::Signal,
+        repeat: Repeat::No,
+        heading: SIGNALS,
+        help: "What the app gets in place of the stop signal, as QUIT for nginx. Default: the one received",
+        read: |draft, raw, problems| set_last(&mut draft.stop_signal, raw, problems, values::stop_signal),
+    },
+    OptionSpec {
+        name: "stop-on",
+        variable: "GRACEFUL_STOP_ON",
+        key: Some("stop_on"),
+        value: ValueKind::Signal,
+        repeat: Repeat::Comma,
+        heading: SIGNALS,
+        help: "A further signal that begins the shutdown, for images with another STOPSIGNAL; repeatable. Default: \
+               TERM, INT and QUIT, which always do",
+        read: |draft, raw, problems| set_all(&mut draft.stop_on, raw, problems, values::stop_on),
+    },
+    OptionSpec {
+        name: "rewrite",
+        variable: "GRACEFUL_REWRITE",
+        key: Some("rewrite"),
+        value: ValueKind::Rewrite,
+        repeat: Repeat::Comma,
+        heading: SIGNALS,
+        help: "Any other signal on its way to the app becomes TO, or is dropped if TO is 0; repeatable. Default: none",
+        read: |draft, raw, problems| set_all(&mut draft.rewrite, raw, problems, values::rewrite),
+    },
+    OptionSpec {
+        name: "escalate",
+        variable: "GRACEFUL_ESCALATE",
+        key: Some("escalate"),
+        value: ValueKind::Escalation,
+        repeat: Repeat::Comma,
+        heading: SIGNALS,
+        help: "At DUR after the stop signal, if the app still runs, it gets SIG: a stack or core dump before \
+               SIGKILL; repeatable. Default: none",
+        read: |draft, raw, problems| set_all(&mut draft.escalate, raw, problems, values::escalation),
+    },
+    OptionSpec {
+        name: "hold",
+        variable: "GRACEFUL_HOLD",
+        key: Some("hold"),
+        value: ValueKind::Hold,
+        repeat: Repeat::No,
+        heading: HOLD,
+        help: "After the delay, the stop signal is held back until a URL answers 2xx or a command exits 0; or never. \
+               Default: never",
+        read: |draft, raw, problems| set_last(&mut draft.hold, raw, problems, values::hold),
+    },
+    OptionSpec {
+        name: "hold-timeout",
+        variable: "GRACEFUL_HOLD_TIMEOUT",
+        key: Some("hold_timeout"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: HOLD,
+        help: "The hold lasts at most this long. Default: half of what is left when it begins, or all but 2s if the \
+               app has no handler for the stop signal",
+        read: |draft, raw, problems| set_last(&mut draft.hold_timeout, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "hook",
+        variable: "GRACEFUL_HOOK",
+        key: None,
+        value: ValueKind::Hook,
+        repeat: Repeat::Lines,
+        heading: HOOKS,
+        help: "At STAGE (pre-start, post-start, pre-stop, post-stop) run a command line, split as a shell would but \
+               without one, or POST to a URL; repeatable, in order. Each may take 10s, or half of the time before \
+               SIGKILL if shorter. Default: none",
+        read: |draft, raw, problems| hook::add_short(&mut draft.hooks, raw, problems),
+    },
+    OptionSpec {
+        name: "ready-url",
+        variable: "GRACEFUL_READY_URL",
+        key: Some("ready_url"),
+        value: ValueKind::Url,
+        repeat: Repeat::No,
+        heading: READINESS,
+        help: "The app's readiness endpoint: ready is a status from 200 to 399. Default: none",
+        read: |draft, raw, problems| set_last(&mut draft.ready_url, raw, problems, values::http_url),
+    },
+    OptionSpec {
+        name: "ready-interval",
+        variable: "GRACEFUL_READY_INTERVAL",
+        key: Some("ready_interval"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: READINESS,
+        help: "From one poll to the next. Default: 1s",
+        read: |draft, raw, problems| set_last(&mut draft.ready_interval, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "ready-timeout",
+        variable: "GRACEFUL_READY_TIMEOUT",
+        key: Some("ready_timeout"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: READINESS,
+        help: "For one poll. Default: 1s",
+        read: |draft, raw, problems| set_last(&mut draft.ready_timeout, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "startup-timeout",
+        variable: "GRACEFUL_STARTUP_TIMEOUT",
+        key: Some("startup_timeout"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: READINESS,
+        help: "Not ready after this long: --startup-action. Default: none",
+        read: |draft, raw, problems| set_last(&mut draft.startup_timeout, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "startup-action",
+        variable: "GRACEFUL_STARTUP_ACTION",
+        key: Some("startup_action"),
+        value: ValueKind::Choice("WHAT", &["report", "stop"]),
+        repeat: Repeat::No,
+        heading: READINESS,
+        help: "report (say so) or stop (the app). Default: report",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.startup_action, raw, problems, |text| values::choice(text, STARTUP_ACTIONS));
+        },
+    },
+    OptionSpec {
+        name: "drain-file",
+        variable: "GRACEFUL_DRAIN_FILE",
+        key: Some("drain_file"),
+        value: ValueKind::Path,
+        repeat: Repeat::No,
+        heading: READINESS,
+        help: "Created when the stop begins, removed at start and end: for exec probes and worker loops. Default: none",
+        read: |draft, raw, problems| draft.drain_file.set(raw, problems),
+    },
+    OptionSpec {
+        name: "leftovers",
+        variable: "GRACEFUL_LEFTOVERS",
+        key: Some("leftovers"),
+        value: ValueKind::Choice("WHAT", &["stop", "leave"]),
+        repeat: Repeat::No,
+        heading: ENDING,
+        help: "Processes that outlive the app: stop (SIGTERM, the rest of the budget, SIGKILL) or, when not PID 1, \
+               leave. Default: stop",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.leftovers, raw, problems, |text| values::choice(text, LEFTOVERS));
+        },
+    },
+    OptionSpec {
+        name: "success-exit-status",
+        variable: "GRACEFUL_SUCCESS_EXIT_STATUS",
+        key: Some("success_exit_status"),
+        value: ValueKind::Statuses,
+        repeat: Repeat::Comma,
+        heading: ENDING,
+        help: "Exit codes and signal names that become exit 0, as 143,SIGTERM; repeatable. Default: none",
+        read: |draft, raw, problems| set_all(&mut draft.success, raw, problems, values::success_status),
+    },
+    OptionSpec {
+        name: "termination-log",
+        variable: "GRACEFUL_TERMINATION_LOG",
+        key: Some("termination_log"),
+        value: ValueKind::Path,
+        repeat: Repeat::No,
+        heading: OUTPUT,
+        help: "The report's short form, for `kubectl describe`. Default: /dev/termination-log if it is there",
+        read: |draft, raw, problems| draft.termination_log.set(raw, problems),
+    },
+    OptionSpec {
+        name: "report",
+        variable: "GRACEFUL_REPORT",
+        key: Some("report"),
+        value: ValueKind::Path,
+        repeat: Repeat::No,
+        heading: OUTPUT,
+        help: "The whole report as JSON. Default: none",
+        read: |draft, raw, problems| draft.report.set(raw, problems),
+    },
+    OptionSpec {
+        name: "log-format",
+        variable: "GRACEFUL_LOG_FORMAT",
+        key: Some("log_format"),
+        value: ValueKind::Choice("FORMAT", &["text", "json"]),
+        repeat: Repeat::No,
+        heading: OUTPUT,
+        help: "text or json, to stderr only: stdout belongs to the app. Default: text",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.log_format, raw, problems, |text| values::choice(text, LOG_FORMATS));
+        },
+    },
+    OptionSpec {
+        name: "log-level",
+        variable: "GRACEFUL_LOG_LEVEL",
+        key: Some("log_level"),
+        value: ValueKind::Choice("LEVEL", &["error", "warn", "info", "debug"]),
+        repeat: Repeat::No,
+        heading: OUTPUT,
+        help: "error, warn, info or debug. Default: info",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.log_level, raw, problems, |text| values::choice(text, LOG_LEVELS));
+        },
+    },
+    OptionSpec {
+        name: CONFIG,
+        variable: "GRACEFUL_CONFIG",
+        key: None,
+        value: ValueKind::File,
+        repeat: Repeat::No,
+        heading: OTHER,
+        help: "A TOML file with the same options as keys. Default: none",
+        // Read before all others: the file's own keys are one of the sources.
+        read: |_, _, _| {},
+    },
+];
+
+/// The row of this flag.
+pub(crate) fn by_name(name: &str) -> Option<&'static OptionSpec> {
+    OPTIONS.iter().find(|spec| spec.name == name)
+}
+
+/// Every key that the file may have at its top level.
+pub(crate) fn file_keys() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().filter_map(|spec| spec.key).chain([hook::KEY])
+}

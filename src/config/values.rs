@@ -1,0 +1,221 @@
+//! One value's text to its type. Pure: no file, no environment, no other option.
+//!
+//! Every function answers with the value or with a lower-case fragment that says what would be right; the caller
+//! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
+
+use super::raw::quoted;
+use super::suggest::did_you_mean;
+use super::{Escalation, Hold, HookAction};
+use crate::signal::Signal;
+use std::time::Duration;
+use url::Url;
+
+/// What is wrong, as a fragment.
+pub(crate) type Reason = String;
+
+/// Far beyond any budget, and near enough that adding it to a clock cannot overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// `500ms`, `5s`, `2m`; zero included.
+pub(crate) fn duration(text: &str) -> Result<Duration, Reason> {
+    let trimmed = text.trim();
+    if trimmed.starts_with('-') {
+        return Err("a duration cannot be negative".into());
+    }
+    if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(format!("a duration needs a unit, as {trimmed}s"));
+    }
+    let parsed = humantime::parse_duration(trimmed)
+        .map_err(|error| format!("not a duration ({error}); right is 500ms, 5s or 2m"))?;
+    if parsed > LONGEST {
+        return Err("longer than 100 years; right is 500ms, 5s or 2m".into());
+    }
+    Ok(parsed)
+}
+
+/// A duration that must not be zero.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, Reason> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than zero, as 1s".into()),
+        longer => Ok(longer),
+    }
+}
+
+/// A duration as a person would type it, to the millisecond.
+pub(crate) fn show(duration: Duration) -> String {
+    let whole = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    humantime::format_duration(whole).to_string()
+}
+
+/// Any signal, by name or number.
+pub(crate) fn signal(text: &str) -> Result<Signal, Reason> {
+    Signal::parse(text.trim()).ok_or_else(|| {
+        let upper = text.trim().to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let hint = did_you_mean(name, Signal::known_names(), |name| format!("SIG{name}"));
+        match hint.is_empty() {
+            true => "no such signal; right is a name or a number from 1 to 64, as TERM, 15 or RTMIN+3".into(),
+            false => format!("no such signal{hint}"),
+        }
+    })
+}
+
+/// `--stop-signal`.
+pub(crate) fn stop_signal(text: &str) -> Result<Signal, Reason> {
+    match signal(text)? {
+        Signal::KILL => Err("SIGKILL leaves the app no chance to end cleanly; graceful sends it by itself when the \
+                             budget is spent. Right is a signal that the app can catch, as TERM"
+            .into()),
+        Signal::STOP => Err("SIGSTOP freezes the app instead of ending it; right is a signal that the app can \
+                             catch, as TERM"
+            .into()),
+        other => Ok(other),
+    }
+}
+
+/// `--stop-on`.
+pub(crate) fn stop_on(text: &str) -> Result<Signal, Reason> {
+    receivable(signal(text)?)
+}
+
+/// `FROM:TO` of `--rewrite`.
+pub(crate) fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), Reason> {
+    let (from, to) = text.split_once(':').ok_or("the form is FROM:TO, as HUP:USR1, or FROM:0 to drop the signal")?;
+    let from = signal(from).and_then(receivable).map_err(|reason| format!("FROM: {reason}"))?;
+    if to.trim() == "0" {
+        return Ok((from, None));
+    }
+    let to = signal(to).and_then(not_final).map_err(|reason| format!("TO: {reason}"))?;
+    Ok((from, Some(to)))
+}
+
+/// `DUR:SIG` of `--escalate`.
+pub(crate) fn escalation(text: &str) -> Result<Escalation, Reason> {
+    let (after, signal_name) =
+        text.split_once(':').ok_or("the form is DUR:SIG, as 25s:QUIT, DUR counted from the stop signal")?;
+    Ok(Escalation { after: positive_duration(after)?, signal: signal(signal_name).and_then(not_final)? })
+}
+
+/// `--hold`.
+pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
+    const RIGHT: &str = "right is never, a URL or a command";
+    let word = text.trim();
+    let lower = word.to_ascii_lowercase();
+    if word == "never" {
+        return Ok(Hold::Never);
+    }
+    if lower == "idle" || lower == "quiet" {
+        return Err(format!("{lower} is not available in this version; {RIGHT}"));
+    }
+    if is_http(word) {
+        return http_url(word).map(Hold::Url);
+    }
+    if word.contains("://") {
+        return Err(format!("a URL to hold for begins with http:// or https://; {RIGHT}"));
+    }
+    // One letter off is a slip; the command of that name can still be given by its path.
+    if strsim::damerau_levenshtein(&lower, "never") == 1 || lower == "never" {
+        return Err(format!("did you mean never? (a command of this name: ./{word})"));
+    }
+    argv(word).map(Hold::Command).map_err(|reason| format!("{reason}; {RIGHT}"))
+}
+
+/// WHAT of `--hook STAGE=WHAT`: a URL to POST to, or a command line.
+pub(crate) fn hook_action(text: &str) -> Result<HookAction, Reason> {
+    match is_http(text.trim()) {
+        true => http_url(text.trim()).map(HookAction::Post),
+        false => argv(text).map(HookAction::Command),
+    }
+}
+
+/// A command line, split as a shell would split it; no shell runs it.
+pub(crate) fn argv(text: &str) -> Result<Vec<String>, Reason> {
+    let words = shell_words::split(text).map_err(|_| "a quote in the command is not closed")?;
+    match words.first() {
+        None => Err("the command is empty; right is a command line, as './drain --now'".into()),
+        Some(program) if program.is_empty() => Err("the command's program is empty".into()),
+        Some(_) => Ok(words),
+    }
+}
+
+/// An absolute http or https URL with a host.
+pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
+    let text = text.trim();
+    if !is_http(text) {
+        let example = match text.split_once("://") {
+            _ if text.is_empty() => "http://127.0.0.1:8080/ready".to_owned(),
+            Some((_, rest)) => format!("http://{rest}"),
+            None if text.starts_with(':') => format!("http://127.0.0.1{text}"),
+            None if text.starts_with('/') => format!("http://127.0.0.1:8080{text}"),
+            None => format!("http://{text}"),
+        };
+        return Err(format!("a URL begins with http:// or https://, as {example}"));
+    }
+    let url = Url::parse(text).map_err(|error| format!("not a URL ({error}); right is http://127.0.0.1:8080/ready"))?;
+    match url.host_str() {
+        None | Some("") => Err("the URL has no host; right is http://127.0.0.1:8080/ready".into()),
+        Some(_) => Ok(url),
+    }
+}
+
+/// One member of `--success-exit-status`.
+pub(crate) fn success_status(text: &str) -> Result<SuccessStatus, Reason> {
+    let text = text.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(SuccessStatus::Code).map_err(|_| "an exit status is a number from 0 to 255".into());
+    }
+    signal(text)
+        .map(SuccessStatus::Signal)
+        .map_err(|reason| format!("neither an exit status (0 to 255) nor a signal's name: {reason}"))
+}
+
+/// A member of `--success-exit-status`: a plain number is a code, a name is a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SuccessStatus {
+    Code(u8),
+    Signal(Signal),
+}
+
+/// One of a few words.
+pub(crate) fn choice<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result<T, Reason> {
+    if let Some((_, value)) = known.iter().find(|(name, _)| *name == text.trim()) {
+        return Ok(*value);
+    }
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let hint = did_you_mean(text.trim(), names.iter().copied(), str::to_owned);
+    Err(format!("right is {}{hint}", names.join(" or ")))
+}
+
+/// Whether this claims to be a URL that HTTP can reach.
+pub(crate) fn is_http(text: &str) -> bool {
+    let begins =
+        |scheme: &str| text.as_bytes().get(..scheme.len()).is_some_and(|b| b.eq_ignore_ascii_case(scheme.as_bytes()));
+    begins("http://") || begins("https://")
+}
+
+/// Why a key or word is unknown, with the nearest known one.
+pub(crate) fn unknown(what: &str, word: &str, known: &[&str]) -> Reason {
+    match did_you_mean(word, known.iter().copied(), str::to_owned) {
+        hint if hint.is_empty() => format!("unknown {what}; known are {}", known.join(", ")),
+        hint => format!("unknown {what} {}{hint}", quoted(word.as_ref())),
+    }
+}
+
+/// Signals that graceful can be sent and can act on.
+fn receivable(signal: Signal) -> Result<Signal, Reason> {
+    match signal {
+        Signal::CHLD => Err("SIGCHLD tells graceful that a child changed; it cannot mean anything else".into()),
+        Signal::KILL | Signal::STOP => Err(format!("no process can catch {signal}, graceful neither")),
+        other => Ok(other),
+    }
+}
+
+/// Signals that leave the app a say.
+fn not_final(signal: Signal) -> Result<Signal, Reason> {
+    match signal {
+        Signal::KILL => Err("SIGKILL is sent by graceful itself when the budget is spent".into()),
+        Signal::STOP => Err("SIGSTOP would freeze the app, so that it cannot end".into()),
+        other => Ok(other),
+    }
+}
