@@ -120,18 +120,7 @@ pub enum Hold {
     Command(Vec<String>),
 }
 
-/// When a hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Before the app starts.
-    PreStart,
-    /// As soon as the app was started.
-    PostStart,
-    /// From the stop signal on, beside the pre-stop delay.
-    PreStop,
-    /// When the app and everything it left is gone.
-    PostStop,
-}
+pub use crate::timeline::Stage;
 
 /// One `--hook` or `[[hook]]`.
 #[derive(Clone, Debug, PartialEq)]

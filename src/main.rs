@@ -1,18 +1,67 @@
-use graceful::{cli, config};
-use std::process::ExitCode;
+//! The entry: signals first, then parse, dispatch, exit code.
+//!
+//! There is no Rust runtime around it (`no_main`): its start-up would open /dev/null over closed standard streams,
+//! ignore SIGPIPE and install handlers, all of which the app would inherit or notice.
+#![no_main]
 
-fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().collect();
-    let code = match cli::parse(&args) {
-        Err(quit) => quit.report(),
-        Ok(cli::Command::Run { settings, command }) => {
-            match config::load(settings, command, &config::Surroundings::current()) {
-                Err(problems) => cli::report(&problems),
-                Ok(_) => 0,
-            }
-        }
-        Ok(cli::Command::Completions(shell)) => cli::print_completions(shell),
-        Ok(cli::Command::Probe { .. } | cli::Command::Sleep(_)) => 0,
+use graceful::cli::{self, Command};
+use graceful::config::{self, Config};
+use graceful::sys::signals::{self, Inherited};
+use graceful::{probe, status, supervisor};
+use std::ffi::OsString;
+use std::thread;
+use std::time::Instant;
+
+/// What the C library calls. `std::env::args_os` knows the arguments without it.
+// SAFETY: the one symbol `main` of this program, with a signature that C allows.
+#[unsafe(no_mangle)]
+pub extern "C" fn main() -> i32 {
+    let mut inherited = signals::block_all();
+    let start = Instant::now();
+    // A panic is contained where it can happen; what it would print could block for ever.
+    std::panic::set_hook(Box::new(|_| {}));
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let plain = cli::plain_run(&args).filter(|_| !configured_by_environment());
+    i32::from(match plain {
+        Some(command) if !command.is_empty() => supervise(Config::defaults(command.to_vec()), &mut inherited, start),
+        Some(_) | None => dispatch(&args, &mut inherited, start),
+    })
+}
+
+fn configured_by_environment() -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    std::env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"GRACEFUL_"))
+}
+
+fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 {
+    let command = match cli::parse(args) {
+        Ok(command) => command,
+        Err(quit) => return quit.report(),
     };
-    ExitCode::from(code)
+    if let Command::Run { settings, command } = command {
+        return match config::load(settings, command, &config::Surroundings::current()) {
+            Ok(config) => supervise(config, inherited, start),
+            Err(problems) => cli::report(&problems),
+        };
+    }
+    // Nothing is supervised: signals act on this process as on any other.
+    inherited.restore();
+    match command {
+        Command::Run { .. } => status::FAILURE,
+        Command::Probe { url, timeout } => {
+            let (ready, line) = probe::command::run(&url, timeout);
+            cli::print(&format!("{line}\n"));
+            u8::from(!ready)
+        }
+        Command::Sleep(duration) => {
+            thread::sleep(duration);
+            0
+        }
+        Command::Completions(shell) => cli::print_completions(shell),
+    }
+}
+
+fn supervise(config: Config, inherited: &mut Inherited, start: Instant) -> u8 {
+    inherited.take_sigchld();
+    supervisor::run(config, *inherited, start)
 }

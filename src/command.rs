@@ -1,0 +1,132 @@
+//! One command that graceful runs for its own ends (a hook, a hold check): its output comes line by line, and it can be
+//! ended with its whole tree.
+//!
+//! It runs in a process group of its own, with /dev/null as standard input, in the directory that graceful was started
+//! in, with graceful's environment and what the caller adds.
+
+use crate::signal::Signal;
+use crate::sys::fds::{self, Read};
+use crate::sys::signals::Inherited;
+use crate::sys::{process, spawn, tree};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// A longer line is cut into pieces.
+const LINE_MAX: usize = 8 * 1024;
+/// At most this much is read at one time, so that a flood of output does not starve the main loop.
+const READ_MAX: usize = 64 * 1024;
+
+/// What every command needs to know of how graceful was started.
+#[derive(Debug)]
+pub struct Origin {
+    /// The signal state for children.
+    pub inherited: Inherited,
+    /// The directory that graceful was started in.
+    pub dir: Option<CString>,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Running {
+    pid: i32,
+    output: Option<OwnedFd>,
+    partial: Vec<u8>,
+}
+
+impl Running {
+    /// Starts it. Whether its file exists shows later, as an exit with 127 or 126.
+    pub fn start(argv: &[String], env: &[(&str, String)], origin: &Origin) -> io::Result<Running> {
+        let argv = argv.iter().map(|part| CString::new(part.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let env = environment(env)?;
+        let (read, write) = fds::output_pipe()?;
+        let command = spawn::Command {
+            argv: &argv,
+            env: Some(&env),
+            inherited: origin.inherited,
+            output: Some(write.as_raw_fd()),
+            dir: origin.dir.as_deref(),
+            own_group: true,
+            parent_death_signal: None,
+        };
+        match spawn::fork(&command) {
+            Ok(pid) => Ok(Running { pid, output: Some(read), partial: Vec::new() }),
+            Err(spawn::Error::Fork(error) | spawn::Error::Exec(error)) => Err(error),
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// What to poll for its output.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.output.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Takes the whole lines that are there.
+    pub fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut buffer = [0; 4096];
+        for _ in 0..READ_MAX / buffer.len() {
+            let Some(output) = &self.output else { break };
+            match fds::read(output, &mut buffer) {
+                Read::Bytes(count) => self.split(&buffer[..count.min(buffer.len())], &mut lines),
+                Read::Nothing => break,
+                Read::End => self.output = None,
+            }
+        }
+        lines
+    }
+
+    fn split(&mut self, bytes: &[u8], lines: &mut Vec<String>) {
+        for byte in bytes {
+            if *byte != b'\n' {
+                self.partial.push(*byte);
+            }
+            if *byte == b'\n' || self.partial.len() == LINE_MAX {
+                lines.push(String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned());
+                self.partial.clear();
+            }
+        }
+    }
+
+    /// It was reaped: the rest of its output, the last line even without its end.
+    pub fn finish(mut self) -> Vec<String> {
+        let mut lines = self.lines();
+        if !self.partial.is_empty() {
+            lines.push(String::from_utf8_lossy(&self.partial).into_owned());
+        }
+        lines
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        // It may have ended and not been reaped yet.
+        _ = process::signal_child(self.pid, signal, None);
+    }
+
+    /// SIGKILL to it and everything below it.
+    pub fn kill_tree(&self) {
+        let tree = tree::with_group(self.pid).unwrap_or_default();
+        _ = process::signal_group(self.pid, Signal::KILL);
+        self.signal(Signal::KILL);
+        for process in tree {
+            _ = process::signal_process(&process, Signal::KILL);
+        }
+    }
+}
+
+fn environment(added: &[(&str, String)]) -> io::Result<Vec<CString>> {
+    let own = std::env::vars_os().filter(|(name, _)| !added.iter().any(|(new, _)| *name == **new));
+    let added = added.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    own.chain(added)
+        .map(|(mut variable, value)| {
+            variable.push("=");
+            variable.push(value);
+            CString::new(variable.into_vec()).map_err(io::Error::from)
+        })
+        .collect()
+}

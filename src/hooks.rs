@@ -1,0 +1,337 @@
+//! Hooks: commands and POSTs at four stages of the app's life.
+//!
+//! The hooks of a stage form groups: higher priority first; hooks of the file with equal priority run together; hooks
+//! given by flag or variable are a group each, in the order given, after the file's of priority 0. A group begins when the
+//! one before it has ended. A failure that matters (`on_failure = "abort"`) ends the stage.
+//!
+//! Nothing here waits: [`Hooks`] is told of exits, answers, output and time, and says what happened by [`Happened`].
+//! A hook that outlives its timeout is killed with its tree and counted as ended at once, even if it cannot die.
+
+use crate::command::{Origin, Running};
+use crate::config::{Hook, HookAction, OnFailure};
+use crate::signal::Signal;
+use crate::status::ExitStatus;
+use crate::timeline::{HookResult, Stage};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::RawFd;
+use std::time::Duration;
+use url::Url;
+
+/// What a hook is told in its environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// The stop signal, once there was one.
+    pub signal: Option<Signal>,
+    /// The app's pid, once it runs.
+    pub app: Option<i32>,
+    /// graceful's exit code, for post-stop hooks.
+    pub exit_code: Option<u8>,
+}
+
+/// What has happened to hooks.
+#[derive(Debug, PartialEq)]
+pub enum Happened {
+    /// A hook was started.
+    Began {
+        /// Its name.
+        name: String,
+        /// Its stage.
+        stage: Stage,
+    },
+    /// It printed a line.
+    Output {
+        /// Its name.
+        name: String,
+        /// The line.
+        line: String,
+    },
+    /// It ended.
+    Ended {
+        /// Its name.
+        name: String,
+        /// Its stage.
+        stage: Stage,
+        /// How.
+        result: HookResult,
+        /// After how long.
+        took: Duration,
+    },
+    /// A POST is to be made; answer [`Hooks::posted`].
+    Post {
+        /// To be named in the answer.
+        id: u32,
+        /// Where to.
+        url: Url,
+        /// For the whole of it.
+        timeout: Duration,
+    },
+    /// All hooks of the stage have ended.
+    StageDone {
+        /// Which.
+        stage: Stage,
+        /// One failed whose failure matters.
+        abort: bool,
+    },
+}
+
+enum Work {
+    Command(Running),
+    Post(u32),
+}
+
+struct Active {
+    hook: Hook,
+    work: Work,
+    began: Duration,
+    deadline: Duration,
+}
+
+struct StageRun {
+    stage: Stage,
+    groups: VecDeque<Vec<Hook>>,
+    abort: bool,
+}
+
+/// All hooks of one run.
+pub struct Hooks {
+    configured: Vec<Hook>,
+    stages: Vec<StageRun>,
+    active: Vec<Active>,
+    happened: VecDeque<Happened>,
+    next_post: u32,
+    facts: Facts,
+}
+
+impl Hooks {
+    /// Of this configuration.
+    pub fn new(configured: Vec<Hook>) -> Hooks {
+        Hooks {
+            configured,
+            stages: Vec::new(),
+            active: Vec::new(),
+            happened: VecDeque::new(),
+            next_post: 0,
+            facts: Facts::default(),
+        }
+    }
+
+    /// The stages that have any.
+    pub fn stages(&self) -> Vec<Stage> {
+        let mut stages: Vec<Stage> = Vec::new();
+        for hook in &self.configured {
+            if !stages.contains(&hook.stage) {
+                stages.push(hook.stage);
+            }
+        }
+        stages
+    }
+
+    /// Begins a stage.
+    pub fn run(&mut self, now: Duration, stage: Stage, facts: Facts, origin: &Origin) {
+        self.facts = facts;
+        self.stages.push(StageRun { stage, groups: groups(&self.configured, stage), abort: false });
+        self.go_on(now, stage, origin);
+    }
+
+    /// The next thing that has happened.
+    pub fn poll(&mut self) -> Option<Happened> {
+        self.happened.pop_front()
+    }
+
+    /// When to call [`Hooks::tick`].
+    pub fn deadline(&self) -> Option<Duration> {
+        self.active.iter().map(|active| active.deadline).min()
+    }
+
+    /// What to poll for output.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.active.iter().filter_map(|active| match &active.work {
+            Work::Command(running) => running.fd(),
+            Work::Post(_) => None,
+        })
+    }
+
+    /// Reads what the hooks have printed.
+    pub fn read(&mut self) {
+        for active in &mut self.active {
+            if let Work::Command(running) = &mut active.work {
+                let name = &active.hook.name;
+                self.happened
+                    .extend(running.lines().into_iter().map(|line| Happened::Output { name: name.clone(), line }));
+            }
+        }
+    }
+
+    /// A child ended; says whether it was a hook.
+    pub fn exited(&mut self, now: Duration, pid: i32, status: ExitStatus, origin: &Origin) -> bool {
+        let is = |active: &Active| matches!(&active.work, Work::Command(running) if running.pid() == pid);
+        let Some(index) = self.active.iter().position(is) else { return false };
+        let result = match status {
+            ExitStatus::Exited(0) => HookResult::Ok,
+            ExitStatus::Exited(127) => HookResult::Failed("exit status 127 (not found?)".to_owned()),
+            status => HookResult::Failed(status.to_string()),
+        };
+        self.end(now, index, result, origin);
+        true
+    }
+
+    /// A POST was answered.
+    pub fn posted(&mut self, now: Duration, id: u32, result: Result<(), String>, origin: &Origin) {
+        let is = |active: &Active| matches!(active.work, Work::Post(own) if own == id);
+        if let Some(index) = self.active.iter().position(is) {
+            self.end(now, index, result.map_or_else(HookResult::Failed, |()| HookResult::Ok), origin);
+        }
+    }
+
+    /// No POST will be answered any more.
+    pub fn posts_failed(&mut self, now: Duration, why: &str, origin: &Origin) {
+        while let Some(index) = self.active.iter().position(|active| matches!(active.work, Work::Post(_))) {
+            self.end(now, index, HookResult::Failed(why.to_owned()), origin);
+        }
+    }
+
+    /// Ends what is over its time.
+    pub fn tick(&mut self, now: Duration, origin: &Origin) {
+        while let Some(index) = self.active.iter().position(|active| active.deadline <= now) {
+            if let Work::Command(running) = &self.active[index].work {
+                running.kill_tree();
+            }
+            self.end(now, index, HookResult::TimedOut, origin);
+        }
+    }
+
+    /// Ends a stage whose reason is gone; it is not reported as done.
+    pub fn cancel(&mut self, now: Duration, stage: Stage, origin: &Origin) {
+        self.stages.retain(|run| run.stage != stage);
+        while let Some(index) = self.active.iter().position(|active| active.hook.stage == stage) {
+            if let Work::Command(running) = &self.active[index].work {
+                running.kill_tree();
+            }
+            self.end(now, index, HookResult::Cancelled, origin);
+        }
+    }
+
+    /// Passes a signal to every hook that runs.
+    pub fn signal(&self, signal: Signal) {
+        for active in &self.active {
+            if let Work::Command(running) = &active.work {
+                running.signal(signal);
+            }
+        }
+    }
+
+    fn end(&mut self, now: Duration, index: usize, result: HookResult, origin: &Origin) {
+        let Active { hook, work, began, .. } = self.active.remove(index);
+        if let Work::Command(running) = work {
+            let name = &hook.name;
+            self.happened
+                .extend(running.finish().into_iter().map(|line| Happened::Output { name: name.clone(), line }));
+        }
+        self.ended(&hook, result, now.saturating_sub(began));
+        self.go_on(now, hook.stage, origin);
+    }
+
+    fn ended(&mut self, hook: &Hook, result: HookResult, took: Duration) {
+        let failed = !matches!(result, HookResult::Ok | HookResult::Cancelled);
+        if failed && hook.on_failure == OnFailure::Abort {
+            self.stages.iter_mut().filter(|run| run.stage == hook.stage).for_each(|run| run.abort = true);
+        }
+        self.happened.push_back(Happened::Ended { name: hook.name.clone(), stage: hook.stage, result, took });
+    }
+
+    /// Starts the stage's next group when nothing of it runs, or reports the stage as done.
+    fn go_on(&mut self, now: Duration, stage: Stage, origin: &Origin) {
+        while !self.active.iter().any(|active| active.hook.stage == stage) {
+            let Some(position) = self.stages.iter().position(|run| run.stage == stage) else { return };
+            let run = &mut self.stages[position];
+            let next = if run.abort { None } else { run.groups.pop_front() };
+            match next {
+                Some(group) => group.into_iter().for_each(|hook| self.start(now, hook, origin)),
+                None => {
+                    let abort = run.abort;
+                    self.stages.remove(position);
+                    self.happened.push_back(Happened::StageDone { stage, abort });
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, now: Duration, hook: Hook, origin: &Origin) {
+        self.happened.push_back(Happened::Began { name: hook.name.clone(), stage: hook.stage });
+        let work = match &hook.action {
+            HookAction::Command(argv) => match Running::start(argv, &self.environment(hook.stage), origin) {
+                Ok(running) => Work::Command(running),
+                Err(error) => return self.ended(&hook, HookResult::Failed(error.to_string()), Duration::ZERO),
+            },
+            HookAction::Post(url) => {
+                let (id, url, timeout) = (self.next_post, url.clone(), hook.timeout);
+                self.next_post += 1;
+                self.happened.push_back(Happened::Post { id, url, timeout });
+                Work::Post(id)
+            }
+        };
+        let deadline = now + hook.timeout;
+        self.active.push(Active { hook, work, began: now, deadline });
+    }
+
+    fn environment(&self, stage: Stage) -> Vec<(&'static str, String)> {
+        let facts = &self.facts;
+        let mut env = vec![("GRACEFUL_PHASE", stage.to_string())];
+        env.extend(facts.signal.map(|signal| ("GRACEFUL_SIGNAL", signal.to_string())));
+        env.extend(facts.app.map(|pid| ("GRACEFUL_APP_PID", pid.to_string())));
+        env.extend(facts.exit_code.map(|code| ("GRACEFUL_EXIT_STATUS", code.to_string())));
+        env
+    }
+}
+
+/// The groups of a stage, in the order in which they run.
+fn groups(configured: &[Hook], stage: Stage) -> VecDeque<Vec<Hook>> {
+    let mut together: BTreeMap<i32, Vec<Hook>> = BTreeMap::new();
+    let mut one_by_one = Vec::new();
+    for hook in configured.iter().filter(|hook| hook.stage == stage) {
+        if hook.sequential {
+            one_by_one.push(vec![hook.clone()]);
+        } else {
+            together.entry(hook.priority).or_default().push(hook.clone());
+        }
+    }
+    let later = together.split_off(&0);
+    // `later` holds priority 0 and above: those run first, highest first; then the flags' hooks; then what is below 0.
+    let (first, last) = (later.into_values().rev(), together.into_values().rev());
+    first.chain(one_by_one).chain(last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(name: &str, priority: i32, sequential: bool) -> Hook {
+        Hook {
+            name: name.to_owned(),
+            stage: Stage::PreStop,
+            action: HookAction::Command(vec!["true".to_owned()]),
+            timeout: Duration::from_secs(1),
+            priority,
+            sequential,
+            on_failure: OnFailure::Continue,
+        }
+    }
+
+    #[test]
+    fn higher_first_equal_together_flags_in_order_after_zero() {
+        let hooks = [
+            hook("low", -1, false),
+            hook("a", 0, false),
+            hook("high", 5, false),
+            hook("b", 0, false),
+            hook("flag 1", 0, true),
+            hook("flag 2", 0, true),
+        ];
+        let order: Vec<Vec<String>> = groups(&hooks, Stage::PreStop)
+            .into_iter()
+            .map(|group| group.into_iter().map(|hook| hook.name).collect())
+            .collect();
+        assert_eq!(order, [vec!["high"], vec!["a", "b"], vec!["flag 1"], vec!["flag 2"], vec!["low"]]);
+        assert!(groups(&hooks, Stage::PreStart).is_empty());
+    }
+}

@@ -1,0 +1,56 @@
+//! The timers of one lifecycle: an enum and a table, nothing else. No clock: times are since graceful's start.
+
+use std::time::Duration;
+
+/// Every deadline that the lifecycle knows. The order breaks ties: what is listed first fires first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The app should have been ready by now.
+    Startup,
+    /// The pre-stop delay is over.
+    PreStopDelay,
+    /// The hold has lasted as long as it may.
+    Hold,
+    /// The next escalation is due.
+    Escalate,
+    /// K: SIGKILL.
+    Kill,
+    /// SIGKILL once more: a fork may have slipped through.
+    KillAgain,
+    /// Whatever is still there now is left to the kernel.
+    End,
+}
+
+const TIMERS: [Timer; 7] =
+    [Timer::Startup, Timer::PreStopDelay, Timer::Hold, Timer::Escalate, Timer::Kill, Timer::KillAgain, Timer::End];
+
+/// When each timer fires, if it runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timers([Option<Duration>; TIMERS.len()]);
+
+impl Timers {
+    pub(super) fn set(&mut self, timer: Timer, at: Duration) {
+        self.0[timer as usize] = Some(at);
+    }
+
+    pub(super) fn clear(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    pub(super) fn clear_all(&mut self) {
+        self.0 = Default::default();
+    }
+
+    /// The earliest deadline.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.0.iter().flatten().min().copied()
+    }
+
+    /// Takes the earliest timer that is due.
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<Timer> {
+        let due = |timer: &Timer| self.0[*timer as usize].filter(|at| *at <= now);
+        let timer = TIMERS.into_iter().filter(|timer| due(timer).is_some()).min_by_key(|timer| (due(timer), *timer))?;
+        self.clear(timer);
+        Some(timer)
+    }
+}

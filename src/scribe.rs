@@ -1,0 +1,210 @@
+//! Everything that graceful writes goes through one thread, because every write can block: a log reader may have stopped
+//! reading, a disk may hang. The main loop only ever puts work into a queue, and at the end waits a bounded time for it.
+//!
+//! The thread is started with the first thing to write, so that a silent graceful has none. If it cannot be started
+//! (no more processes allowed), log lines are written directly when there is room for them, and files are tried directly.
+//!
+//! The queue is bounded in bytes: what a flooding hook prints while nobody reads is dropped and counted.
+
+use crate::sys::fds;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Log lines waiting for a slow reader may take this much memory.
+const BACKLOG_MAX: usize = 1 << 20;
+/// Enough for file operations and formatting.
+const STACK: usize = 128 * 1024;
+const STDERR: i32 = 2;
+
+/// Makes a log line of a complaint.
+pub type Complain = Box<dyn Fn(&str) -> String + Send>;
+
+enum Job {
+    Line(String),
+    /// `option` names the culprit in a complaint.
+    Write {
+        option: &'static str,
+        path: PathBuf,
+        text: String,
+    },
+    /// Appends, unless the file would then be longer than `max`.
+    Append {
+        option: &'static str,
+        path: PathBuf,
+        text: String,
+        max: u64,
+    },
+    Create {
+        option: &'static str,
+        path: PathBuf,
+    },
+    Remove {
+        option: &'static str,
+        path: PathBuf,
+    },
+    Flush(Sender<()>),
+}
+
+/// See the module's text.
+pub struct Scribe {
+    complain: Option<Complain>,
+    thread: Option<Sender<Job>>,
+    backlog: Arc<AtomicUsize>,
+    dropped: u64,
+}
+
+impl Scribe {
+    /// Nothing is started yet.
+    pub fn new(complain: Complain) -> Scribe {
+        Scribe { complain: Some(complain), thread: None, backlog: Arc::default(), dropped: 0 }
+    }
+
+    /// Writes a line to standard error.
+    pub fn line(&mut self, mut line: String) {
+        line.push('\n');
+        if self.backlog.fetch_add(line.len(), Ordering::Relaxed) + line.len() > BACKLOG_MAX {
+            self.backlog.fetch_sub(line.len(), Ordering::Relaxed);
+            self.dropped += 1;
+            return;
+        }
+        if self.dropped > 0 {
+            let lost = std::mem::take(&mut self.dropped);
+            let notice = format!("graceful: warning: {lost} log lines dropped, standard error was not read\n");
+            self.backlog.fetch_add(notice.len(), Ordering::Relaxed);
+            self.hand_over(Job::Line(notice));
+        }
+        self.hand_over(Job::Line(line));
+    }
+
+    /// Replaces a file's content. `option` is named if that fails.
+    pub fn write(&mut self, option: &'static str, path: &Path, text: String) {
+        self.hand_over(Job::Write { option, path: path.to_owned(), text });
+    }
+
+    /// Appends to a file, unless that made it longer than `max` bytes.
+    pub fn append(&mut self, option: &'static str, path: &Path, text: String, max: u64) {
+        self.hand_over(Job::Append { option, path: path.to_owned(), text, max });
+    }
+
+    /// Creates an empty file.
+    pub fn create(&mut self, option: &'static str, path: &Path) {
+        self.hand_over(Job::Create { option, path: path.to_owned() });
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove(&mut self, option: &'static str, path: &Path) {
+        self.hand_over(Job::Remove { option, path: path.to_owned() });
+    }
+
+    /// Waits until all is written, this long at most.
+    pub fn finish(&mut self, at_most: Duration) {
+        if self.thread.is_some() {
+            let (done, wait) = channel();
+            self.hand_over(Job::Flush(done));
+            _ = wait.recv_timeout(at_most);
+        }
+    }
+
+    fn hand_over(&mut self, job: Job) {
+        if self.thread.is_none() {
+            self.thread = self.start();
+        }
+        let refused = match &self.thread {
+            Some(thread) => thread.send(job).err().map(|refused| refused.0),
+            None => Some(job),
+        };
+        match refused {
+            // No thread. A line is written if it does not block; a file is worth the risk, it comes at the very end.
+            Some(Job::Line(line)) => {
+                self.backlog.fetch_sub(line.len(), Ordering::Relaxed);
+                fds::write_if_room(STDERR, line.as_bytes());
+            }
+            Some(job) => {
+                if let Err(problem) = perform(job) {
+                    fds::write_if_room(STDERR, format!("graceful: warning: {problem}\n").as_bytes());
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn start(&mut self) -> Option<Sender<Job>> {
+        let complain = self.complain.take()?;
+        let backlog = Arc::clone(&self.backlog);
+        let (sender, jobs) = channel();
+        let body = move || {
+            for job in jobs {
+                if let Job::Line(line) = job {
+                    // Nobody is left to tell of a failure.
+                    _ = fds::write_all(STDERR, line.as_bytes());
+                    backlog.fetch_sub(line.len(), Ordering::Relaxed);
+                } else if let Err(problem) = perform(job) {
+                    _ = fds::write_all(STDERR, format!("{}\n", complain(&problem)).as_bytes());
+                }
+            }
+        };
+        thread::Builder::new().name("graceful-write".to_owned()).stack_size(STACK).spawn(body).ok().map(|_| sender)
+    }
+}
+
+fn perform(job: Job) -> Result<(), String> {
+    let named = |option: &str, path: &Path, verb: &str, result: io::Result<()>| {
+        result.map_err(|error| format!("cannot {verb} {option} {}: {error}", path.display()))
+    };
+    match job {
+        Job::Line(_) => Ok(()),
+        Job::Write { option, path, text } => named(option, &path, "write", write(&path, text.as_bytes())),
+        Job::Append { option, path, text, max } => named(option, &path, "write", append(&path, text.as_bytes(), max)),
+        Job::Create { option, path } => named(option, &path, "create", write(&path, b"")),
+        Job::Remove { option, path } => named(option, &path, "remove", remove(&path)),
+        Job::Flush(done) => {
+            _ = done.send(());
+            Ok(())
+        }
+    }
+}
+
+/// Removes a file; one that is not there is no error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Without O_NONBLOCK the open of a FIFO would wait for its reader.
+fn options() -> std::fs::OpenOptions {
+    let mut options = File::options();
+    options.write(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = options().truncate(true).open(path)?;
+    fds::write_all(file.as_raw_fd(), bytes)
+}
+
+fn append(path: &Path, bytes: &[u8], max: u64) -> io::Result<()> {
+    let mut file = options().read(true).truncate(false).open(path)?;
+    let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
+    if end + bytes.len() as u64 > max {
+        return Ok(());
+    }
+    if end > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            fds::write_all(file.as_raw_fd(), b"\n")?;
+        }
+    }
+    fds::write_all(file.as_raw_fd(), bytes)
+}

@@ -1,0 +1,217 @@
+//! Actions of the lifecycle, carried out; and the news of hooks and hold that become its inputs.
+
+use super::Supervisor;
+use crate::config;
+use crate::hold::{self, Begun};
+use crate::hooks::{Facts, Happened};
+use crate::lifecycle::{Action, Input};
+use crate::probe::worker::Job;
+use crate::signal::Signal;
+use crate::status;
+use crate::sys::{cgroup, fds, process, spawn};
+use crate::timeline::{Event, SignalReason, Stage};
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+impl Supervisor {
+    /// Carries out what the lifecycle wants, and gives it the answers, until there is nothing left of either.
+    pub(super) fn act(&mut self) {
+        loop {
+            while let Some(action) = self.lifecycle.poll_action() {
+                self.carry_out(action);
+            }
+            let Some(input) = self.inputs.pop_front() else { return };
+            let now = self.now();
+            self.lifecycle.handle(now, input);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Spawn => self.spawn(),
+            Action::RunHooks(stage) => self.run_hooks(stage),
+            Action::SignalHooks(signal) => self.hooks.signal(signal),
+            Action::CancelHooks(stage) => {
+                let now = self.now();
+                self.hooks.cancel(now, stage, &self.origin);
+                self.hook_news();
+            }
+            Action::SignalApp { signal, reason } => self.signal_app(signal, reason),
+            Action::StartHold { until } => self.start_hold(until),
+            Action::EndHold => self.end_hold(),
+            Action::WatchReadiness => self.watch_readiness(),
+            Action::CreateDrainFile => {
+                if let Some(path) = &self.config.drain_file {
+                    self.scribe.create("--drain-file", path);
+                }
+            }
+            Action::Look => self.look(),
+            Action::SignalLeftovers(signal) => self.signal_leftovers(signal),
+            Action::KillEverything => self.kill_everything(),
+            Action::Record(event) => self.record(event),
+            Action::Exit(outcome) => self.outcome = Some(outcome),
+        }
+    }
+
+    fn spawn(&mut self) {
+        let argv: Result<Vec<CString>, _> =
+            self.config.command.iter().map(|part| CString::new(part.as_bytes())).collect();
+        let result = match &argv {
+            Ok(argv) => spawn::spawn(&spawn::Command {
+                argv,
+                env: None,
+                inherited: self.origin.inherited,
+                output: None,
+                dir: None,
+                own_group: false,
+                // As PID 1 the kernel ends the whole namespace with graceful.
+                parent_death_signal: (!self.init).then_some(Signal::TERM),
+            }),
+            Err(_) => Err(spawn::Error::Exec(io::Error::from_raw_os_error(libc::EINVAL))),
+        };
+        match result {
+            Ok(pid) => self.spawned(pid),
+            Err(error) => self.not_spawned(&error),
+        }
+    }
+
+    fn spawned(&mut self, pid: i32) {
+        self.app = Some(pid);
+        self.children = true;
+        let alone = self.http.is_none() && self.notifier.is_none() && self.waker.is_none();
+        fds::release_inherited(alone);
+        // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
+        _ = std::env::set_current_dir("/");
+        self.oom_kills = cgroup::oom_kills();
+        self.record(Event::AppStarted { pid });
+        self.inputs.push_back(Input::Started);
+        self.await_ready();
+    }
+
+    fn not_spawned(&mut self, error: &spawn::Error) {
+        let program = self.config.command.first().cloned().unwrap_or_default();
+        let found = spawn::look_up(&program);
+        let (code, why) = match error {
+            spawn::Error::Fork(error) => (status::FAILURE, format!("no new process: {error}")),
+            spawn::Error::Exec(error) => match (error.raw_os_error(), found) {
+                (Some(libc::ENOENT), Some(file)) => (
+                    status::NOT_EXECUTABLE,
+                    format!("{} is there, but the interpreter or loader that it names is not", file.display()),
+                ),
+                (Some(libc::ENOENT | libc::ENOTDIR), None) if program.as_bytes().contains(&b'/') => {
+                    (status::NOT_FOUND, "no such file".to_owned())
+                }
+                (Some(libc::ENOENT | libc::ENOTDIR), _) => (status::NOT_FOUND, "not found in PATH".to_owned()),
+                (Some(libc::EACCES), Some(file)) if file.is_dir() => {
+                    (status::NOT_EXECUTABLE, "it is a directory".to_owned())
+                }
+                (_, _) => (status::NOT_EXECUTABLE, error.to_string()),
+            },
+        };
+        let program = program.to_string_lossy().into_owned();
+        self.record(Event::SpawnFailed { program, why, code });
+        self.inputs.push_back(Input::SpawnFailed(code));
+    }
+
+    fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
+        let Some(pid) = self.app else { return };
+        let value = self.value.filter(|_| reason == SignalReason::Forwarded);
+        let error = process::signal_child(pid, signal, value).err().map(|error| error.to_string());
+        self.record(Event::SignalSent { signal, reason, pid, error });
+        if reason == SignalReason::Stop && signal != Signal::CONT {
+            self.app_told();
+        }
+    }
+
+    fn run_hooks(&mut self, stage: Stage) {
+        let now = self.now();
+        let facts = Facts {
+            signal: self.lifecycle.stop_signal(),
+            app: self.timeline.app(),
+            exit_code: self.lifecycle.outcome().map(|outcome| self.exit_code(outcome)),
+        };
+        self.children = true;
+        self.hooks.run(now, stage, facts, &self.origin);
+        self.hook_news();
+    }
+
+    /// What hooks did becomes events, and at the end of a stage an input.
+    pub(super) fn hook_news(&mut self) {
+        let mut news = false;
+        while let Some(happened) = self.hooks.poll() {
+            match happened {
+                Happened::Began { name, stage } => {
+                    self.children = true;
+                    self.record(Event::HookBegan { name, stage });
+                }
+                Happened::Output { name, line } => self.record(Event::HookOutput { name, line }),
+                Happened::Ended { name, stage, result, took } => {
+                    self.record(Event::HookEnded { name, stage, result, took });
+                }
+                Happened::Post { id, url, timeout } => self.post(id, url, timeout),
+                Happened::StageDone { stage, abort } => {
+                    self.inputs.push_back(Input::HooksDone { stage, abort });
+                    news = true;
+                }
+            }
+        }
+        if news && !self.lifecycle.has_actions() {
+            self.act();
+        }
+    }
+
+    fn post(&mut self, id: u32, url: url::Url, timeout: Duration) {
+        if !self.ask_http(Job::Post { id, url, timeout }) {
+            let now = self.now();
+            self.hooks.posted(now, id, Err("the HTTP thread could not be started".to_owned()), &self.origin);
+        }
+    }
+
+    fn start_hold(&mut self, until: Duration) {
+        let now = self.now();
+        let what = match &self.config.hold {
+            config::Hold::Never => String::new(),
+            config::Hold::Url(url) => crate::probe::shown(url),
+            config::Hold::Command(argv) => argv.join(" "),
+        };
+        self.record(Event::HoldBegan { what, at_most: until.saturating_sub(now) });
+        self.children = true;
+        let begun = self.hold.begin(now, &self.config.hold, &self.origin);
+        self.hold_begun(begun);
+    }
+
+    fn hold_begun(&mut self, begun: Begun) {
+        match begun {
+            Begun::Runs => {}
+            Begun::Failed(detail) => self.record(Event::HoldCheck { detail }),
+            Begun::Poll(url) => {
+                let job = Job::PollHold { url, interval: hold::INTERVAL, timeout: hold::URL_TIMEOUT };
+                if !self.ask_http(job) {
+                    self.hold_over("it cannot be polled".to_owned());
+                }
+            }
+        }
+    }
+
+    pub(super) fn hold_tick(&mut self, now: Duration) {
+        let begun = self.hold.tick(now, &self.origin);
+        self.hold_begun(begun);
+    }
+
+    pub(super) fn hold_over(&mut self, why: String) {
+        self.record(Event::HoldEnded { why });
+        self.inputs.push_back(Input::HoldOver);
+        if !self.lifecycle.has_actions() {
+            self.act();
+        }
+    }
+
+    fn end_hold(&mut self) {
+        self.hold.end();
+        if let Some(http) = &self.http {
+            http.send(Job::StopHold);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The loop behind the loop. It runs only if the supervisor panicked, which it never should: whatever went wrong, the app
+//! must not be ended by it, and its exit status must still come out. No budget, no hooks, no report.
+
+use crate::signal::Signal;
+use crate::status;
+use crate::sys::reap::{self, Change};
+use crate::sys::{fds, process, signals};
+
+/// Forwards every signal and reaps until the app has ended; returns its code.
+pub(super) fn run(app: Option<i32>) -> u8 {
+    fds::write_if_room(2, b"graceful: error: internal failure; signals are only forwarded from here on\n");
+    let Some(app) = app else { return status::FAILURE };
+    loop {
+        // First look, then wait: the exit may have come during the failure.
+        loop {
+            match reap::next() {
+                Change::Ended { pid, status } if pid == app => return status.code(),
+                Change::Ended { .. } | Change::Stopped { .. } => {}
+                Change::Nothing => break,
+                Change::NoChildren => return status::FAILURE,
+            }
+        }
+        if let Some(received) = signals::wait(None)
+            && received.signal != Signal::CHLD
+            && !received.is_own()
+        {
+            _ = process::signal_child(app, received.signal, received.value);
+        }
+    }
+}

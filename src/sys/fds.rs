@@ -1,0 +1,196 @@
+//! Descriptors: what was inherited and is not ours to keep, pipes, an eventfd to be woken by, polling.
+
+use crate::sys::check;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// The first descriptor behind the standard streams.
+const FIRST: RawFd = 3;
+/// Where the descriptors cannot be listed, they are looked for up to here at most.
+const LAST_RESORT: u64 = 65_536;
+
+/// Fills standard streams that were closed, so that nothing that graceful opens can take their numbers and be written to
+/// as if it were standard error. What fills them closes on exec: the app sees them closed, as they were.
+pub fn fill_standard_streams() {
+    for stream in 0..FIRST {
+        // SAFETY: F_GETFD takes a number; open takes the lowest number that is free, which is `stream`.
+        unsafe {
+            if libc::fcntl(stream, libc::F_GETFD) < 0
+                && libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) < 0
+            {
+                libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// Lets go of what graceful was started with and the app now has: descriptors from 3 on, and standard input and output.
+/// Holding them would keep a pipe's other end from ever seeing the app close it.
+/// Call [`fill_standard_streams`] first.
+///
+/// `alone`: no descriptor of graceful's own is open yet. Otherwise those are told from the inherited ones by their
+/// close-on-exec flag: what graceful opens has it, what survived an exec cannot have it.
+pub fn release_inherited(alone: bool) {
+    let closed = alone && {
+        // SAFETY: closes descriptors that nothing in this process uses.
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, 0) == 0 }
+    };
+    if !closed {
+        inherited().into_iter().for_each(|fd| {
+            // SAFETY: as above.
+            unsafe { libc::close(fd) };
+        });
+    }
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        for stream in 0..=1 {
+            // SAFETY: both are open; nothing in this process reads the one or writes the other.
+            unsafe { libc::dup3(null.as_raw_fd(), stream, libc::O_CLOEXEC) };
+        }
+    }
+}
+
+fn inherited() -> Vec<RawFd> {
+    let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect::<Vec<RawFd>>()
+    });
+    let candidates = listed.unwrap_or_else(|_| (FIRST..limit()).collect());
+    let survives_exec = |fd: RawFd| {
+        // SAFETY: F_GETFD takes a number.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        flags >= 0 && flags & libc::FD_CLOEXEC == 0
+    };
+    candidates.into_iter().filter(|fd| *fd >= FIRST && survives_exec(*fd)).collect()
+}
+
+fn limit() -> RawFd {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known { limit.rlim_cur.min(LAST_RESORT) as RawFd } else { LAST_RESORT as RawFd }
+}
+
+/// A pipe for a child's output: the reading end does not block, both close on exec.
+pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: writes two descriptors, which are ours.
+    unsafe {
+        check(libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC).into())?;
+        let (read, write) = (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]));
+        check(libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK).into())?;
+        Ok((read, write))
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The other end is closed, or reading failed, which ends it as well.
+    End,
+}
+
+/// Reads what is there.
+pub fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Read {
+    // SAFETY: a live buffer with its length.
+    let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    match count {
+        1.. => Read::Bytes(count as usize),
+        0 => Read::End,
+        _ => match io::Error::last_os_error().kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Read::Nothing,
+            _ => Read::End,
+        },
+    }
+}
+
+/// Wakes the main loop from another thread.
+#[derive(Debug)]
+pub struct Waker(OwnedFd);
+
+impl Waker {
+    /// A new eventfd(2).
+    pub fn new() -> io::Result<Waker> {
+        // SAFETY: two numbers in, a new descriptor out.
+        unsafe {
+            let fd = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK).into())?;
+            Ok(Waker(OwnedFd::from_raw_fd(fd as i32)))
+        }
+    }
+
+    /// Another handle to it, for the thread that wakes.
+    pub fn try_clone(&self) -> io::Result<Waker> {
+        self.0.try_clone().map(Waker)
+    }
+
+    /// Makes it readable. A full counter is readable already.
+    pub fn wake(&self) {
+        let one = 1u64;
+        // SAFETY: eight live bytes.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    /// Takes what woke it.
+    pub fn reset(&self) {
+        read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sleeps until one of the descriptors is readable (or its other end is closed) or the time is up; says which.
+pub fn poll(fds: &[RawFd], timeout: Option<Duration>) -> Vec<bool> {
+    let mut polled: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
+    let timespec = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    });
+    let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: a live array with its length; the timeout is live or null; no mask.
+    unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timespec, std::ptr::null()) };
+    polled.iter().map(|fd| fd.revents != 0).collect()
+}
+
+/// Writes to a descriptor that may be anything, all of it; blocks as long as its reader does.
+pub fn write_all(fd: RawFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        // SAFETY: a live buffer with its length.
+        let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        match check(count as i64) {
+            Ok(count) => bytes = bytes.get(count as usize..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Somebody made the stream non-blocking, and it is shared with us: wait for room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_writable(fd, None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes if there is room now; for where no thread can be had to wait for it.
+pub fn write_if_room(fd: RawFd, bytes: &[u8]) {
+    let mut polled = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one live pollfd.
+    if unsafe { libc::poll(&raw mut polled, 1, 0) } == 1 && polled.revents & libc::POLLOUT != 0 {
+        // A pipe that is writable has room for PIPE_BUF (pipe(7)).
+        let bytes = &bytes[..bytes.len().min(libc::PIPE_BUF)];
+        // SAFETY: a live buffer with its length.
+        unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    }
+}
+
+fn wait_writable(fd: RawFd, timeout: Option<Duration>) {
+    let mut polled = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    let millis = timeout.map_or(-1, |timeout| timeout.as_millis().min(i32::MAX as u128) as i32);
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&raw mut polled, 1, millis) };
+}

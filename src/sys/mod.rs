@@ -1,0 +1,44 @@
+//! The operating system: the only `unsafe` and the only wait(2) of the project. Mechanism without policy: nothing in
+//! here knows a phase, a budget or a hook.
+//!
+//! - `signals`: the mask, taken before anything else; one signal at a time out of it.
+//! - `spawn`: a child with exactly the mask, dispositions, directory, descriptors, arguments and environment that
+//!   graceful was started with.
+//! - `reap`: the one owner of wait(2), for app, hooks and orphans.
+//! - `process`: sending signals: to one, to what is ours, and (PID 1 only) to all.
+//! - `tree`: what /proc says about processes.
+//! - `fds`: descriptors, pipes, polling.
+//! - `tty`: the terminal's foreground.
+//! - `cgroup`: the kernel's count of out-of-memory kills.
+//!
+//! The system calls for masks and waiting are made directly: the C library's versions hide signals 32 and 33, and a
+//! supervisor that does not block them dies of them.
+
+pub mod cgroup;
+pub mod fds;
+pub mod process;
+pub mod reap;
+pub mod signals;
+pub mod spawn;
+pub mod tree;
+pub mod tty;
+
+use std::io;
+
+/// The result of a system call as io::Result.
+fn check(result: i64) -> io::Result<i64> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The pid of this process in its own namespace, asked of the kernel each time (nothing cached is trusted where it
+/// decides who gets SIGKILL).
+pub fn getpid() -> i32 {
+    // SAFETY: getpid(2) takes nothing and cannot fail.
+    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+}
+
+/// The parent's pid; 0 if it is in another namespace.
+pub fn getppid() -> i32 {
+    // SAFETY: getppid(2) takes nothing and cannot fail.
+    unsafe { libc::getppid() }
+}

@@ -1,0 +1,106 @@
+//! Sending signals. One to a child that we alone can reap is safe by pid; one to any other process goes through a pidfd
+//! that was checked to be the process that was meant, because pids are reused.
+//!
+//! kill(-1) stands here once, behind getpid() == 1, asked of the kernel right before: anywhere else it would end every
+//! process of the machine.
+
+use crate::signal::Signal;
+use crate::sys::tree::Process;
+use crate::sys::{check, getpid};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Sends a signal to an own child that has not been reaped yet. With a value as sigqueue(3) does.
+pub fn signal_child(pid: i32, signal: Signal, value: Option<usize>) -> io::Result<()> {
+    if pid <= 1 {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    let result = match value {
+        // SAFETY: kill(2) takes two numbers.
+        None => unsafe { libc::kill(pid, signal.number()) },
+        Some(value) => {
+            let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value) };
+            // SAFETY: sigqueue(3) takes the value as it is.
+            unsafe { libc::sigqueue(pid, signal.number(), value) }
+        }
+    };
+    check(result.into()).map(drop)
+}
+
+/// Sends a signal to every process of a group whose leader is an own child that has not been reaped yet.
+pub fn signal_group(leader: i32, signal: Signal) -> io::Result<()> {
+    if leader <= 1 {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    // SAFETY: kill(2) takes two numbers.
+    check(unsafe { libc::kill(-leader, signal.number()) }.into()).map(drop)
+}
+
+/// Sends a signal to a process seen in /proc, if it is still that process.
+pub fn signal_process(process: &Process, signal: Signal) -> io::Result<()> {
+    match pidfd_open(process.pid) {
+        Ok(pidfd) => {
+            if !process.is_still_there() {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            let info = std::ptr::null::<libc::siginfo_t>();
+            // SAFETY: a live descriptor; a null siginfo means as kill(2) would.
+            let result =
+                unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.number(), info, 0) };
+            check(result).map(drop)
+        }
+        // Before Linux 5.3, or denied by a seccomp profile that knows no pidfd.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            if process.is_still_there() {
+                signal_child(process.pid, signal, None)
+            } else {
+                Ok(())
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A descriptor that becomes readable when the process ends (pidfd_open(2)).
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: two numbers in, a new descriptor out.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// As PID 1: sends a signal to every other process of the namespace, in one stroke that no fork slips through.
+/// Refused with EPERM when this process is not PID 1.
+pub fn signal_namespace(signal: Signal) -> io::Result<()> {
+    kill_all_others(signal.number())
+}
+
+/// As PID 1: whether there is any other process in the namespace, zombies included.
+pub fn namespace_is_empty() -> io::Result<bool> {
+    match kill_all_others(0) {
+        Ok(()) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn kill_all_others(number: i32) -> io::Result<()> {
+    if getpid() != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    // SAFETY: two numbers; we are PID 1, so "all" ends at the namespace, and PID 1 itself is spared (kill(2)).
+    check(unsafe { libc::kill(-1, number) }.into()).map(drop)
+}
+
+/// Stops this process, as the terminal's Ctrl-Z stops a job. Returns when it is continued.
+pub fn stop_self() {
+    // SAFETY: our own pid.
+    unsafe { libc::kill(getpid(), libc::SIGSTOP) };
+}
+
+/// Whether a child shares graceful's process group.
+pub fn shares_our_group(pid: i32) -> bool {
+    // SAFETY: getpgid(2) takes a number.
+    pid > 1 && unsafe { libc::getpgid(pid) == libc::getpgrp() }
+}

@@ -1,0 +1,59 @@
+//! The one owner of wait(2). Whoever wants to know how a child ended is told by the caller of [`next`]: nothing else in
+//! the project waits for a process (spawn takes back its own failed child before anybody knows of it).
+
+use crate::signal::Signal;
+use crate::status::ExitStatus;
+use std::io;
+
+/// What wait(2) had to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A child, or an orphan that became one, ended.
+    Ended {
+        /// Who.
+        pid: i32,
+        /// How.
+        status: ExitStatus,
+    },
+    /// A child was stopped by this signal.
+    Stopped {
+        /// Who.
+        pid: i32,
+        /// By what.
+        signal: Signal,
+    },
+    /// Nothing now, but there are children.
+    Nothing,
+    /// There is no child at all.
+    NoChildren,
+}
+
+/// The next change. SIGCHLD coalesces, so call it until it has nothing left.
+pub fn next() -> Change {
+    loop {
+        let mut status = 0;
+        // SAFETY: the status is written to a live int.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+        match pid {
+            0 => return Change::Nothing,
+            pid if pid > 0 => match change(pid, status) {
+                Some(change) => return change,
+                None => continue,
+            },
+            _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => continue,
+            _ => return Change::NoChildren,
+        }
+    }
+}
+
+fn change(pid: i32, status: i32) -> Option<Change> {
+    if libc::WIFEXITED(status) {
+        return Some(Change::Ended { pid, status: ExitStatus::Exited(libc::WEXITSTATUS(status) as u8) });
+    }
+    if libc::WIFSIGNALED(status) {
+        let status = ExitStatus::Signaled(Signal::new(libc::WTERMSIG(status))?);
+        return Some(Change::Ended { pid, status });
+    }
+    let signal = libc::WIFSTOPPED(status).then(|| Signal::new(libc::WSTOPSIG(status))).flatten()?;
+    Some(Change::Stopped { pid, signal })
+}

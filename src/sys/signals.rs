@@ -1,0 +1,129 @@
+//! Signals are blocked, all 64, before anything else is done, and taken out one by one with rt_sigtimedwait(2). There is
+//! no handler: nothing runs asynchronously, nothing coalesces beyond what the kernel does itself.
+//!
+//! A fault of graceful's own (SIGSEGV and friends) still kills it: the kernel forces such a signal past the mask. Sent by
+//! kill(2) the same signals are queued here and belong to the app.
+
+use crate::signal::{Signal, SignalSet};
+use crate::sys::{check, getpid};
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// The kernel's sigset_t, in bytes (rt_sigprocmask(2), "C library/kernel differences").
+const SET_SIZE: usize = 8;
+
+/// What graceful changed of the signal state that it was started with, to be given back to its children.
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    /// The mask.
+    pub mask: SignalSet,
+    /// SIGCHLD was ignored: children would have been reaped by the kernel, their statuses lost.
+    pub chld_ignored: bool,
+}
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which.
+    pub signal: Signal,
+    /// Who sent it; `None` for the kernel or a process outside this PID namespace.
+    pub sender: Option<i32>,
+    /// The kernel itself sent it, as a terminal does for its keys.
+    pub from_kernel: bool,
+    /// The value of sigqueue(3), if it was sent by that.
+    pub value: Option<usize>,
+}
+
+fn set_mask(mask: SignalSet) -> io::Result<SignalSet> {
+    let (new, mut old) = (mask.bits(), 0u64);
+    // SAFETY: both pointers are to live u64, the size that the kernel is told.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const new, &raw mut old, SET_SIZE)
+    })?;
+    Ok(SignalSet::from_bits(old))
+}
+
+/// Blocks every signal. The first thing that main does: a signal that comes a microsecond later waits in the mask.
+pub fn block_all() -> Inherited {
+    // Fails for a bad pointer or size only (rt_sigprocmask(2)).
+    let mask = set_mask(SignalSet::ALL).unwrap_or(SignalSet::EMPTY);
+    Inherited { mask, chld_ignored: false }
+}
+
+impl Inherited {
+    /// Gives SIGCHLD its default disposition, so that children leave a status to wait for whatever the parent chose.
+    pub fn take_sigchld(&mut self) {
+        // SAFETY: a zeroed sigaction is SIG_DFL without flags; the old one is written by the kernel.
+        unsafe {
+            let default: libc::sigaction = std::mem::zeroed();
+            let mut old: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(libc::SIGCHLD, &raw const default, &raw mut old) == 0 {
+                self.chld_ignored = old.sa_sigaction == libc::SIG_IGN;
+            }
+        }
+    }
+
+    /// Puts the mask back: for the commands that supervise nothing.
+    pub fn restore(self) {
+        // Fails for a bad pointer or size only.
+        _ = set_mask(self.mask);
+    }
+}
+
+/// Takes the next signal; `None` after the timeout, or when the wait was cut short (a stop and a continue do that).
+pub fn wait(timeout: Option<Duration>) -> Option<Received> {
+    let all = SignalSet::ALL.bits();
+    // SAFETY: siginfo_t is plain data.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let timespec = timeout.map(|timeout| libc::timespec {
+        tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    });
+    let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: all pointers are live or, for the timeout, null, which means for ever.
+    let number = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, timespec, SET_SIZE) };
+    let signal = Signal::new(i32::try_from(number).ok()?)?;
+    // SAFETY: the pid is set for every signal but the kernel's own, whose union reads as 0 here or as a fault address
+    // that is not used: `from_kernel` is looked at first.
+    let pid = unsafe { info.si_pid() };
+    let sent_by_process = info.si_code <= 0;
+    Some(Received {
+        signal,
+        sender: (sent_by_process && pid > 0).then_some(pid),
+        from_kernel: info.si_code == libc::SI_KERNEL,
+        // SAFETY: with SI_QUEUE the union holds pid, uid and value.
+        value: (info.si_code == libc::SI_QUEUE).then(|| unsafe { info.si_value() }.sival_ptr as usize),
+    })
+}
+
+impl Received {
+    /// The kernel's answer to something that graceful itself did: SIGPIPE for a log line that nobody reads, SIGXFSZ for a
+    /// report over the file size limit. Not the app's.
+    pub fn is_own(&self) -> bool {
+        self.sender == Some(getpid())
+    }
+}
+
+/// A descriptor that is readable while signals wait: to poll beside others. The signals are taken by [`wait`].
+pub fn notifier() -> io::Result<OwnedFd> {
+    let all = SignalSet::ALL.bits();
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the pointer is to a live u64 of the size that the kernel is told; the descriptor returned is new and ours.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_signalfd4, -1, &raw const all, SET_SIZE, flags))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// In a child, between fork and exec: the parent's own state again.
+///
+/// # Safety
+/// Only in a child that is about to exec: signals are live again afterwards.
+pub(super) unsafe fn restore_in_child(inherited: &Inherited) {
+    if inherited.chld_ignored {
+        // SAFETY: setting a disposition has no other requirement.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    }
+    _ = set_mask(inherited.mask);
+}

@@ -1,0 +1,162 @@
+//! What /proc says about processes (proc_pid_stat(5)).
+//!
+//! /proc is believed only if it shows this very process under its own pid: after `unshare --pid` without a new mount it
+//! shows another namespace, whose pids mean somebody else here.
+
+use crate::sys::getpid;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its pid.
+    pub pid: i32,
+    /// Its parent's, 0 if that is outside of the namespace.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// The name of its executable, 15 bytes at most.
+    pub name: String,
+    /// It has ended and waits to be reaped.
+    pub zombie: bool,
+    /// It leads a session that has a terminal: a login or `docker exec -t` shell.
+    pub leads_terminal: bool,
+    /// In clock ticks since boot; with the pid it names the process for good.
+    start_time: u64,
+}
+
+impl Process {
+    /// The pid still means this process.
+    pub fn is_still_there(&self) -> bool {
+        read(self.pid).is_some_and(|now| now.start_time == self.start_time && !now.zombie)
+    }
+}
+
+/// Whether /proc can be believed.
+pub fn is_usable() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|target| target.to_str() == Some(&getpid().to_string()))
+}
+
+/// Every other process that is visible and has not ended; `None` without a usable /proc.
+pub fn others() -> Option<Vec<Process>> {
+    let own = getpid();
+    Some(all()?.into_iter().filter(|process| process.pid != own && !process.zombie).collect())
+}
+
+/// Everything that descends from this process and has not ended; `None` without a usable /proc.
+pub fn descendants() -> Option<Vec<Process>> {
+    Some(below(all()?, &[getpid()]))
+}
+
+/// The tree below `root`, itself included, and everything in its process group; `None` without a usable /proc.
+pub fn with_group(root: i32) -> Option<Vec<Process>> {
+    let all = all()?;
+    let group: Vec<i32> = all.iter().filter(|process| process.group == root).map(|process| process.pid).collect();
+    let mut found = below(all.clone(), &[root]);
+    found.extend(all.into_iter().filter(|process| {
+        (process.pid == root || group.contains(&process.pid)) && !process.zombie && process.pid != getpid()
+    }));
+    found.sort_by_key(|process| process.pid);
+    found.dedup_by_key(|process| process.pid);
+    Some(found)
+}
+
+/// A zombie is left out, but not its children: they are about to be ours.
+fn below(all: Vec<Process>, roots: &[i32]) -> Vec<Process> {
+    let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
+    for process in &all {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    let mut queue = roots.to_vec();
+    while let Some(parent) = queue.pop() {
+        for process in children.get(&parent).into_iter().flatten() {
+            // A snapshot is not atomic: a pid that was reused while it was taken could close a circle.
+            if seen.insert(process.pid) && !roots.contains(&process.pid) {
+                queue.push(process.pid);
+                found.push((*process).clone());
+            }
+        }
+    }
+    found.retain(|process| !process.zombie);
+    found
+}
+
+fn all() -> Option<Vec<Process>> {
+    if !is_usable() {
+        return None;
+    }
+    let entries = fs::read_dir("/proc").ok()?;
+    Some(entries.flatten().filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect())
+}
+
+fn read(pid: i32) -> Option<Process> {
+    parse(pid, &String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+}
+
+/// The name stands in parentheses and may itself hold parentheses and spaces: the last `)` ends it.
+fn parse(pid: i32, stat: &str) -> Option<Process> {
+    let (name, rest) = (stat.find('(')?, stat.rfind(')')?);
+    let fields: Vec<&str> = stat.get(rest + 1..)?.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
+    let (session, terminal) = (number(3)?, number(4)?);
+    Some(Process {
+        pid,
+        parent: number(1)? as i32,
+        group: number(2)? as i32,
+        name: stat.get(name + 1..rest)?.to_owned(),
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        leads_terminal: session == i64::from(pid) && terminal != 0,
+        start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAIL: &str = "0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 1000 1 2 3";
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_is_read() {
+        let process = parse(7, &format!("7 (a) b (c) S 3 5 7 34816 {}", &TAIL[2..])).expect("parses");
+        assert_eq!((process.name.as_str(), process.parent, process.group), ("a) b (c", 3, 5));
+        assert!(process.leads_terminal && !process.zombie);
+    }
+
+    #[test]
+    fn garbage_is_no_process() {
+        for stat in ["", "7", "7 (x", "7 (x) S", "7 )x( S 1 1 1 0", "7 (x) S a b c d"] {
+            assert_eq!(parse(7, stat), None, "{stat}");
+        }
+    }
+
+    #[test]
+    fn children_of_a_zombie_are_found_and_circles_end() {
+        let process = |pid, parent, zombie| Process {
+            pid,
+            parent,
+            group: pid,
+            name: String::new(),
+            zombie,
+            leads_terminal: false,
+            start_time: 0,
+        };
+        let all = vec![process(2, 1, true), process(3, 2, false), process(5, 6, false), process(6, 5, false)];
+        let pids: Vec<i32> = below(all.clone(), &[1]).iter().map(|process| process.pid).collect();
+        assert_eq!(pids, [3]);
+        assert_eq!(below(all, &[5]).len(), 1);
+    }
+
+    #[test]
+    fn this_process_sees_its_own_child() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep runs");
+        let pid = child.id() as i32;
+        let found = descendants().expect("/proc is usable here").into_iter().find(|process| process.pid == pid);
+        assert!(found.as_ref().is_some_and(Process::is_still_there));
+        child.kill().expect("it runs");
+        child.wait().expect("it ended");
+        assert!(!found.expect("seen above").is_still_there());
+    }
+}

@@ -1,0 +1,412 @@
+//! One vocabulary of events. Log lines, the report and the termination message are views of it.
+//!
+//! [`Timeline`] keeps what happened with the time since graceful's start. It is bounded: an app that is signalled every
+//! second for a year must not make PID 1 grow, so before the stop only the newest events are kept and the rest is counted.
+//!
+//! - `text`: an event in words, for the log.
+//! - `report`: the whole as JSON, and the short form for `kubectl describe`.
+
+pub mod report;
+pub mod text;
+
+use crate::signal::Signal;
+use crate::status::ExitStatus;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// Where the life of the app stands; see the lifecycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Pre-start hooks run, or the app is being started.
+    PreStart,
+    /// The app runs.
+    Running,
+    /// The stop signal has come, the app is left alone.
+    PreStop,
+    /// The stop signal is held back.
+    Hold,
+    /// The app has the stop signal.
+    Drain,
+    /// The app is gone, others are not.
+    Leftovers,
+    /// SIGKILL is out.
+    Kill,
+    /// Post-stop hooks run.
+    PostStop,
+    /// All is over.
+    Done,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Before the app starts.
+    PreStart,
+    /// As soon as the app was started.
+    PostStart,
+    /// From the stop signal on, beside the pre-stop delay.
+    PreStop,
+    /// When the app and everything it left is gone.
+    PostStop,
+}
+
+/// What began the stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", content = "signal", rename_all = "kebab-case")]
+pub enum Cause {
+    /// A stop signal.
+    Signal(Signal),
+    /// The app ended by itself.
+    AppExited,
+    /// A post-start hook failed whose failure stops the app.
+    HookFailed,
+    /// The app was not ready in time.
+    StartupTimeout,
+    /// The app never ran.
+    NotStarted,
+}
+
+/// Why a signal was sent to the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignalReason {
+    /// It came to graceful and is the app's.
+    Forwarded,
+    /// The stop signal, and SIGCONT with it.
+    Stop,
+    /// Another stop signal during the drain.
+    Again,
+    /// `--escalate`.
+    Escalation,
+    /// The terminal stopped the job and it goes on.
+    JobControl,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are named in the text of each event, in `text`")]
+pub enum Event {
+    PhaseBegan {
+        phase: Phase,
+    },
+    StopBegan {
+        cause: Cause,
+    },
+    StopSignalFrom {
+        signal: Signal,
+        sender: Option<i32>,
+    },
+    PhaseCutShort {
+        phase: Phase,
+        signal: Signal,
+    },
+    SignalDropped {
+        signal: Signal,
+    },
+    SignalSent {
+        signal: Signal,
+        reason: SignalReason,
+        pid: i32,
+        error: Option<String>,
+    },
+    AppStarted {
+        pid: i32,
+    },
+    SpawnFailed {
+        program: String,
+        why: String,
+        code: u8,
+    },
+    AppExited {
+        status: ExitStatus,
+        phase: Phase,
+        told: bool,
+    },
+    KilledFromOutside {
+        oom_kills: Option<u64>,
+    },
+    StartupLate {
+        #[serde(rename = "after_s", serialize_with = "seconds")]
+        after: Duration,
+        stop: bool,
+    },
+    HoldBegan {
+        what: String,
+        #[serde(rename = "at_most_s", serialize_with = "seconds")]
+        at_most: Duration,
+    },
+    HoldCheck {
+        detail: String,
+    },
+    HoldEnded {
+        why: String,
+    },
+    HoldTimedOut,
+    Ready {
+        detail: String,
+    },
+    NotReady {
+        detail: String,
+        refused: bool,
+    },
+    NotReadyYet {
+        detail: String,
+    },
+    StillReady,
+    ReadyWarning {
+        detail: String,
+    },
+    HookBegan {
+        name: String,
+        stage: Stage,
+    },
+    HookEnded {
+        name: String,
+        stage: Stage,
+        #[serde(flatten)]
+        result: HookResult,
+        #[serde(rename = "took_s", serialize_with = "seconds")]
+        took: Duration,
+    },
+    HookOutput {
+        name: String,
+        line: String,
+    },
+    LeftoversFound {
+        count: usize,
+    },
+    LeftoverSignalled {
+        pid: i32,
+        name: String,
+        signal: Signal,
+        error: Option<String>,
+    },
+    EverythingKilled {
+        count: Option<usize>,
+        app: bool,
+    },
+    Reaped {
+        orphans: u64,
+        after_sigkill: u64,
+    },
+    NotDead,
+    Trouble {
+        what: String,
+    },
+    Finished {
+        code: u8,
+    },
+}
+
+/// How a hook ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "result", content = "detail", rename_all = "snake_case")]
+pub enum HookResult {
+    /// Exit 0, or a 2xx answer.
+    Ok,
+    /// Anything else.
+    Failed(String),
+    /// It was killed at its timeout.
+    TimedOut,
+    /// It was killed because its reason was gone.
+    Cancelled,
+}
+
+/// An event with its time since graceful's start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Since graceful's start.
+    pub at: Duration,
+    /// What.
+    pub event: Event,
+}
+
+/// The budget as the views need it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// G.
+    pub grace_period: Duration,
+    /// G - K.
+    pub kill_margin: Duration,
+    /// The configured pre-stop delay.
+    pub pre_stop_delay: Duration,
+}
+
+/// What has happened so far.
+#[derive(Debug)]
+pub struct Timeline {
+    started_at: SystemTime,
+    limits: Limits,
+    /// argv[0]: the arguments may hold secrets.
+    program: String,
+    app: Option<i32>,
+    app_started: Duration,
+    t0: Option<Duration>,
+    /// When the app got the stop signal.
+    told: Option<Duration>,
+    entries: VecDeque<Entry>,
+    forgotten: u64,
+}
+
+/// How many events are kept: enough for any stop, and a bound for a long life.
+const KEPT: usize = 1000;
+
+impl Timeline {
+    /// Empty, from now on.
+    pub fn new(started_at: SystemTime, program: String, limits: Limits) -> Timeline {
+        Timeline {
+            started_at,
+            limits,
+            program,
+            app: None,
+            app_started: Duration::ZERO,
+            t0: None,
+            told: None,
+            entries: VecDeque::new(),
+            forgotten: 0,
+        }
+    }
+
+    /// Adds an event and returns it as kept.
+    pub fn record(&mut self, at: Duration, event: Event) -> Entry {
+        match &event {
+            Event::StopBegan { .. } => self.t0 = self.t0.or(Some(at)),
+            Event::AppStarted { pid } => (self.app, self.app_started) = (Some(*pid), at),
+            Event::SignalSent { reason: SignalReason::Stop, .. } => self.told = self.told.or(Some(at)),
+            _ => {}
+        }
+        let entry = Entry { at, event };
+        // What a hook prints belongs to the log; the report keeps how the hook ended.
+        if !matches!(entry.event, Event::HookOutput { .. }) {
+            self.keep(entry.clone());
+        }
+        entry
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        if self.entries.len() == KEPT {
+            self.entries.pop_front();
+            self.forgotten += 1;
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// What is kept, oldest first.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.entries.iter().map(|entry| &entry.event)
+    }
+
+    /// Whether this was said already.
+    pub fn has_trouble(&self, what: &str) -> bool {
+        self.events().any(|event| matches!(event, Event::Trouble { what: said } if said == what))
+    }
+
+    /// The app's pid, once it was started.
+    pub fn app(&self) -> Option<i32> {
+        self.app
+    }
+
+    /// When the stop began, since graceful's start.
+    pub fn t0(&self) -> Option<Duration> {
+        self.t0
+    }
+
+    /// Time since the app got the stop signal; before that, since graceful got it.
+    fn since_signal(&self, at: Duration) -> Duration {
+        self.told.map_or(self.since_stop(at), |told| at.saturating_sub(told))
+    }
+
+    /// What is left of the budget at this time: K is where it ends.
+    fn left(&self, at: Duration) -> Duration {
+        let kill_at = self.limits.grace_period.saturating_sub(self.limits.kill_margin);
+        kill_at.saturating_sub(self.since_stop(at))
+    }
+
+    /// Time since graceful got the stop signal.
+    fn since_stop(&self, at: Duration) -> Duration {
+        at.saturating_sub(self.t0.unwrap_or(at))
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::PreStart => "pre-start",
+            Phase::Running => "running",
+            Phase::PreStop => "pre-stop",
+            Phase::Hold => "hold",
+            Phase::Drain => "drain",
+            Phase::Leftovers => "leftovers",
+            Phase::Kill => "kill",
+            Phase::PostStop => "post-stop",
+            Phase::Done => "done",
+        })
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::PreStart => "pre-start",
+            Stage::PostStart => "post-start",
+            Stage::PreStop => "pre-stop",
+            Stage::PostStop => "post-stop",
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Signal(signal) => write!(f, "{signal}"),
+            Cause::AppExited => f.write_str("the app exited"),
+            Cause::HookFailed => f.write_str("a post-start hook failed"),
+            Cause::StartupTimeout => f.write_str("the startup timeout"),
+            Cause::NotStarted => f.write_str("the app did not start"),
+        }
+    }
+}
+
+impl fmt::Display for HookResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HookResult::Ok => f.write_str("ok"),
+            HookResult::Failed(why) => write!(f, "failed: {why}"),
+            HookResult::TimedOut => f.write_str("timed out and was killed"),
+            HookResult::Cancelled => f.write_str("was ended, its reason was gone"),
+        }
+    }
+}
+
+impl Serialize for Signal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for ExitStatus {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("ExitStatus", 2)?;
+        match self {
+            ExitStatus::Exited(code) => out.serialize_field("exit_code", code)?,
+            ExitStatus::Signaled(signal) => out.serialize_field("signal", signal)?,
+        }
+        out.serialize_field("code", &self.code())?;
+        out.end()
+    }
+}
+
+/// Seconds with whole milliseconds, the unit of every duration in JSON.
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(rounded(*duration))
+}
+
+fn rounded(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
+}

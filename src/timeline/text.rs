@@ -1,0 +1,252 @@
+//! Events in words: what a person needs to know, in one line each.
+
+use super::{Cause, Entry, Event, Phase, SignalReason, Timeline};
+use crate::config::LogLevel;
+use crate::signal::Signal;
+use crate::status::ExitStatus;
+use serde::Serialize;
+use std::time::Duration;
+
+/// `40 ms`, `1.2 s`, `29 s`, `2 min 5 s`.
+pub fn human(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1000 {
+        return format!("{millis} ms");
+    }
+    if millis >= 120_000 {
+        return format!("{} min {} s", millis / 60_000, millis / 1000 % 60);
+    }
+    let tenths = (millis + 50) / 100;
+    if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
+}
+
+/// How grave an event is.
+pub fn level(event: &Event) -> LogLevel {
+    match event {
+        Event::SpawnFailed { .. } | Event::NotDead => LogLevel::Error,
+        Event::KilledFromOutside { .. }
+        | Event::StartupLate { .. }
+        | Event::HoldTimedOut
+        | Event::StillReady
+        | Event::ReadyWarning { .. }
+        | Event::EverythingKilled { .. }
+        | Event::Trouble { .. } => LogLevel::Warn,
+        Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => LogLevel::Warn,
+        Event::HookEnded { result, .. } => match result {
+            super::HookResult::Ok => LogLevel::Debug,
+            super::HookResult::Cancelled => LogLevel::Info,
+            super::HookResult::Failed(_) | super::HookResult::TimedOut => LogLevel::Warn,
+        },
+        Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
+        Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
+        Event::SignalSent { signal: Signal::CONT, .. } => LogLevel::Debug,
+        Event::StopBegan { cause: Cause::AppExited | Cause::NotStarted } => LogLevel::Debug,
+        Event::AppExited { phase: Phase::Running, status, .. } if !died_of_stop_signal(*status) => LogLevel::Debug,
+        Event::StopBegan { .. }
+        | Event::PhaseCutShort { .. }
+        | Event::SignalSent { .. }
+        | Event::AppExited { .. }
+        | Event::HoldBegan { .. }
+        | Event::HoldEnded { .. }
+        | Event::Ready { .. }
+        | Event::NotReady { .. }
+        | Event::HookOutput { .. }
+        | Event::LeftoversFound { .. } => LogLevel::Info,
+        Event::PhaseBegan { .. }
+        | Event::StopSignalFrom { .. }
+        | Event::SignalDropped { .. }
+        | Event::AppStarted { .. }
+        | Event::HoldCheck { .. }
+        | Event::NotReadyYet { .. }
+        | Event::HookBegan { .. }
+        | Event::LeftoverSignalled { .. }
+        | Event::Reaped { .. }
+        | Event::Finished { .. } => LogLevel::Debug,
+    }
+}
+
+/// The event in words.
+pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
+    let at = entry.at;
+    match &entry.event {
+        Event::PhaseBegan { phase } => format!("phase {phase}"),
+        Event::StopBegan { cause } => stop_began(timeline, *cause),
+        Event::StopSignalFrom { signal, sender: Some(pid) } => format!("{signal} came from pid {pid}"),
+        Event::StopSignalFrom { signal, sender: None } => format!("{signal} came from the kernel or another namespace"),
+        Event::PhaseCutShort { phase, signal } => format!("a second stop signal, {signal}, ends the {phase} phase"),
+        Event::SignalDropped { signal } => format!("{signal} dropped, as --rewrite says"),
+        Event::SignalSent { signal, reason, pid, error } => sent(*signal, *reason, *pid, error.as_deref()),
+        Event::AppStarted { pid } => format!("the app runs as pid {pid}"),
+        Event::SpawnFailed { program, why, .. } => format!("cannot run {program}: {why}"),
+        Event::AppExited { status, phase, told } => exited(timeline, at, *status, *phase, *told),
+        Event::KilledFromOutside { oom_kills: Some(count) } => format!(
+            "the app was killed by SIGKILL that graceful did not send; the cgroup's oom_kill count rose by {count}: \
+             out of memory"
+        ),
+        Event::KilledFromOutside { oom_kills: None } => {
+            "the app was killed by SIGKILL that graceful did not send; no out-of-memory kill was counted in its cgroup"
+                .to_owned()
+        }
+        Event::StartupLate { after, stop } => {
+            let then = if *stop { "stopping it, as --startup-action says" } else { "it goes on" };
+            format!("not ready {} after the start (--startup-timeout): {then}", human(*after))
+        }
+        Event::HoldBegan { what, at_most } => {
+            format!("holding the stop signal back for {what}, {} at most", human(*at_most))
+        }
+        Event::HoldCheck { detail } => format!("hold: {detail}"),
+        Event::HoldEnded { why } => format!("hold over: {why}"),
+        Event::HoldTimedOut => "the hold timed out: the stop signal goes out now".to_owned(),
+        Event::Ready { detail } => format!("ready after {} ({detail})", human(at.saturating_sub(timeline.app_started))),
+        Event::NotReady { detail, refused } => not_ready(timeline, at, detail, *refused),
+        Event::NotReadyYet { detail } => format!("not ready yet: {detail}"),
+        Event::StillReady => format!(
+            "still ready {} after the stop signal: the app does not fail its readiness",
+            human(timeline.since_signal(at))
+        ),
+        Event::ReadyWarning { detail } => format!("readiness: {detail}"),
+        Event::HookBegan { name, stage } => format!("{stage} hook {name} begins"),
+        Event::HookEnded { name, stage, result, took } => {
+            format!("{stage} hook {name} {result} after {}", human(*took))
+        }
+        Event::HookOutput { name, line } => format!("[{name}] {line}"),
+        Event::LeftoversFound { count } => {
+            format!("the app is gone, {count} other {} not: SIGTERM", plural(*count, "process is", "processes are"))
+        }
+        Event::LeftoverSignalled { pid, name, signal, error: None } => format!("{signal} to {name} (pid {pid})"),
+        Event::LeftoverSignalled { pid, name, signal, error: Some(error) } => {
+            format!("{signal} to {name} (pid {pid}) failed: {error}")
+        }
+        Event::EverythingKilled { count, app } => killed(timeline, at, *count, *app),
+        Event::Reaped { orphans, after_sigkill } => {
+            format!("{orphans} orphans reaped in all, {after_sigkill} of them after SIGKILL")
+        }
+        Event::NotDead => "not even SIGKILL ended everything: leaving it to the kernel".to_owned(),
+        Event::Trouble { what } => what.clone(),
+        Event::Finished { code } => format!("exit {code}"),
+    }
+}
+
+/// The whole log line for people, without a line end.
+pub fn line(timeline: &Timeline, entry: &Entry) -> String {
+    let mark = match level(&entry.event) {
+        LogLevel::Error => "error: ",
+        LogLevel::Warn => "warning: ",
+        LogLevel::Info | LogLevel::Debug => "",
+    };
+    format!("graceful: {mark}{}", describe(timeline, entry))
+}
+
+/// The whole log line as one JSON object, without a line end.
+pub fn json_line(timeline: &Timeline, entry: &Entry) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        level: &'static str,
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since_stop_s: Option<f64>,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    let line = Line {
+        time: humantime::format_rfc3339_millis(timeline.started_at + entry.at).to_string(),
+        level: match level(&entry.event) {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        },
+        message: describe(timeline, entry),
+        since_stop_s: timeline.t0.map(|t0| super::rounded(entry.at.saturating_sub(t0))),
+        event: &entry.event,
+    };
+    // Cannot fail: no map has a key that is not a string. If it did, the words still get out.
+    serde_json::to_string(&line).unwrap_or(line.message)
+}
+
+pub(super) fn plural<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {
+    if count == 1 { one } else { many }
+}
+
+fn stop_began(timeline: &Timeline, cause: Cause) -> String {
+    let limits = &timeline.limits;
+    let budget = human(limits.grace_period);
+    let kill = human(limits.grace_period.saturating_sub(limits.kill_margin));
+    match cause {
+        Cause::Signal(Signal::INT) => format!("{cause}: stopping without the pre-stop delay, SIGKILL after {kill}"),
+        Cause::Signal(_) if limits.pre_stop_delay.is_zero() => format!("{cause}: stopping, SIGKILL after {kill}"),
+        Cause::Signal(_) => {
+            format!("{cause}: stopping; the app serves on for {}, SIGKILL after {kill}", human(limits.pre_stop_delay))
+        }
+        Cause::AppExited | Cause::NotStarted => format!("{cause}: {budget} for what is left"),
+        Cause::HookFailed | Cause::StartupTimeout => format!("{cause}: stopping, SIGKILL after {kill}"),
+    }
+}
+
+fn sent(signal: Signal, reason: SignalReason, pid: i32, error: Option<&str>) -> String {
+    let why = match reason {
+        SignalReason::Forwarded | SignalReason::Stop => "",
+        SignalReason::Again => ", again",
+        SignalReason::Escalation => ", as --escalate says",
+        SignalReason::JobControl => ", to go on",
+    };
+    match error {
+        None => format!("{signal} to the app (pid {pid}){why}"),
+        Some(error) => format!("{signal} to the app (pid {pid}) failed: {error}"),
+    }
+}
+
+fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, told: bool) -> String {
+    let ended = match status {
+        ExitStatus::Exited(code) => format!("with {code}"),
+        ExitStatus::Signaled(signal) => format!("by {signal} ({})", status.code()),
+    };
+    let (used, left) = (timeline.since_stop(at), timeline.left(at));
+    match (phase, status) {
+        (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => format!(
+            "the app died of {signal}, which went past graceful: nothing could delay it. A terminal's Ctrl-C goes to the \
+             app itself; signal graceful's pid for the whole stop sequence"
+        ),
+        (Phase::Running, _) => {
+            format!("the app exited by itself {ended} after {}", human(at.saturating_sub(timeline.app_started)))
+        }
+        (Phase::Kill, _) => format!("killed after {}", human(used)),
+        (_, ExitStatus::Signaled(signal)) if !told => format!(
+            "the app died of {signal} {} after the stop signal, before graceful sent it one: something else signals the \
+             app's whole group or cgroup, and no wrapper can delay that. systemd: KillMode=mixed; a terminal's Ctrl-C: \
+             kill graceful's pid instead; Heroku: handle the signal in the app",
+            human(used)
+        ),
+        (_, _) if !told => format!(
+            "the app exited {ended} {} after the stop signal, before graceful sent it one: it ended by itself, or \
+             something else signals the app's whole group or cgroup (systemd: KillMode=mixed)",
+            human(used)
+        ),
+        (_, _) => format!("exited after {} {ended}, {} of budget left", human(used), human(left)),
+    }
+}
+
+fn died_of_stop_signal(status: ExitStatus) -> bool {
+    matches!(status, ExitStatus::Signaled(Signal::TERM | Signal::INT | Signal::QUIT))
+}
+
+fn not_ready(timeline: &Timeline, at: Duration, detail: &str, refused: bool) -> String {
+    let what = if refused { "listener closed" } else { "not ready" };
+    match timeline.t0 {
+        Some(_) => format!("{what} {} after the stop signal ({detail})", human(timeline.since_signal(at))),
+        None => format!("{what} ({detail})"),
+    }
+}
+
+fn killed(timeline: &Timeline, at: Duration, count: Option<usize>, app: bool) -> String {
+    let after = human(timeline.since_stop(at));
+    let others = match count {
+        Some(0) => String::new(),
+        Some(count) if app => format!(" and {count} other {}", plural(count, "process", "processes")),
+        Some(count) => format!("{count} {} left", plural(count, "process", "processes")),
+        None if app => " and whatever else is left".to_owned(),
+        None => "whatever is left".to_owned(),
+    };
+    format!("budget spent {after} after its begin: SIGKILL to {}{others}", if app { "the app" } else { "" })
+}
