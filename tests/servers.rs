@@ -11,7 +11,7 @@
 mod common;
 
 use common::load::{Load, Outcome, Record, Results, slow_requests};
-use common::{DEADLINE, Exit, Proc, address, app, free_port, graceful, graceful_path, in_pid_namespace, wait_http};
+use common::{DEADLINE, Exit, Proc, address, app, free_port, graceful, graceful_command, in_pid_namespace, wait_http};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
@@ -192,8 +192,8 @@ fn start(way: Way, server: &[String]) -> Option<Proc> {
     Some(match way {
         Way::Alone => Proc::spawn_group(Command::new(&server[0]).args(&server[1..])),
         Way::TiniAsPid1 => as_pid_1(common::tini()?.into(), &["--"]),
-        Way::Graceful => Proc::spawn_group(graceful().args(OPTIONS).args(server)),
-        Way::GracefulAsPid1 => as_pid_1(graceful_path().into(), &OPTIONS),
+        Way::Graceful => Proc::spawn_group(graceful_command().args(OPTIONS).args(server)),
+        Way::GracefulAsPid1 => as_pid_1(graceful().into(), &OPTIONS),
     })
 }
 

@@ -11,9 +11,9 @@
 //!
 //! ```ignore
 //! mod common;
-//! use common::{DEADLINE, Exit, Proc, graceful, signals};
+//! use common::{DEADLINE, Exit, Proc, graceful_command, signals};
 //!
-//! let mut app = Proc::spawn(graceful().arg("--").args(signals(&["--exit-on", "TERM=7"])));
+//! let app = Proc::spawn(graceful_command().arg("--").args(signals(&["--exit-on", "TERM=7"])));
 //! app.wait_line("ready", DEADLINE);
 //! app.signal(libc::SIGTERM);
 //! assert_eq!(app.wait(DEADLINE), Exit::Code(7));
@@ -39,13 +39,13 @@ use std::time::Duration;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The binary under test, as cargo built it for this test run.
-pub fn graceful_path() -> PathBuf {
+pub fn graceful() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_graceful"))
 }
 
-/// A command that runs the binary under test.
-pub fn graceful() -> Command {
-    let mut command = Command::new(graceful_path());
+/// A command that runs the binary under test, with nothing set by the caller's environment.
+pub fn graceful_command() -> Command {
+    let mut command = Command::new(graceful());
     without_settings(&mut command);
     command
 }

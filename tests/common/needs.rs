@@ -93,7 +93,7 @@ pub fn venv() -> Option<Venv> {
 /// The release build of the binary under test, beside the build that the tests use: for containers and costs.
 #[track_caller]
 pub fn release_binary() -> Option<PathBuf> {
-    let profile = super::graceful_path();
+    let profile = super::graceful();
     let release = profile.parent().and_then(Path::parent).map(|target| target.join("release/graceful"));
     requires("the release build (cargo build --release)", release.filter(|path| path.is_file()))
 }

@@ -182,7 +182,7 @@ impl Proc {
         let exit = self.wait_until("the exit and the end of its output", deadline, |state| {
             state.exit.filter(|_| state.open_streams == 0).map(|(exit, _)| exit)
         });
-        (exit, self.stdout(), self.stderr())
+        (exit, self.stdout_so_far(), self.stderr_so_far())
     }
 
     /// How it ended, if it did.
@@ -196,12 +196,12 @@ impl Proc {
     }
 
     /// What it wrote to stdout so far.
-    pub fn stdout(&self) -> String {
+    pub fn stdout_so_far(&self) -> String {
         self.text(Stream::Stdout)
     }
 
     /// What it wrote to stderr so far.
-    pub fn stderr(&self) -> String {
+    pub fn stderr_so_far(&self) -> String {
         self.text(Stream::Stderr)
     }
 
