@@ -1,0 +1,2 @@
+// Node as most apps are: no handler for SIGTERM.
+require('./node_app.js').start();

@@ -1,0 +1,80 @@
+//! The harness of the integration tests: real processes, real PID 1, real servers, real load.
+//!
+//! Rules that it keeps for every test:
+//!
+//! - A test waits for an event (a line, an exit, an answer), never for a time, and every wait has a deadline
+//!   ([`DEADLINE`]: generous, since it is only reached when something is broken).
+//! - Nothing outlives its test: a [`Proc`] kills what it started when it is dropped, by pid, by the group that
+//!   it made itself, or by ending the PID namespace. It never signals anything else.
+//! - Nothing is skipped in silence: see [`needs`].
+//! - An ending is exact ([`Exit`]): exit with 143 and death by SIGTERM are two different things.
+//!
+//! ```ignore
+//! mod common;
+//! use common::{DEADLINE, Exit, Proc, graceful_command, signals};
+//!
+//! let app = Proc::spawn(graceful_command().arg("--").args(signals(&["--exit-on", "TERM=7"])));
+//! app.wait_line("ready", DEADLINE);
+//! app.signal(libc::SIGTERM);
+//! assert_eq!(app.wait(DEADLINE), Exit::Code(7));
+//! ```
+
+#![allow(dead_code, unused_imports, reason = "every test file compiles this module and uses its own part of it")]
+#![allow(unreachable_pub, reason = "the items are public to the test file that includes the module")]
+
+pub mod load;
+mod needs;
+mod net;
+mod process;
+
+pub use needs::{Venv, catatonit, docker, dumb_init, node, release_binary, requires, strace, tini, tini_static, venv};
+pub use net::{address, free_port, get, wait_http};
+pub use process::{Exit, Line, Proc, Stream, in_pid_namespace};
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long a test waits for an event that must come. Only a broken program (or machine) makes it pass.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The binary under test, as cargo built it for this test run.
+pub fn graceful() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_graceful"))
+}
+
+/// A command that runs the binary under test, with nothing set by the caller's environment.
+pub fn graceful_command() -> Command {
+    let mut command = Command::new(graceful());
+    without_settings(&mut command);
+    command
+}
+
+/// Keeps the GRACEFUL_* variables of whoever runs the tests from the command: the binary reads them as options.
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GRACEFUL_") {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// A file of `tests/apps`.
+pub fn app(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name);
+    assert!(path.is_file(), "{} is missing", path.display());
+    path.to_string_lossy().into_owned()
+}
+
+/// The system's Python: the small test apps need it (and only its standard library), so it is no optional need.
+pub fn python3() -> String {
+    let system = Path::new("/usr/bin/python3");
+    if system.exists() { system.to_string_lossy().into_owned() } else { "python3".to_owned() }
+}
+
+/// The command line of `tests/apps/signals.py`, which tells each signal that it gets. Its options are in its head.
+pub fn signals(options: &[&str]) -> Vec<String> {
+    let mut command = vec![python3(), app("signals.py")];
+    command.extend(options.iter().map(|&option| option.to_owned()));
+    command
+}

@@ -1,0 +1,103 @@
+//! What some tests need beside cargo and a C linker. `tests/run` installs it.
+//!
+//! Whoever lacks something can still run the rest: the test says "SKIPPED" and why. Where everything has to be
+//! there (`CI`, or `GRACEFUL_TESTS_STRICT=1`, which `tests/run` sets) a missing need fails the test instead.
+//!
+//! ```ignore
+//! let Some(tini) = common::tini() else { return };
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Hands `found` on; when there is nothing, says so loudly, and panics where nothing may be skipped.
+#[track_caller]
+pub fn requires<T>(what: &str, found: Option<T>) -> Option<T> {
+    if found.is_none() {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+        assert!(!set("CI") && !set("GRACEFUL_TESTS_STRICT"), "{what} is missing: tests/run installs it");
+        // Not eprintln: the test harness would keep that to itself, as the test passes.
+        let line = format!("SKIPPED: {} needs {what}\n", std::thread::current().name().unwrap_or("a test"));
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    }
+    found
+}
+
+/// tini, dynamically linked.
+#[track_caller]
+pub fn tini() -> Option<PathBuf> {
+    requires("tini", program("tini"))
+}
+
+/// tini, statically linked.
+#[track_caller]
+pub fn tini_static() -> Option<PathBuf> {
+    requires("tini-static", program("tini-static"))
+}
+
+#[track_caller]
+pub fn dumb_init() -> Option<PathBuf> {
+    requires("dumb-init", program("dumb-init"))
+}
+
+#[track_caller]
+pub fn catatonit() -> Option<PathBuf> {
+    requires("catatonit", program("catatonit"))
+}
+
+#[track_caller]
+pub fn node() -> Option<PathBuf> {
+    requires("node", program("node"))
+}
+
+#[track_caller]
+pub fn strace() -> Option<PathBuf> {
+    requires("strace", program("strace"))
+}
+
+/// The Docker client, if its engine answers.
+#[track_caller]
+pub fn docker() -> Option<PathBuf> {
+    static DOCKER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = DOCKER.get_or_init(|| {
+        let docker = program("docker")?;
+        let mut info = Command::new(&docker);
+        info.args(["info", "--format", "{{.ServerVersion}}"]);
+        info.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        info.status().is_ok_and(|status| status.success()).then_some(docker)
+    });
+    requires("a running Docker engine", found.clone())
+}
+
+/// The virtual environment with the Python servers (`tests/apps/requirements.txt`).
+pub struct Venv {
+    bin: PathBuf,
+}
+
+impl Venv {
+    /// A program of the environment: `python`, `uvicorn`, `gunicorn`.
+    pub fn program(&self, name: &str) -> String {
+        self.bin.join(name).to_string_lossy().into_owned()
+    }
+}
+
+#[track_caller]
+pub fn venv() -> Option<Venv> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
+    // The stamp is written last: without it the installation was broken off.
+    let found = root.join("installed").is_file().then(|| Venv { bin: root.join("bin") });
+    requires("target/venv", found)
+}
+
+/// The release build of the binary under test, beside the build that the tests use: for containers and costs.
+#[track_caller]
+pub fn release_binary() -> Option<PathBuf> {
+    let profile = super::graceful();
+    let release = profile.parent().and_then(Path::parent).map(|target| target.join("release/graceful"));
+    requires("the release build (cargo build --release)", release.filter(|path| path.is_file()))
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
