@@ -1,7 +1,7 @@
 //! What some tests need beside cargo and a C linker. `tests/run` installs it.
 //!
 //! Whoever lacks something can still run the rest: the test says "SKIPPED" and why. Where everything has to be
-//! there (`CI`, or `GRACEFUL_TESTS_STRICT=1`, which `tests/run` sets) a missing need fails the test instead.
+//! there (`CI`, or `STRICT_TESTS=1`, which `tests/run` sets) a missing need fails the test instead.
 //!
 //! ```ignore
 //! let Some(tini) = common::tini() else { return };
@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 pub fn requires<T>(what: &str, found: Option<T>) -> Option<T> {
     if found.is_none() {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-        assert!(!set("CI") && !set("GRACEFUL_TESTS_STRICT"), "{what} is missing: tests/run installs it");
+        assert!(!set("CI") && !set("STRICT_TESTS"), "{what} is missing: tests/run installs it");
         // Not eprintln: the test harness would keep that to itself, as the test passes.
         let line = format!("SKIPPED: {} needs {what}\n", std::thread::current().name().unwrap_or("a test"));
         let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
