@@ -377,10 +377,12 @@ impl Supervisor {
     }
 
     fn worth_a_message(&self) -> bool {
-        self.timeline.events().any(|event| match event {
-            Event::StopBegan { cause: Cause::Signal(_) | Cause::HookFailed | Cause::StartupTimeout } => true,
-            Event::KilledFromOutside { .. } => true,
-            _ => false,
+        self.timeline.events().any(|event| {
+            matches!(
+                event,
+                Event::StopBegan { cause: Cause::Signal(_) | Cause::HookFailed | Cause::StartupTimeout }
+                    | Event::KilledFromOutside { .. }
+            )
         })
     }
 
