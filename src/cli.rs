@@ -224,3 +224,142 @@ fn print(text: &str) -> u8 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn args(words: &[&str]) -> Vec<OsString> {
+        std::iter::once("graceful").chain(words.iter().copied()).map(OsString::from).collect()
+    }
+
+    fn parsed(words: &[&str]) -> Command {
+        parse(&args(words)).unwrap_or_else(|quit| panic!("{quit:?}"))
+    }
+
+    #[test]
+    fn both_forms_run_with_the_flags_as_typed() {
+        for words in [
+            &["--hook", "pre-stop=a", "--stop-on=HUP", "--hook=post-stop=b", "--", "app", "--", "-h"][..],
+            &["run", "--hook", "pre-stop=a", "--stop-on=HUP", "--hook=post-stop=b", "--", "app", "--", "-h"],
+        ] {
+            let Command::Run { settings, command } = parsed(words) else { panic!("not a run: {words:?}") };
+            assert_eq!(settings.problems, []);
+            assert_eq!(
+                settings.flags,
+                [("stop-on", "HUP".into()), ("hook", "pre-stop=a".into()), ("hook", "post-stop=b".into())]
+            );
+            assert_eq!(command, ["app", "--", "-h"]);
+        }
+    }
+
+    #[test]
+    fn bytes_survive_in_the_command_and_in_values() {
+        let bytes = OsString::from_vec(b"\xff\xfe".to_vec());
+        let mut words = args(&["--report"]);
+        words.extend([bytes.clone(), "--".into(), bytes.clone(), "".into(), bytes.clone()]);
+        let Ok(Command::Run { settings, command }) = parse(&words) else { panic!("not a run") };
+        assert_eq!(settings.flags, [("report", bytes.clone())]);
+        assert_eq!(command, [bytes.clone(), "".into(), bytes]);
+    }
+
+    #[test]
+    fn a_plain_run_is_known_without_a_parser() {
+        assert_eq!(plain_run(&args(&["--", "app", "-x"])), Some(&args(&["app", "-x"])[1..]));
+        assert_eq!(plain_run(&args(&["run", "--", "app"])), Some(&args(&["app"])[1..]));
+        for words in [
+            &[][..],
+            &["--"],
+            &["--", ""],
+            &["run"],
+            &["run", "--"],
+            &["app"],
+            &["--hold", "never", "--", "app"],
+            &["run", "run", "--", "app"],
+            &["probe", "--", "app"],
+        ] {
+            assert_eq!(plain_run(&args(words)), None, "{words:?}");
+        }
+        assert_eq!(plain_run(&[]), None);
+    }
+
+    #[test]
+    fn a_plain_run_and_the_parser_agree() {
+        for words in [&["--", "app", "x"][..], &["run", "--", "app", "--", "y"]] {
+            let plain = plain_run(&args(words)).unwrap().to_vec();
+            assert_eq!(parsed(words), Command::Run { settings: Settings::default(), command: plain });
+        }
+    }
+
+    #[test]
+    fn the_small_commands() {
+        let probe = |url: &str, timeout| Command::Probe { url: Url::parse(url).unwrap(), timeout };
+        let second = Duration::from_secs(1);
+        assert_eq!(parsed(&["probe", "http://h:1/r"]), probe("http://h:1/r", second));
+        assert_eq!(parsed(&["probe", "http://h/", "--timeout", "5s"]), probe("http://h/", second * 5));
+        assert_eq!(parsed(&["probe", "--timeout=5s", "http://h/"]), probe("http://h/", second * 5));
+        assert_eq!(parsed(&["sleep", "1m 1s"]), Command::Sleep(second * 61));
+        assert_eq!(parsed(&["sleep", "0s"]), Command::Sleep(Duration::ZERO));
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let Command::Completions(found) = parsed(&["completions", shell]) else { panic!("{shell}") };
+            assert_eq!(found.to_string(), shell);
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_texts() {
+        let text = |words: &[&str]| match parse(&args(words)) {
+            Err(Quit::Text(text)) => text,
+            other => panic!("{words:?}: {other:?}"),
+        };
+        for words in [&["--help"][..], &["-h"], &["--hold", "never", "--help"], &["--help", "--", "app"]] {
+            assert_eq!(text(words), help::text(None));
+        }
+        assert_eq!(text(&["run", "-h"]), help::text(Some("run")));
+        for name in ["probe", "sleep", "completions"] {
+            let help = text(&[name, "--help"]);
+            assert!(help.contains(&format!("Usage: graceful {name}")), "{help}");
+        }
+        assert_eq!(text(&["-V"]), format!("graceful {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(text(&["probe", "--version"]), text(&["-V"]));
+        assert!(matches!(parse(&args(&["--", "--help"])), Ok(Command::Run { .. })), "that is the app's own");
+    }
+
+    #[test]
+    fn help_names_every_option_and_fits_the_width() {
+        let help = help::text(None);
+        for spec in crate::config::options::OPTIONS {
+            assert!(help.contains(&format!("--{} <{}>", spec.name, spec.value.name())), "{}", spec.name);
+        }
+        for part in ["Usage: graceful [OPTIONS] -- COMMAND", "Exit status:", "GRACEFUL_GRACE_PERIOD=", "[[hook]]"] {
+            assert!(help.contains(part), "{part}");
+        }
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100 && line.trim_end() == line, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_shown_in_the_help_is_right() {
+        let help = help::text(None);
+        let from = help.find("    [[hook]]").expect("an example");
+        let example = &help[from..help.find("Exit status:").expect("the next part")];
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("graceful.toml"), example).unwrap();
+        let settings = Settings { flags: vec![("config", "graceful.toml".into())], problems: Vec::new() };
+        let surroundings =
+            crate::config::Surroundings { environment: Vec::new(), cwd: dir.path().to_owned(), pid: 7, https: true };
+        let config = crate::config::load(settings, vec!["app".into()], &surroundings).unwrap();
+        assert_eq!((config.hooks[0].name.as_str(), config.hooks[0].priority), ("drain", 10));
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_its_commands() {
+        help::tree().debug_assert();
+        help::run_tokens().debug_assert();
+        for name in ["probe", "sleep", "completions"] {
+            help::subcommand_tokens(name).debug_assert();
+        }
+    }
+}
