@@ -113,9 +113,7 @@ pub fn report(problems: &[Problem]) -> u8 {
 
 /// Writes the completion script to stdout; answers with the exit status.
 pub fn print_completions(shell: Shell) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut help::tree(), "graceful", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    print(&completions(shell))
 }
 
 /// The whole command line as clap describes it, for man pages.
@@ -193,18 +191,18 @@ fn unknown_command(args: &[OsString]) -> Problem {
 fn with_separator(options: &[OsString], command: &[OsString]) -> String {
     let dashes = OsString::from("--");
     let words = options.iter().chain([&dashes]).chain(command);
-    joined_words(std::iter::once("graceful".into()).chain(words.map(|word| word.to_string_lossy().into_owned())))
+    shell_words::join(std::iter::once("graceful".into()).chain(words.map(|word| word.to_string_lossy().into_owned())))
 }
 
 fn joined(subcommand: &str, rest: &[OsString]) -> String {
     let rest = rest.iter().map(|word| word.to_string_lossy().into_owned());
-    joined_words(std::iter::once(subcommand.to_owned()).chain(rest))
+    shell_words::join(std::iter::once(subcommand.to_owned()).chain(rest))
 }
 
-/// As one would type it in a shell, on one line.
-fn joined_words(words: impl Iterator<Item = String>) -> String {
-    let line = shell_words::join(words);
-    if line.chars().any(char::is_control) { line.escape_debug().to_string() } else { line }
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut help::tree(), "graceful", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// stderr may be closed or full: there is nobody left to tell.
@@ -352,6 +350,93 @@ mod tests {
             crate::config::Surroundings { environment: Vec::new(), cwd: dir.path().to_owned(), pid: 7, https: true };
         let config = crate::config::load(settings, vec!["app".into()], &surroundings).unwrap();
         assert_eq!((config.hooks[0].name.as_str(), config.hooks[0].priority), ("drain", 10));
+    }
+
+    proptest::proptest! {
+        /// Whatever is typed, there is an answer: no panic, no endless loop, and no run without a command.
+        #[test]
+        fn every_command_line_has_an_answer(picked in proptest::collection::vec(0..WORDS.len(), 0..8)) {
+            let words: Vec<OsString> = picked.iter().map(|at| OsString::from_vec(WORDS[*at].to_vec())).collect();
+            let all: Vec<OsString> = std::iter::once("graceful".into()).chain(words).collect();
+            let plain = plain_run(&all).map(<[_]>::to_vec);
+            match parse(&all) {
+                Ok(Command::Run { settings, command }) => {
+                    assert!(!settings.problems.is_empty() || !command.is_empty());
+                    assert!(plain.is_none_or(|plain| plain == command && settings == Settings::default()));
+                    let surroundings = crate::config::Surroundings {
+                        environment: Vec::new(),
+                        cwd: "/".into(),
+                        pid: 7,
+                        https: true,
+                    };
+                    let had_problems = !settings.problems.is_empty();
+                    let loaded = crate::config::load(settings, command, &surroundings);
+                    assert!(!(had_problems && loaded.is_ok()));
+                }
+                Err(Quit::Problems(problems)) => assert!(!problems.is_empty()),
+                Ok(_) | Err(_) => assert!(plain.is_none()),
+            }
+        }
+    }
+
+    /// Words that mean something somewhere, and some that never do.
+    const WORDS: &[&[u8]] = &[
+        b"run",
+        b"probe",
+        b"sleep",
+        b"completions",
+        b"--",
+        b"-",
+        b"",
+        b"-h",
+        b"-V",
+        b"-x",
+        b"-hx",
+        b"-5s",
+        b"--=",
+        b"--x=y",
+        b"---",
+        b"--hold",
+        b"--hold=never",
+        b"--hold=",
+        b"--help=x",
+        b"--timeout",
+        b"--grace-period",
+        b"5s",
+        b"0s",
+        b"5",
+        b"--hook",
+        b"pre-stop=x",
+        b"=",
+        b":",
+        b"--rewrite",
+        b"HUP:0",
+        b"--config",
+        b"--report=",
+        b"--no-such=1",
+        b"bash",
+        b"http://h/",
+        b"http://\xc3\xa9/",
+        b"\xff",
+        b"--\xff",
+        b"-\xff",
+        b"--\xff=\xff",
+        b"--hold=\xff",
+        b"app",
+        b"a b\n",
+    ];
+
+    #[test]
+    fn completions_know_every_option_and_the_words_it_takes() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
+            let script = completions(shell);
+            for spec in crate::config::options::OPTIONS {
+                assert!(script.contains(spec.name), "{shell}: {}", spec.name);
+            }
+        }
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(completions(shell).contains("debug"), "{shell}");
+        }
     }
 
     #[test]

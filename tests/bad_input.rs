@@ -178,6 +178,7 @@ fn options_that_do_not_exist_or_lack_their_value() {
             &["--grace-period", "5s", "--grace-period", "6s"],
             &["--grace-period", "2 times", "\"5s\", \"6s\"", "once"],
         ),
+        flags(&["--stop-on", "HUP", "--stop-on=USR1", "--stop-on"], &["--stop-on:", "needs a value", "--stop-on SIG"]),
         flags(&["--helpp"], &["--helpp", "did you mean --help?"]),
         flags(&["--grace-perod", "5s", "--hld", "never", "-x"], &["--grace-perod", "--grace-period"])
             .and(&["--hld", "--hold?"])
@@ -378,6 +379,7 @@ fn files() {
         file("grace_perod = \"5s\"", &["graceful.toml: grace_perod", "unknown key", "grace_period?"]),
         file("grace-period = \"5s\"", &["graceful.toml: grace-period", "did you mean grace_period?"]),
         file("zzz = 1", &["graceful.toml: zzz", "unknown key", "grace_period, kill_margin"]),
+        file("\"a\\nb\" = 1", &["graceful.toml: a\\nb:", "unknown key"]),
         file("config = \"x\"", &["graceful.toml: config", "unknown key"]),
         file("[budget]\ngrace_period = \"5s\"", &["graceful.toml: budget", "unknown key"]),
         file("log_level = \"info\"\ngrace_period = 30s\n", &["graceful.toml:2:", "not TOML"]),
@@ -434,6 +436,7 @@ fn every_problem_is_reported() {
             &["--grace-period", "60", "--pre-stop-delay", "40s", "--escalate", "50s:QUIT"],
             &["--grace-period \"60\""],
         ),
+        flags(&["--kill-margin", "0", "--pre-stop-delay", "29500ms"], &["--kill-margin \"0\""]),
         // A URL that cannot be read is not also missing.
         flags(&["--ready-url", "nowhere", "--ready-interval", "2s"], &["--ready-url \"nowhere\""]),
         file("[[hook]]\nstage = \"x\"\ntimeout = \"5\"\nurl = \"y\"\nprio = 1", &["hook[1].stage = \"x\""])

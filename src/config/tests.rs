@@ -326,6 +326,7 @@ fn slips_in_variable_names_are_warned_of_and_foreign_ones_are_not() {
         "GRACEFUL_PORT",
         "GRACEFUL_PORT_80_TCP",
         "GRACEFUL_PORT_80_TCP_ADDR",
+        "GRACEFUL_RE_PORT",
         "GRACEFUL_REPORT_SERVICE_HOST",
         "GRACEFUL_PHASE",
         "GRACEFUL_SIGNAL",
@@ -410,5 +411,45 @@ fn every_option_is_read_from_every_source() {
             let by_file = flags(beside).and(file(&format!("{key} = {value:?}"))).load();
             assert_eq!(by_file, by_flag, "{key} = {value:?}");
         }
+    }
+}
+
+proptest::proptest! {
+    /// No value makes the reader panic, and no value breaks a message into two lines.
+    #[test]
+    fn any_value_of_any_option_is_taken_or_refused_on_one_line(which in 0..OPTIONS.len(), value in VALUE) {
+        one_line_each(flags(&[(OPTIONS[which].name, &value)]));
+        one_line_each(env(&[(OPTIONS[which].variable, &value)]));
+        if let Some(key) = OPTIONS[which].key {
+            one_line_each(file(&format!("{key} = {}", toml_string(&value))));
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_file_or_refused_on_one_line(lines in proptest::collection::vec(FILE_LINE, 0..6)) {
+        one_line_each(file(&lines.join("\n")));
+    }
+}
+
+/// Near what is right, and far from it.
+const VALUE: &str = concat!(
+    r#"(never|http://[a-z\[:/@%]{0,5}|[0-9]{1,25}(ns|ms|s|m|y)?|[A-Z0-9]{0,6}:[A-Z0-9+]{0,8}|"#,
+    r#"pre-stop=.{0,6}|\PC{0,8}|.{0,8}|\n|'|")"#
+);
+const FILE_LINE: &str = concat!(
+    r#"(\[\[hook\]\]|\[[a-z]{1,4}\]|"#,
+    r#"(stage|run|timeout|priority|name|url|hook|grace_period|stop_on|"a\\nb") = "#,
+    r#"("(pre-stop|1s|x|\\n)"|[0-9]{1,3}|\[.{0,4}\]|true|\{.{0,3}\})|.{0,9})"#
+);
+
+/// The value as a TOML string, every character escaped.
+fn toml_string(value: &str) -> String {
+    let escaped: String = value.chars().map(|c| format!("\\U{:08X}", u32::from(c))).collect();
+    format!("\"{escaped}\"")
+}
+
+fn one_line_each(typed: Typed) {
+    for problem in typed.load_with(|_| ()).err().unwrap_or_default() {
+        assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
     }
 }
