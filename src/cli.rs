@@ -113,9 +113,7 @@ pub fn report(problems: &[Problem]) -> u8 {
 
 /// Writes the completion script to stdout; answers with the exit status.
 pub fn print_completions(shell: Shell) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut help::tree(), "graceful", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    print(&completions(shell))
 }
 
 /// The whole command line as clap describes it, for man pages.
@@ -193,18 +191,18 @@ fn unknown_command(args: &[OsString]) -> Problem {
 fn with_separator(options: &[OsString], command: &[OsString]) -> String {
     let dashes = OsString::from("--");
     let words = options.iter().chain([&dashes]).chain(command);
-    joined_words(std::iter::once("graceful".into()).chain(words.map(|word| word.to_string_lossy().into_owned())))
+    shell_words::join(std::iter::once("graceful".into()).chain(words.map(|word| word.to_string_lossy().into_owned())))
 }
 
 fn joined(subcommand: &str, rest: &[OsString]) -> String {
     let rest = rest.iter().map(|word| word.to_string_lossy().into_owned());
-    joined_words(std::iter::once(subcommand.to_owned()).chain(rest))
+    shell_words::join(std::iter::once(subcommand.to_owned()).chain(rest))
 }
 
-/// As one would type it in a shell, on one line.
-fn joined_words(words: impl Iterator<Item = String>) -> String {
-    let line = shell_words::join(words);
-    if line.chars().any(char::is_control) { line.escape_debug().to_string() } else { line }
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut help::tree(), "graceful", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// stderr may be closed or full: there is nobody left to tell.
@@ -221,6 +219,232 @@ pub fn print(text: &str) -> u8 {
         Err(error) => {
             complain(&format!("graceful: error: stdout: {error}\n"));
             FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn args(words: &[&str]) -> Vec<OsString> {
+        std::iter::once("graceful").chain(words.iter().copied()).map(OsString::from).collect()
+    }
+
+    fn parsed(words: &[&str]) -> Command {
+        parse(&args(words)).unwrap_or_else(|quit| panic!("{quit:?}"))
+    }
+
+    #[test]
+    fn both_forms_run_with_the_flags_as_typed() {
+        for words in [
+            &["--hook", "pre-stop=a", "--stop-on=HUP", "--hook=post-stop=b", "--", "app", "--", "-h"][..],
+            &["run", "--hook", "pre-stop=a", "--stop-on=HUP", "--hook=post-stop=b", "--", "app", "--", "-h"],
+        ] {
+            let Command::Run { settings, command } = parsed(words) else { panic!("not a run: {words:?}") };
+            assert_eq!(settings.problems, []);
+            assert_eq!(
+                settings.flags,
+                [("stop-on", "HUP".into()), ("hook", "pre-stop=a".into()), ("hook", "post-stop=b".into())]
+            );
+            assert_eq!(command, ["app", "--", "-h"]);
+        }
+    }
+
+    #[test]
+    fn bytes_survive_in_the_command_and_in_values() {
+        let bytes = OsString::from_vec(b"\xff\xfe".to_vec());
+        let mut words = args(&["--report"]);
+        words.extend([bytes.clone(), "--".into(), bytes.clone(), "".into(), bytes.clone()]);
+        let Ok(Command::Run { settings, command }) = parse(&words) else { panic!("not a run") };
+        assert_eq!(settings.flags, [("report", bytes.clone())]);
+        assert_eq!(command, [bytes.clone(), "".into(), bytes]);
+    }
+
+    #[test]
+    fn a_plain_run_is_known_without_a_parser() {
+        assert_eq!(plain_run(&args(&["--", "app", "-x"])), Some(&args(&["app", "-x"])[1..]));
+        assert_eq!(plain_run(&args(&["run", "--", "app"])), Some(&args(&["app"])[1..]));
+        for words in [
+            &[][..],
+            &["--"],
+            &["--", ""],
+            &["run"],
+            &["run", "--"],
+            &["app"],
+            &["--hold", "never", "--", "app"],
+            &["run", "run", "--", "app"],
+            &["probe", "--", "app"],
+        ] {
+            assert_eq!(plain_run(&args(words)), None, "{words:?}");
+        }
+        assert_eq!(plain_run(&[]), None);
+    }
+
+    #[test]
+    fn a_plain_run_and_the_parser_agree() {
+        for words in [&["--", "app", "x"][..], &["run", "--", "app", "--", "y"]] {
+            let plain = plain_run(&args(words)).unwrap().to_vec();
+            assert_eq!(parsed(words), Command::Run { settings: Settings::default(), command: plain });
+        }
+    }
+
+    #[test]
+    fn the_small_commands() {
+        let probe = |url: &str, timeout| Command::Probe { url: Url::parse(url).unwrap(), timeout };
+        let second = Duration::from_secs(1);
+        assert_eq!(parsed(&["probe", "http://h:1/r"]), probe("http://h:1/r", second));
+        assert_eq!(parsed(&["probe", "http://h/", "--timeout", "5s"]), probe("http://h/", second * 5));
+        assert_eq!(parsed(&["probe", "--timeout=5s", "http://h/"]), probe("http://h/", second * 5));
+        assert_eq!(parsed(&["sleep", "1m 1s"]), Command::Sleep(second * 61));
+        assert_eq!(parsed(&["sleep", "0s"]), Command::Sleep(Duration::ZERO));
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let Command::Completions(found) = parsed(&["completions", shell]) else { panic!("{shell}") };
+            assert_eq!(found.to_string(), shell);
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_texts() {
+        let text = |words: &[&str]| match parse(&args(words)) {
+            Err(Quit::Text(text)) => text,
+            other => panic!("{words:?}: {other:?}"),
+        };
+        for words in [&["--help"][..], &["-h"], &["--hold", "never", "--help"], &["--help", "--", "app"]] {
+            assert_eq!(text(words), help::text(None));
+        }
+        assert_eq!(text(&["run", "-h"]), help::text(Some("run")));
+        for name in ["probe", "sleep", "completions"] {
+            let help = text(&[name, "--help"]);
+            assert!(help.contains(&format!("Usage: graceful {name}")), "{help}");
+        }
+        assert_eq!(text(&["-V"]), format!("graceful {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(text(&["probe", "--version"]), text(&["-V"]));
+        assert!(matches!(parse(&args(&["--", "--help"])), Ok(Command::Run { .. })), "that is the app's own");
+    }
+
+    #[test]
+    fn help_names_every_option_and_fits_the_width() {
+        let help = help::text(None);
+        for spec in crate::config::options::OPTIONS {
+            assert!(help.contains(&format!("--{} <{}>", spec.name, spec.value.name())), "{}", spec.name);
+        }
+        for part in ["Usage: graceful [OPTIONS] -- COMMAND", "Exit status:", "GRACEFUL_GRACE_PERIOD=", "[[hook]]"] {
+            assert!(help.contains(part), "{part}");
+        }
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100 && line.trim_end() == line, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_shown_in_the_help_is_right() {
+        let help = help::text(None);
+        let from = help.find("    [[hook]]").expect("an example");
+        let example = &help[from..help.find("Exit status:").expect("the next part")];
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("graceful.toml"), example).unwrap();
+        let settings = Settings { flags: vec![("config", "graceful.toml".into())], problems: Vec::new() };
+        let surroundings =
+            crate::config::Surroundings { environment: Vec::new(), cwd: dir.path().to_owned(), pid: 7, https: true };
+        let config = crate::config::load(settings, vec!["app".into()], &surroundings).unwrap();
+        assert_eq!((config.hooks[0].name.as_str(), config.hooks[0].priority), ("drain", 10));
+    }
+
+    proptest::proptest! {
+        /// Whatever is typed, there is an answer: no panic, no endless loop, and no run without a command.
+        #[test]
+        fn every_command_line_has_an_answer(picked in proptest::collection::vec(0..WORDS.len(), 0..8)) {
+            let words: Vec<OsString> = picked.iter().map(|at| OsString::from_vec(WORDS[*at].to_vec())).collect();
+            let all: Vec<OsString> = std::iter::once("graceful".into()).chain(words).collect();
+            let plain = plain_run(&all).map(<[_]>::to_vec);
+            match parse(&all) {
+                Ok(Command::Run { settings, command }) => {
+                    assert!(!settings.problems.is_empty() || !command.is_empty());
+                    assert!(plain.is_none_or(|plain| plain == command && settings == Settings::default()));
+                    let surroundings = crate::config::Surroundings {
+                        environment: Vec::new(),
+                        cwd: "/".into(),
+                        pid: 7,
+                        https: true,
+                    };
+                    let had_problems = !settings.problems.is_empty();
+                    let loaded = crate::config::load(settings, command, &surroundings);
+                    assert!(!(had_problems && loaded.is_ok()));
+                }
+                Err(Quit::Problems(problems)) => assert!(!problems.is_empty()),
+                Ok(_) | Err(_) => assert!(plain.is_none()),
+            }
+        }
+    }
+
+    /// Words that mean something somewhere, and some that never do.
+    const WORDS: &[&[u8]] = &[
+        b"run",
+        b"probe",
+        b"sleep",
+        b"completions",
+        b"--",
+        b"-",
+        b"",
+        b"-h",
+        b"-V",
+        b"-x",
+        b"-hx",
+        b"-5s",
+        b"--=",
+        b"--x=y",
+        b"---",
+        b"--hold",
+        b"--hold=never",
+        b"--hold=",
+        b"--help=x",
+        b"--timeout",
+        b"--grace-period",
+        b"5s",
+        b"0s",
+        b"5",
+        b"--hook",
+        b"pre-stop=x",
+        b"=",
+        b":",
+        b"--rewrite",
+        b"HUP:0",
+        b"--config",
+        b"--report=",
+        b"--no-such=1",
+        b"bash",
+        b"http://h/",
+        b"http://\xc3\xa9/",
+        b"\xff",
+        b"--\xff",
+        b"-\xff",
+        b"--\xff=\xff",
+        b"--hold=\xff",
+        b"app",
+        b"a b\n",
+    ];
+
+    #[test]
+    fn completions_know_every_option_and_the_words_it_takes() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
+            let script = completions(shell);
+            for spec in crate::config::options::OPTIONS {
+                assert!(script.contains(spec.name), "{shell}: {}", spec.name);
+            }
+        }
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(completions(shell).contains("debug"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_its_commands() {
+        help::tree().debug_assert();
+        help::run_tokens().debug_assert();
+        for name in ["probe", "sleep", "completions"] {
+            help::subcommand_tokens(name).debug_assert();
         }
     }
 }

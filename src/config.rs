@@ -19,6 +19,9 @@ mod raw;
 pub(crate) mod suggest;
 pub(crate) mod values;
 
+#[cfg(test)]
+mod tests;
+
 pub use load::{Settings, Surroundings, load};
 pub use raw::Problem;
 pub(crate) use raw::quoted;

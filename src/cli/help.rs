@@ -19,6 +19,8 @@ usage: graceful [OPTIONS] -- COMMAND [ARGS...]
 all options: graceful --help
 ";
 
+const TITLE: &str = "Makes every stop of an app a clean one";
+
 const ABOUT: &str = "\
 Stands between an orchestrator and an app, as PID 1 of a container or as a wrapper, and makes every stop a clean \
 one: after the stop signal the app serves on for the pre-stop delay, then it gets the signal, and what is left at the \
@@ -52,13 +54,13 @@ Environment and file:
   file may have arrays, as stop_on = [\"HUP\", \"USR1\"]. The strongest source gives the whole list.
   Hooks alone add up: the file's, then the variable's, one a line, then the flags'. In the file:
     [[hook]]
-    stage = \"pre-stop\"             or pre-start, post-start, post-stop
-    run = \"./drain --now\"          or a list, [\"./drain\", \"--now\"]; or url = \"http://...\" to POST to
-    name = \"drain\"                 default: the command's file name, or the URL's host and path
-    timeout = \"8s\"                 default: as for --hook
-    priority = 10                  higher runs first, equal ones run together; default: 0
-    on_failure = \"continue\"        or abort: pre-start does not start the app, post-start stops it;
-                                   default: abort for pre-start, otherwise continue
+    stage = \"pre-stop\"         # or pre-start, post-start, post-stop
+    run = \"./drain --now\"      # or a list, [\"./drain\", \"--now\"]; or url = \"http://...\" to POST to
+    name = \"drain\"             # default: the command's file name, or the URL's host and path
+    timeout = \"8s\"             # default: as for --hook
+    priority = 10              # higher runs first, equal ones run together; default: 0
+    on_failure = \"continue\"    # or abort: pre-start does not start the app, post-start stops it;
+                               # default: abort for pre-start, otherwise continue
 
 Exit status:
   the app's own; 128+n if signal n killed it
@@ -71,7 +73,7 @@ Exit status:
 /// The whole command line.
 pub(super) fn tree() -> Command {
     let run = Command::new("run").about("Run COMMAND under supervision; the word may be left out");
-    let graceful = Command::new("graceful").about(ABOUT);
+    let graceful = Command::new("graceful").about(TITLE).long_about(ABOUT);
     let mut tree = info_flags(running(graceful, USAGE), Some(OTHER))
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
@@ -84,7 +86,8 @@ pub(super) fn tree() -> Command {
 
 /// The help of graceful, or of one of its commands.
 pub(super) fn text(subcommand: Option<&str>) -> String {
-    let mut tree = tree();
+    // The title is for the man page's first line; people get the whole sentence at once.
+    let mut tree = tree().about(ABOUT);
     tree.build();
     match subcommand {
         Some(name) => tree.find_subcommand_mut(name).map(|found| found.render_help().to_string()).unwrap_or_default(),
@@ -203,7 +206,7 @@ fn app() -> Arg {
         .hide_short_help(true)
         .value_hint(ValueHint::CommandWithArguments)
         .value_parser(ValueParser::os_string())
-        .help("The app and its arguments")
+        .long_help("The app and its arguments")
 }
 
 fn rest() -> Arg {

@@ -3,8 +3,8 @@
 //! clap stops at the first argument that it does not know. So that every one is reported, the offender is taken
 //! out and the rest parsed again, until nothing is left to object to.
 
+use crate::config::Problem;
 use crate::config::suggest::did_you_mean;
-use crate::config::{Problem, quoted};
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::ffi::{OsStr, OsString};
@@ -70,13 +70,13 @@ pub(super) fn tokenise(command: Command, args: &[OsString], only_options: bool) 
                     args.remove(at);
                 }
                 let where_to_look = if hint.is_empty() { "; known ones: graceful --help" } else { "" };
-                Problem::new(shown(&name), format!("unknown option{hint}{where_to_look}"))
+                Problem::new(name.as_str(), format!("unknown option{hint}{where_to_look}"))
             }
             ErrorKind::InvalidValue => {
                 let value_name = value_name(&command, &name);
-                Problem::new(shown(&name), format!("needs a value; right is {name} {value_name}"))
+                Problem::new(name.as_str(), format!("needs a value; right is {name} {value_name}"))
             }
-            _ => Problem::new(shown(&name), first_line(&error)),
+            _ => Problem::new(name.as_str(), first_line(&error)),
         });
     }
 }
@@ -126,7 +126,7 @@ fn position(args: &[OsString], name: &str, kind: ErrorKind) -> Option<usize> {
             Some(rest) => rest.is_empty() || rest.starts_with('=') || !name.starts_with("--"),
             None => false,
         };
-        let lacks_value = args.get(at + 1).is_none_or(|next| is_flag(next));
+        let lacks_value = text == name && args.get(at + 1).is_none_or(|next| is_flag(next));
         is_it && (kind != ErrorKind::InvalidValue || lacks_value)
     })
 }
@@ -139,11 +139,6 @@ fn value_name(command: &Command, flag: &str) -> String {
     let opt = command.get_opts().find(|opt| opt.get_long() == Some(flag.trim_start_matches('-')));
     let name = opt.and_then(|opt| opt.get_value_names()?.first());
     name.map(ToString::to_string).unwrap_or_else(|| "VALUE".to_owned())
-}
-
-/// As typed; quoted where that would break the line.
-fn shown(name: &str) -> String {
-    if name.chars().any(char::is_control) { quoted(name.as_ref()) } else { name.to_owned() }
 }
 
 /// clap's own words, for the rest of what it may object to.

@@ -6,7 +6,7 @@
 use super::hook;
 use super::options::{OptionSpec, Repeat, ValueKind, file_keys};
 use super::raw::{Origin, Problem, Raw, quoted};
-use super::suggest::did_you_mean;
+use super::values;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -50,11 +50,7 @@ impl ConfigFile {
     /// A problem for every top-level key that no option has.
     pub(crate) fn check_keys(&self, problems: &mut Vec<Problem>) {
         for key in self.table.keys().filter(|key| !file_keys().any(|known| known == key.as_str())) {
-            let hint = did_you_mean(key, file_keys(), str::to_owned);
-            let reason = match hint.is_empty() {
-                true => format!("unknown key; known are {}", file_keys().collect::<Vec<_>>().join(", ")),
-                false => format!("unknown key{hint}"),
-            };
+            let reason = values::unknown_key("key", key, file_keys());
             problems.push(Problem::new(format!("{}: {key}", self.name), reason));
         }
     }

@@ -98,7 +98,7 @@ impl TableReader<'_> {
     fn hook(&mut self) -> Option<DraftHook> {
         let before = self.problems.len();
         for key in self.table.keys().filter(|key| !HOOK_KEYS.contains(&key.as_str())) {
-            let reason = values::unknown("key of a hook", key, HOOK_KEYS);
+            let reason = values::unknown_key("key of a hook", key, HOOK_KEYS.iter().copied());
             self.problems.push(Problem::new(self.origin(key).name(), reason));
         }
         let stage = self.required_stage();

@@ -136,7 +136,8 @@ fn slips_in_the_environment(surroundings: &Surroundings) -> Vec<String> {
     unknown
         .filter_map(|name| {
             let meant = nearest(name.trim_start_matches("GRACEFUL_"), known().map(rest))?;
-            Some(format!("{name}: no variable of graceful and ignored; did you mean GRACEFUL_{meant}?"))
+            let reason = format!("no variable of graceful and ignored; did you mean GRACEFUL_{meant}?");
+            Some(Problem::new(name, reason).to_string())
         })
         .collect()
 }

@@ -373,6 +373,6 @@ pub(crate) fn by_name(name: &str) -> Option<&'static OptionSpec> {
 }
 
 /// Every key that the file may have at its top level.
-pub(crate) fn file_keys() -> impl Iterator<Item = &'static str> {
+pub(crate) fn file_keys() -> impl Iterator<Item = &'static str> + Clone {
     OPTIONS.iter().filter_map(|spec| spec.key).chain([hook::KEY])
 }

@@ -16,10 +16,18 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with something that is not an option's value.
+    /// A problem with this place. Whatever the user typed into it, the message stays on its line.
     pub fn new(place: impl Into<String>, reason: impl Into<String>) -> Problem {
-        Problem { place: place.into(), reason: reason.into() }
+        Problem { place: on_one_line(place.into()), reason: on_one_line(reason.into()) }
     }
+}
+
+fn on_one_line(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// Where a value was typed.
@@ -83,7 +91,7 @@ impl Raw {
     }
 }
 
-/// The text in double quotes, control characters and stray bytes escaped: a message stays on its line.
+/// The text in double quotes, control characters and stray bytes escaped.
 pub(crate) fn quoted(text: &OsStr) -> String {
     format!("{text:?}")
 }

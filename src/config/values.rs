@@ -3,7 +3,6 @@
 //! Every function answers with the value or with a lower-case fragment that says what would be right; the caller
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
-use super::raw::quoted;
 use super::suggest::did_you_mean;
 use super::{Escalation, Hold, HookAction};
 use crate::signal::Signal;
@@ -194,11 +193,11 @@ pub(crate) fn is_http(text: &str) -> bool {
     begins("http://") || begins("https://")
 }
 
-/// Why a key or word is unknown, with the nearest known one.
-pub(crate) fn unknown(what: &str, word: &str, known: &[&str]) -> Reason {
-    match did_you_mean(word, known.iter().copied(), str::to_owned) {
-        hint if hint.is_empty() => format!("unknown {what}; known are {}", known.join(", ")),
-        hint => format!("unknown {what} {}{hint}", quoted(word.as_ref())),
+/// Why a key is unknown: the nearest known one, or all of them.
+pub(crate) fn unknown_key<'a>(what: &str, key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Reason {
+    match did_you_mean(key, known.clone(), str::to_owned) {
+        hint if hint.is_empty() => format!("unknown {what}; known are {}", known.collect::<Vec<_>>().join(", ")),
+        hint => format!("unknown {what}{hint}"),
     }
 }
 

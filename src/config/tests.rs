@@ -1,0 +1,455 @@
+//! What is accepted and what it means, source by source; and that the table of options is of one piece. What is
+//! refused is shown from outside, in tests/bad_input.rs.
+
+use super::options::{OPTIONS, Repeat, ValueKind};
+use super::*;
+use crate::signal::Signal;
+use std::collections::BTreeSet;
+
+const ARGV: [&str; 2] = ["app", "--flag"];
+
+/// What was typed where.
+#[derive(Default)]
+struct Typed {
+    flags: Vec<(&'static str, OsString)>,
+    environment: Vec<(OsString, OsString)>,
+    file: Option<String>,
+}
+
+fn flags(given: &[(&'static str, &str)]) -> Typed {
+    Typed { flags: given.iter().map(|(name, value)| (*name, value.into())).collect(), ..Typed::default() }
+}
+
+fn env(given: &[(&str, &str)]) -> Typed {
+    let environment = given.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Typed { environment, ..Typed::default() }
+}
+
+fn file(text: &str) -> Typed {
+    Typed { file: Some(text.to_owned()), ..Typed::default() }
+}
+
+impl Typed {
+    fn and(mut self, other: Typed) -> Typed {
+        self.flags.extend(other.flags);
+        self.environment.extend(other.environment);
+        self.file = self.file.or(other.file);
+        self
+    }
+
+    fn load_with(mut self, change: impl FnOnce(&mut Surroundings)) -> Result<Config, Vec<Problem>> {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(text) = &self.file {
+            std::fs::write(dir.path().join("graceful.toml"), text).unwrap();
+            self.flags.push(("config", "graceful.toml".into()));
+        }
+        let settings = Settings { flags: self.flags, problems: Vec::new() };
+        let cwd = dir.path().to_owned();
+        let mut surroundings = Surroundings { environment: self.environment, cwd, pid: 7, https: true };
+        change(&mut surroundings);
+        load(settings, ARGV.map(OsString::from).to_vec(), &surroundings)
+    }
+
+    #[track_caller]
+    fn load(self) -> Config {
+        self.load_with(|_| ()).unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    /// The only line that is reported.
+    #[track_caller]
+    fn problem(self, change: impl FnOnce(&mut Surroundings)) -> String {
+        let problems = self.load_with(change).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].to_string()
+    }
+
+    /// Accepted, without a warning, and the defaults changed by `change` are the result.
+    #[track_caller]
+    fn means(self, change: impl FnOnce(&mut Config)) {
+        let mut expected = Config::defaults(ARGV.map(OsString::from).to_vec());
+        change(&mut expected);
+        assert_eq!(self.load(), expected);
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// A hook as a flag or variable gives it.
+fn hook(name: &str, stage: Stage, action: HookAction) -> Hook {
+    let on_failure = if stage == Stage::PreStart { OnFailure::Abort } else { OnFailure::Continue };
+    Hook { name: name.into(), stage, action, timeout: secs(10), priority: 0, sequential: true, on_failure }
+}
+
+fn run(argv: &[&str]) -> HookAction {
+    HookAction::Command(words(argv))
+}
+
+#[test]
+fn nothing_said_is_the_defaults() {
+    flags(&[]).means(|_| ());
+    file("").means(|_| ());
+    file("# a comment\n").means(|_| ());
+    env(&[("GRACEFUL_GRACE_PERIOD", ""), ("PATH", "/bin"), ("GRACEFUL_HOOK", "")]).means(|_| ());
+    assert_eq!(Config::defaults(Vec::new()).budget.kill_at(), secs(29));
+}
+
+#[test]
+fn the_budget_and_its_defaults() {
+    let budget = |typed: Typed| {
+        let budget = typed.load().budget;
+        let millis = |duration: Duration| duration.as_millis();
+        (millis(budget.grace_period), millis(budget.kill_margin), millis(budget.pre_stop_delay))
+    };
+    assert_eq!(budget(flags(&[("grace-period", "60s")])), (60_000, 1000, 5000));
+    assert_eq!(budget(flags(&[("grace-period", "5m")])), (300_000, 1000, 5000));
+    assert_eq!(budget(flags(&[("grace-period", "4s")])), (4000, 400, 1000));
+    assert_eq!(budget(flags(&[("grace-period", "1ms")])), (1, 0, 0));
+    assert_eq!(budget(flags(&[("kill-margin", "0s"), ("pre-stop-delay", "0s")])), (30_000, 0, 0));
+    assert_eq!(budget(flags(&[("pre-stop-delay", "28s")])), (30_000, 1000, 28_000));
+    assert_eq!(budget(flags(&[("grace-period", "1m 30s"), ("pre-stop-delay", "1.5s")])), (90_000, 1000, 1500));
+    // Defaults shrink: half of what is left before SIGKILL, the hold, the first escalation.
+    assert_eq!(budget(flags(&[("grace-period", "25s"), ("kill-margin", "20s")])), (25_000, 20_000, 2500));
+    assert_eq!(budget(flags(&[("escalate", "4s:QUIT,20s:ABRT")])), (30_000, 1000, 2000));
+    assert_eq!(budget(flags(&[("hold", "true"), ("hold-timeout", "25s")])), (30_000, 1000, 2000));
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file() {
+    let in_file = || file("grace_period = \"10s\"\nlog_level = \"debug\"\nstop_on = [\"HUP\"]");
+    let in_env = || env(&[("GRACEFUL_GRACE_PERIOD", "20s"), ("GRACEFUL_STOP_ON", "USR1,USR2")]);
+    let in_flags = || flags(&[("grace-period", "40s"), ("stop-on", "WINCH")]);
+    let grace = |typed: Typed| typed.load().budget.grace_period;
+    assert_eq!(grace(in_file()), secs(10));
+    assert_eq!(grace(in_file().and(in_env())), secs(20));
+    assert_eq!(grace(in_file().and(in_env()).and(in_flags())), secs(40));
+    let all = in_file().and(in_env()).and(in_flags()).load();
+    assert_eq!(all.log_level, LogLevel::Debug, "the file still says what nobody else says");
+    assert_eq!(all.stop_on, STOP_SIGNALS.with(Signal::WINCH), "the strongest source gives the whole list");
+    let env_over_file = in_file().and(in_env()).load();
+    assert_eq!(env_over_file.stop_on, STOP_SIGNALS.with(Signal::USR1).with(Signal::USR2));
+}
+
+#[test]
+fn the_file_named_by_a_variable_and_by_a_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, level) in [("a.toml", "debug"), ("b.toml", "error")] {
+        std::fs::write(dir.path().join(name), format!("log_level = \"{level}\"")).unwrap();
+    }
+    let at = |surroundings: &mut Surroundings| surroundings.cwd = dir.path().to_owned();
+    let by_env = env(&[("GRACEFUL_CONFIG", "a.toml")]).load_with(at).unwrap();
+    assert_eq!(by_env.log_level, LogLevel::Debug);
+    let by_both = env(&[("GRACEFUL_CONFIG", "a.toml")]).and(flags(&[("config", "b.toml")])).load_with(at).unwrap();
+    assert_eq!(by_both.log_level, LogLevel::Error);
+}
+
+#[test]
+fn signals_of_every_form() {
+    flags(&[("stop-signal", "SIGQUIT")]).means(|c| c.stop_signal = Some(Signal::QUIT));
+    env(&[("GRACEFUL_STOP_SIGNAL", "winch")]).means(|c| c.stop_signal = Some(Signal::WINCH));
+    file("stop_signal = 3").means(|c| c.stop_signal = Some(Signal::QUIT));
+    file("stop_signal = \"RTMIN+3\"").means(|c| c.stop_signal = Signal::new(37));
+    flags(&[("stop-on", "HUP"), ("stop-on", "TERM, 37")])
+        .means(|c| c.stop_on = STOP_SIGNALS.with(Signal::HUP).with(Signal::new(37).unwrap()));
+    let rewritten = vec![(Signal::HUP, Some(Signal::USR1)), (Signal::USR2, None)];
+    flags(&[("rewrite", "HUP:USR1"), ("rewrite", "12:0")]).means(|c| c.rewrite = rewritten.clone());
+    env(&[("GRACEFUL_REWRITE", "HUP:USR1,USR2:0")]).means(|c| c.rewrite = rewritten.clone());
+    file("rewrite = [\"HUP:USR1\", \"USR2:0\"]").means(|c| c.rewrite = rewritten);
+    let escalations = vec![
+        Escalation { after: secs(20), signal: Signal::QUIT },
+        Escalation { after: secs(25), signal: Signal::ABRT },
+    ];
+    flags(&[("escalate", "25s:ABRT"), ("escalate", "20s:QUIT")]).means(|c| c.escalate = escalations.clone());
+    file("escalate = \"25s:ABRT,20s:QUIT\"").means(|c| c.escalate = escalations);
+}
+
+#[test]
+fn holds() {
+    flags(&[("hold", "never")]).means(|_| ());
+    env(&[("GRACEFUL_HOLD", "http://127.0.0.1:9/idle")]).means(|c| c.hold = Hold::Url(url("http://127.0.0.1:9/idle")));
+    file("hold = \"sh -c 'exit 0'\"").means(|c| c.hold = Hold::Command(words(&["sh", "-c", "exit 0"])));
+    flags(&[("hold", "HTTPS://h/")]).and(flags(&[("hold-timeout", "9s")])).means(|c| {
+        c.hold = Hold::Url(url("https://h/"));
+        c.hold_timeout = Some(secs(9));
+    });
+}
+
+#[test]
+fn readiness_and_startup() {
+    let ready = |interval, timeout| Some(Readiness { url: url("http://[::1]:80/r?x=1"), interval, timeout });
+    let ready_url = ("ready-url", "http://[::1]/r?x=1");
+    flags(&[ready_url]).means(|c| c.ready = ready(secs(1), secs(1)));
+    flags(&[ready_url, ("ready-interval", "5s"), ("ready-timeout", "200ms"), ("startup-timeout", "1m")]).means(|c| {
+        c.ready = ready(secs(5), Duration::from_millis(200));
+        c.startup = Some(Startup { timeout: secs(60), action: StartupAction::Report });
+    });
+    file("ready_url = \"http://[::1]/r?x=1\"\nstartup_timeout = \"1m\"\nstartup_action = \"stop\"").means(|c| {
+        c.ready = ready(secs(1), secs(1));
+        c.startup = Some(Startup { timeout: secs(60), action: StartupAction::Stop });
+    });
+}
+
+#[test]
+fn endings_and_output() {
+    flags(&[("leftovers", "leave")]).means(|c| c.leftovers = Leftovers::Leave);
+    let success = || SuccessStatuses {
+        codes: BTreeSet::from([0, 143]),
+        signals: SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT),
+    };
+    flags(&[("success-exit-status", "143,SIGTERM"), ("success-exit-status", "0,int")]).means(|c| c.success = success());
+    file("success_exit_status = [143, \"0\", \"TERM\", \"INT\"]").means(|c| c.success = success());
+    env(&[("GRACEFUL_SUCCESS_EXIT_STATUS", "7")]).means(|c| c.success.codes = BTreeSet::from([7]));
+    env(&[("GRACEFUL_LOG_FORMAT", "json")]).means(|c| c.log_format = LogFormat::Json);
+    for (name, level) in [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("debug", LogLevel::Debug)] {
+        flags(&[("log-level", name)]).means(|c| c.log_level = level);
+    }
+}
+
+#[test]
+fn paths_become_absolute_and_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStringExt;
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = OsString::from_vec(b"\xff.json".to_vec());
+    let typed = flags(&[("drain-file", "drain"), ("termination-log", "/dev/null")]);
+    let typed = Typed { environment: vec![("GRACEFUL_REPORT".into(), bytes.clone())], ..typed };
+    let config = typed.load_with(|surroundings| surroundings.cwd = dir.path().to_owned()).unwrap();
+    assert_eq!(config.drain_file, Some(dir.path().join("drain")));
+    assert_eq!(config.termination_log, Some(PathBuf::from("/dev/null")));
+    assert_eq!(config.report, Some(dir.path().join(bytes)));
+}
+
+#[test]
+fn a_path_that_a_stronger_source_replaces_need_not_exist() {
+    let typed = flags(&[("report", "here.json")]).and(env(&[("GRACEFUL_REPORT", "/nowhere/at/all.json")]));
+    assert!(typed.load().report.unwrap().ends_with("here.json"));
+}
+
+#[test]
+fn hooks_of_all_sources_add_up_in_order() {
+    let typed = flags(&[("hook", "post-stop=http://h:1/gone?x"), ("hook", "pre-stop=a 'b c'=d")])
+        .and(env(&[("GRACEFUL_HOOK", "\npre-start=./bin/check\n\n post-start =x\n")]))
+        .and(file("[[hook]]\nstage = \"pre-stop\"\nrun = [\"/bin/drain\", \"\"]\n"));
+    typed.means(|c| {
+        c.hooks = vec![
+            Hook { sequential: false, ..hook("drain", Stage::PreStop, run(&["/bin/drain", ""])) },
+            hook("check", Stage::PreStart, run(&["./bin/check"])),
+            hook("x", Stage::PostStart, run(&["x"])),
+            hook("h/gone", Stage::PostStop, HookAction::Post(url("http://h:1/gone?x"))),
+            hook("a", Stage::PreStop, run(&["a", "b c=d"])),
+        ];
+    });
+}
+
+#[test]
+fn a_hook_of_the_file_in_full() {
+    let text = "[[hook]]\nstage = \"post-start\"\nname = \"tell\"\nurl = \"https://h/up\"\ntimeout = \"3s\"\n\
+                priority = -5\non_failure = \"abort\"\n\
+                [[hook]]\nstage = \"pre-start\"\nrun = \"check\"\non_failure = \"continue\"";
+    file(text).means(|c| {
+        c.hooks = vec![
+            Hook {
+                name: "tell".into(),
+                stage: Stage::PostStart,
+                action: HookAction::Post(url("https://h/up")),
+                timeout: secs(3),
+                priority: -5,
+                sequential: false,
+                on_failure: OnFailure::Abort,
+            },
+            Hook {
+                sequential: false,
+                on_failure: OnFailure::Continue,
+                ..hook("check", Stage::PreStart, run(&["check"]))
+            },
+        ];
+    });
+}
+
+#[test]
+fn default_timeouts_of_hooks_fit_and_explicit_ones_are_kept() {
+    let timeouts =
+        |typed: Typed| -> Vec<u128> { typed.load().hooks.iter().map(|hook| hook.timeout.as_millis()).collect() };
+    let pre_stop = ("hook", "pre-stop=x");
+    assert_eq!(timeouts(flags(&[("grace-period", "10s"), pre_stop])), [4500], "half of the time to SIGKILL");
+    assert_eq!(timeouts(flags(&[pre_stop; 2])), [10_000; 2]);
+    assert_eq!(timeouts(flags(&[pre_stop; 3])), [7250; 3], "one after the other, and over before SIGKILL");
+    assert_eq!(timeouts(flags(&[("hook", "post-stop=x"); 4])), [10_000; 4]);
+    let together = "[[hook]]\nstage = \"pre-stop\"\nrun = \"x\"\ntimeout = \"20s\"\n".repeat(3);
+    assert_eq!(timeouts(file(&together)), [20_000; 3], "equal priority runs together and counts once");
+    assert_eq!(timeouts(file(&together).and(flags(&[pre_stop]))), [20_000, 20_000, 20_000, 4500]);
+}
+
+#[test]
+fn what_depends_on_the_surroundings() {
+    let pid_1 = |surroundings: &mut Surroundings| surroundings.pid = 1;
+    let line = flags(&[("leftovers", "leave")]).problem(pid_1);
+    assert!(line.starts_with("--leftovers \"leave\": ") && line.contains("not PID 1"), "{line}");
+    assert_eq!(flags(&[("leftovers", "stop")]).load_with(pid_1).map(|config| config.leftovers), Ok(Leftovers::Stop));
+    let plain = |surroundings: &mut Surroundings| surroundings.https = false;
+    for (typed, place) in [
+        (flags(&[("ready-url", "https://h/")]), "--ready-url \"https://h/\": "),
+        (env(&[("GRACEFUL_HOLD", "https://h/")]), "GRACEFUL_HOLD=\"https://h/\": "),
+        (flags(&[("hook", "pre-stop=https://h/")]), "--hook \"pre-stop=https://h/\": "),
+        (file("[[hook]]\nstage = \"pre-stop\"\nurl = \"https://h/\""), "graceful.toml: hook[1].url = \"https://h/\": "),
+    ] {
+        let line = typed.problem(plain);
+        assert!(line.starts_with(place) && line.contains("no https; right is http://"), "{line}");
+    }
+    assert!(flags(&[("ready-url", "http://h/")]).load_with(plain).is_ok());
+}
+
+#[test]
+fn slips_in_variable_names_are_warned_of_and_foreign_ones_are_not() {
+    let warnings = |name: &str| env(&[(name, "tcp://10.0.0.1:80")]).load().warnings;
+    for (name, meant) in [
+        ("GRACEFUL_GRACE_PERIODE", "GRACEFUL_GRACE_PERIOD?"),
+        ("GRACEFUL_GRACEPERIOD", "GRACEFUL_GRACE_PERIOD?"),
+        ("GRACEFUL_STOP_SIGNALS", "GRACEFUL_STOP_SIGNAL?"),
+        ("GRACEFUL_HOOKS", "GRACEFUL_HOOK?"),
+    ] {
+        let lines = warnings(name);
+        assert!(lines.len() == 1 && lines[0].starts_with(name) && lines[0].contains(meant), "{name}: {lines:?}");
+    }
+    for name in [
+        "GRACEFUL_SERVICE_HOST",
+        "GRACEFUL_SERVICE_PORT",
+        "GRACEFUL_SERVICE_PORT_HTTP",
+        "GRACEFUL_PORT",
+        "GRACEFUL_PORT_80_TCP",
+        "GRACEFUL_PORT_80_TCP_ADDR",
+        "GRACEFUL_RE_PORT",
+        "GRACEFUL_REPORT_SERVICE_HOST",
+        "GRACEFUL_PHASE",
+        "GRACEFUL_SIGNAL",
+        "GRACEFUL_APP_PID",
+        "GRACEFUL_EXIT_STATUS",
+        "GRACEFUL_BANANA",
+        "GRACEFULLY_HOOKS",
+    ] {
+        assert_eq!(warnings(name), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_hold_timeout_without_a_hold_is_warned_of() {
+    let config = flags(&[("hold-timeout", "5s")]).load();
+    assert_eq!(config.warnings, ["--hold-timeout \"5s\": says nothing without --hold"]);
+}
+
+#[test]
+fn the_names_of_an_option_are_one_name() {
+    let mut seen = BTreeSet::new();
+    for spec in OPTIONS {
+        let name = spec.name;
+        assert!(seen.insert(name), "{name} is there twice");
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+        let key = name.replace('-', "_");
+        assert_eq!(spec.variable, format!("GRACEFUL_{}", key.to_ascii_uppercase()), "{name}");
+        match name {
+            // The file does not name itself; its hooks are tables.
+            "config" | "hook" => assert_eq!(spec.key, None),
+            _ => assert_eq!(spec.key, Some(key.as_str()), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn every_option_has_help_with_its_default_under_one_heading() {
+    let mut headings: Vec<&str> = Vec::new();
+    for spec in OPTIONS {
+        let (name, help) = (spec.name, spec.help);
+        assert!(help.contains("Default: ") && help.len() > 20, "{name}: {help}");
+        assert!(!help.ends_with('.') && !help.contains("  ") && !help.contains('\n'), "{name}: {help}");
+        assert_eq!(help.contains("repeatable"), spec.repeat != Repeat::No, "{name}: {help}");
+        if headings.last() != Some(&spec.heading) {
+            assert!(!headings.contains(&spec.heading), "{name}: {} is in two places", spec.heading);
+            headings.push(spec.heading);
+        }
+        if let ValueKind::Choice(_, choices) = spec.value {
+            assert!(choices.iter().all(|word| help.contains(word)), "{name}: {help}");
+        }
+    }
+}
+
+/// The three ways of one option lead to the same configuration, and each of them changes something.
+#[test]
+fn every_option_is_read_from_every_source() {
+    for spec in OPTIONS.iter().filter(|spec| spec.name != "config") {
+        let value = match (spec.value, spec.name) {
+            (ValueKind::Path, _) => "/dev/null",
+            (ValueKind::Signal, _) => "USR1",
+            (ValueKind::Hold, _) => "true",
+            (_, "grace-period") => "31s",
+            (ValueKind::Duration, _) => "1500ms",
+            (ValueKind::Choice(_, words), "log-level") => words[0],
+            (ValueKind::Choice(_, words), _) => words[words.len() - 1],
+            (kind, _) => kind.example(),
+        };
+        // What the option needs beside it, and what it does not change by being repeated.
+        let beside: &[(&'static str, &str)] = match spec.name {
+            "ready-interval" | "ready-timeout" => &[("ready-url", "http://h/")],
+            "startup-timeout" => &[("ready-url", "http://h/")],
+            "startup-action" => &[("ready-url", "http://h/"), ("startup-timeout", "9s")],
+            "hold-timeout" => &[("hold", "true")],
+            _ => &[],
+        };
+        let without = flags(beside).load();
+        let by_flag = flags(beside).and(flags(&[(spec.name, value)])).load();
+        let by_variable = flags(beside).and(env(&[(spec.variable, value)])).load();
+        assert_ne!(by_flag, without, "--{} {value} changes nothing", spec.name);
+        assert_eq!(by_variable, by_flag, "{}={value}", spec.variable);
+        if let Some(key) = spec.key {
+            let by_file = flags(beside).and(file(&format!("{key} = {value:?}"))).load();
+            assert_eq!(by_file, by_flag, "{key} = {value:?}");
+        }
+    }
+}
+
+proptest::proptest! {
+    /// No value makes the reader panic, and no value breaks a message into two lines.
+    #[test]
+    fn any_value_of_any_option_is_taken_or_refused_on_one_line(which in 0..OPTIONS.len(), value in VALUE) {
+        one_line_each(flags(&[(OPTIONS[which].name, &value)]));
+        one_line_each(env(&[(OPTIONS[which].variable, &value)]));
+        if let Some(key) = OPTIONS[which].key {
+            one_line_each(file(&format!("{key} = {}", toml_string(&value))));
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_file_or_refused_on_one_line(lines in proptest::collection::vec(FILE_LINE, 0..6)) {
+        one_line_each(file(&lines.join("\n")));
+    }
+}
+
+/// Near what is right, and far from it.
+const VALUE: &str = concat!(
+    r#"(never|http://[a-z\[:/@%]{0,5}|[0-9]{1,25}(ns|ms|s|m|y)?|[A-Z0-9]{0,6}:[A-Z0-9+]{0,8}|"#,
+    r#"pre-stop=.{0,6}|\PC{0,8}|.{0,8}|\n|'|")"#
+);
+const FILE_LINE: &str = concat!(
+    r#"(\[\[hook\]\]|\[[a-z]{1,4}\]|"#,
+    r#"(stage|run|timeout|priority|name|url|hook|grace_period|stop_on|"a\\nb") = "#,
+    r#"("(pre-stop|1s|x|\\n)"|[0-9]{1,3}|\[.{0,4}\]|true|\{.{0,3}\})|.{0,9})"#
+);
+
+/// The value as a TOML string, every character escaped.
+fn toml_string(value: &str) -> String {
+    let escaped: String = value.chars().map(|c| format!("\\U{:08X}", u32::from(c))).collect();
+    format!("\"{escaped}\"")
+}
+
+fn one_line_each(typed: Typed) {
+    for problem in typed.load_with(|_| ()).err().unwrap_or_default() {
+        assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
+    }
+}
