@@ -25,7 +25,8 @@ pub(crate) const KILL_ALL: &str = "kill-all";
 
 /// Leaves of one branch of the tree, the branch itself included.
 const BRANCH: usize = 100;
-const LIFETIME: u32 = 120;
+/// Seconds; far more than any role needs between two words with the bench.
+const LIFETIME: u32 = 30;
 
 /// Plays the role that the arguments name.
 pub(crate) fn run(arguments: &[String]) -> ! {
@@ -64,6 +65,7 @@ fn signals() -> ! {
             stamp(now());
             exit(0)
         }
+        alarm::set(LIFETIME);
     }
 }
 

@@ -47,7 +47,7 @@ const FULL: Effort = Effort {
     starts: 1000,
     signals: 2000,
     stops: 500,
-    orphan_rounds: 5,
+    orphan_rounds: 15,
     orphans: 2000,
     idle: Duration::from_secs(5),
     tree_rounds: 5,

@@ -14,6 +14,8 @@ use std::path::Path;
 const OPTIONS: [&str; 6] = ["--grace-period", "2s", "--pre-stop-delay", "0s", "--kill-margin", "1s"];
 /// Grace period less kill margin, in nanoseconds.
 const KILL_AFTER: u64 = 1_000_000_000;
+/// What outlives its SIGKILL by this many nanoseconds was never killed; the app's own alarm ended it.
+const NEVER: u64 = 20_000_000_000;
 
 /// From SIGKILL to the empty namespace.
 pub(crate) fn kill(contenders: &[Contender], namespace: &Namespace, effort: &Effort) -> Result<Vec<Row>, String> {
@@ -38,6 +40,9 @@ fn by_graceful(contender: &Contender, prefix: &[&str], app: &Path, count: usize)
     let end = running.wait_only()?;
     if end < start + KILL_AFTER {
         return Err("ended before SIGKILL was due, over an app that ignores SIGTERM".to_owned());
+    }
+    if end > start + NEVER {
+        return Err("did not send SIGKILL when its budget was spent".to_owned());
     }
     Ok(micros(start + KILL_AFTER, end))
 }
