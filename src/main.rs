@@ -7,7 +7,7 @@
 use graceful::cli::{self, Command};
 use graceful::config::{self, Config};
 use graceful::sys::signals::{self, Inherited};
-use graceful::{probe, status, supervisor};
+use graceful::{probe, status, supervisor, sys};
 use std::ffi::OsString;
 use std::thread;
 use std::time::Instant;
@@ -21,16 +21,12 @@ pub extern "C" fn main() -> i32 {
     // A panic is contained where it can happen; what it would print could block for ever.
     std::panic::set_hook(Box::new(|_| {}));
     let args: Vec<OsString> = std::env::args_os().collect();
-    let plain = cli::plain_run(&args).filter(|_| !configured_by_environment());
-    i32::from(match plain {
+    let plain = cli::plain_run(&args).filter(|_| !sys::environment_has(b"GRACEFUL_"));
+    let code = match plain {
         Some(command) if !command.is_empty() => supervise(Config::defaults(command.to_vec()), &mut inherited, start),
         Some(_) | None => dispatch(&args, &mut inherited, start),
-    })
-}
-
-fn configured_by_environment() -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    std::env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"GRACEFUL_"))
+    };
+    sys::exit(code)
 }
 
 fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 {

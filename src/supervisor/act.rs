@@ -10,8 +10,6 @@ use crate::signal::Signal;
 use crate::status;
 use crate::sys::{cgroup, fds, process, spawn};
 use crate::timeline::{Event, SignalReason, Stage};
-use std::ffi::CString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -56,20 +54,9 @@ impl Supervisor {
     }
 
     fn spawn(&mut self) {
-        let argv: Result<Vec<CString>, _> =
-            self.config.command.iter().map(|part| CString::new(part.as_bytes())).collect();
-        let result = match &argv {
-            Ok(argv) => spawn::spawn(&spawn::Command {
-                argv,
-                env: None,
-                inherited: self.origin.inherited,
-                output: None,
-                dir: None,
-                own_group: false,
-                // As PID 1 the kernel ends the whole namespace with graceful.
-                parent_death_signal: (!self.init).then_some(Signal::TERM),
-            }),
-            Err(_) => Err(spawn::Error::Exec(io::Error::from_raw_os_error(libc::EINVAL))),
+        let result = match self.launch.app.take() {
+            Some(result) => result,
+            None => self.launch.spawn(&self.config.command),
         };
         match result {
             Ok(pid) => self.spawned(pid),

@@ -23,7 +23,7 @@ const PASSES: usize = 16;
 impl Supervisor {
     /// Counts what is left and answers the lifecycle.
     pub(super) fn look(&mut self) {
-        let left = if self.init { self.left_in_namespace() } else { self.left_of_ours() };
+        let left = if self.launch.init { self.left_in_namespace() } else { self.left_of_ours() };
         self.inputs.push_back(Input::Left(left));
         if !self.lifecycle.has_actions() {
             self.act();
@@ -80,10 +80,10 @@ impl Supervisor {
     /// SIGTERM, or a stop signal that came late; SIGCONT with it, and SIGHUP to a shell that leads a terminal's session,
     /// because interactive shells ignore SIGTERM and end on a hang-up (systemd.kill(5), SendSIGHUP=).
     pub(super) fn signal_leftovers(&mut self, signal: Signal) {
-        let list = if self.init { tree::others() } else { tree::descendants() };
+        let list = if self.launch.init { tree::others() } else { tree::descendants() };
         let list = self.seen(list).unwrap_or_default();
         let mut errors: Vec<Option<String>> = Vec::new();
-        if self.init {
+        if self.launch.init {
             let error = process::signal_namespace(signal).err().map(|error| error.to_string());
             _ = process::signal_namespace(Signal::CONT);
             errors.resize(list.len(), error);
@@ -104,7 +104,7 @@ impl Supervisor {
     /// SIGKILL to the app and all the rest. First the deed, then the words.
     pub(super) fn kill_everything(&mut self) {
         let app = self.app.is_some();
-        let count = if self.init { self.kill_namespace() } else { self.kill_ours() };
+        let count = if self.launch.init { self.kill_namespace() } else { self.kill_ours() };
         if !std::mem::replace(&mut self.sigkill_sent, true) {
             self.record(Event::EverythingKilled { count, app });
         }

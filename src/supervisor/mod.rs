@@ -34,9 +34,11 @@ use crate::sys::signals::{self, Inherited, Received};
 use crate::sys::tty::Terminal;
 use crate::sys::{self, cgroup, process, spawn};
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
-use crate::timeline::{Cause, Entry, Event, Limits, Timeline, text};
+use crate::timeline::{Cause, Entry, Event, Limits, Stage, Timeline, text};
 use std::collections::VecDeque;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -49,16 +51,69 @@ const BLIND: Duration = Duration::from_millis(100);
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Runs the app to its end and returns graceful's exit code.
-pub fn run(config: Config, inherited: Inherited, start: Instant) -> u8 {
-    let mut supervisor = Supervisor::new(config, inherited, start);
+pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
+    let launch = Launch::new(&mut config, inherited);
+    let mut supervisor = Supervisor::new(config, launch, start);
     match catch_unwind(AssertUnwindSafe(|| supervisor.run())) {
         Ok(code) => code,
         Err(_) => last_resort::run(supervisor.app),
     }
 }
 
+/// What must be done before the app is started, and, unless hooks come first, its start: as early as that. What is
+/// built after it is built while the app loads on another processor.
+struct Launch {
+    inherited: Inherited,
+    terminal: Terminal,
+    /// PID 1 of its namespace.
+    init: bool,
+    /// Where commands run later are to run.
+    dir: Option<CString>,
+    /// The app's start, until the lifecycle asks for it.
+    app: Option<Result<i32, spawn::Error>>,
+}
+
+impl Launch {
+    fn new(config: &mut Config, inherited: Inherited) -> Launch {
+        fds::fill_standard_streams();
+        let init = sys::getpid() == 1;
+        if !init && let Err(error) = spawn::become_subreaper() {
+            config.warnings.push(format!("orphans cannot be adopted (PR_SET_CHILD_SUBREAPER): {error}"));
+        }
+        if let Some(path) = &config.drain_file
+            && let Err(error) = crate::scribe::remove(path)
+        {
+            config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
+        }
+        let mut launch = Launch { inherited, terminal: Terminal::look(), init, dir: original_dir(config), app: None };
+        if !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
+            launch.app = Some(launch.spawn(&config.command));
+        }
+        launch
+    }
+
+    fn spawn(&self, command: &[OsString]) -> Result<i32, spawn::Error> {
+        let argv: Vec<CString> = command
+            .iter()
+            .map(|part| CString::new(part.as_bytes()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| spawn::Error::Exec(error.into()))?;
+        spawn::spawn(&spawn::Command {
+            argv: &argv,
+            env: None,
+            inherited: self.inherited,
+            output: None,
+            dir: None,
+            own_group: false,
+            // As PID 1 the kernel ends the whole namespace with graceful.
+            parent_death_signal: (!self.init).then_some(Signal::TERM),
+        })
+    }
+}
+
 struct Supervisor {
     config: Config,
+    launch: Launch,
     origin: Origin,
     start: Instant,
     lifecycle: Lifecycle,
@@ -69,9 +124,6 @@ struct Supervisor {
     http: Option<Worker>,
     waker: Option<Waker>,
     notifier: Option<OwnedFd>,
-    terminal: Terminal,
-    /// PID 1 of its namespace: everything in it is ours.
-    init: bool,
     /// The app, from its start until it is reaped.
     app: Option<i32>,
     /// Answers of actions, before anything from outside.
@@ -91,7 +143,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(config: Config, inherited: Inherited, start: Instant) -> Supervisor {
+    fn new(mut config: Config, mut launch: Launch, start: Instant) -> Supervisor {
         let budget = config.budget;
         let limits = Limits {
             grace_period: budget.grace_period,
@@ -99,8 +151,8 @@ impl Supervisor {
             pre_stop_delay: budget.pre_stop_delay,
         };
         let program = config.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-        let hooks = Hooks::new(config.hooks.clone());
-        let plan = plan(&config, &hooks);
+        let hooks = Hooks::new(std::mem::take(&mut config.hooks));
+        let plan = plan(&mut config, &hooks);
         let started_at = SystemTime::now();
         Supervisor {
             lifecycle: Lifecycle::new(plan),
@@ -111,9 +163,7 @@ impl Supervisor {
             http: None,
             waker: None,
             notifier: None,
-            terminal: Terminal::look(),
-            init: sys::getpid() == 1,
-            app: None,
+            app: launch.app.as_ref().and_then(|app| app.as_ref().ok()).copied(),
             inputs: VecDeque::new(),
             children: false,
             outsiders: Vec::new(),
@@ -124,14 +174,17 @@ impl Supervisor {
             readiness: readiness::Watch::default(),
             value: None,
             outcome: None,
-            origin: Origin { inherited, dir: original_dir(&config) },
+            origin: Origin { inherited: launch.inherited, dir: launch.dir.take() },
             config,
+            launch,
             start,
         }
     }
 
     fn run(&mut self) -> u8 {
-        self.prepare();
+        for warning in std::mem::take(&mut self.config.warnings) {
+            self.trouble(warning);
+        }
         self.act();
         while self.outcome.is_none() {
             let deadline = self.deadline();
@@ -146,24 +199,6 @@ impl Supervisor {
             }
         }
         self.finish()
-    }
-
-    /// Before the app: what it must find as it is, and what must be in place to look after it.
-    fn prepare(&mut self) {
-        fds::fill_standard_streams();
-        for warning in std::mem::take(&mut self.config.warnings) {
-            self.record(Event::Trouble { what: warning });
-        }
-        if !self.init
-            && let Err(error) = spawn::become_subreaper()
-        {
-            self.trouble(format!("orphans cannot be adopted (PR_SET_CHILD_SUBREAPER): {error}"));
-        }
-        if let Some(path) = &self.config.drain_file
-            && let Err(error) = crate::scribe::remove(path)
-        {
-            self.trouble(format!("cannot remove --drain-file {}: {error}", path.display()));
-        }
     }
 
     fn now(&self) -> Duration {
@@ -311,8 +346,8 @@ impl Supervisor {
         let by_terminal = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
         if self.app == Some(pid)
             && by_terminal
-            && !self.init
-            && self.terminal.is_present()
+            && !self.launch.init
+            && self.launch.terminal.is_present()
             && process::shares_our_group(pid)
         {
             process::stop_self();
@@ -347,7 +382,7 @@ impl Supervisor {
     fn finish(&mut self) -> u8 {
         let outcome = self.outcome.unwrap_or(Outcome::NotStarted(status::FAILURE));
         let code = self.exit_code(outcome);
-        self.terminal.take_back();
+        self.launch.terminal.take_back();
         if let Some(path) = &self.config.drain_file {
             self.scribe.remove("--drain-file", path);
         }
@@ -394,14 +429,14 @@ impl Supervisor {
     }
 }
 
-fn plan(config: &Config, hooks: &Hooks) -> Plan {
+fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
     Plan {
         grace_period: config.budget.grace_period,
         kill_margin: config.budget.kill_margin,
         pre_stop_delay: config.budget.pre_stop_delay,
         stop_signal: config.stop_signal,
         stop_on: config.stop_on,
-        rewrite: config.rewrite.clone(),
+        rewrite: std::mem::take(&mut config.rewrite),
         escalate: config.escalate.iter().map(|escalation| (escalation.after, escalation.signal)).collect(),
         hold: match config.hold {
             HoldConfig::Never => None,
@@ -414,11 +449,10 @@ fn plan(config: &Config, hooks: &Hooks) -> Plan {
 }
 
 /// Commands run later need the directory, and graceful itself leaves it: a supervisor must not keep a disk mounted.
-fn original_dir(config: &Config) -> Option<std::ffi::CString> {
-    use std::os::unix::ffi::OsStringExt;
+fn original_dir(config: &Config) -> Option<CString> {
     let needed = !config.hooks.is_empty() || matches!(config.hold, HoldConfig::Command(_));
     let dir = needed.then(std::env::current_dir)?.ok()?;
-    std::ffi::CString::new(dir.into_os_string().into_vec()).ok()
+    CString::new(dir.into_os_string().into_vec()).ok()
 }
 
 fn render(format: LogFormat, timeline: &Timeline, entry: &Entry) -> String {

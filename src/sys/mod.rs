@@ -23,6 +23,7 @@ pub mod spawn;
 pub mod tree;
 pub mod tty;
 
+use std::ffi::{CStr, c_char};
 use std::io;
 
 /// The result of a system call as io::Result.
@@ -35,6 +36,30 @@ fn check(result: i64) -> io::Result<i64> {
 pub fn getpid() -> i32 {
     // SAFETY: getpid(2) takes nothing and cannot fail.
     unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+}
+
+/// Whether a variable's name begins with this. Looks at the environment as it is, without making a copy of it.
+pub fn environment_has(prefix: &[u8]) -> bool {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: environ(7) is an array of strings that a null ends; no other thread runs yet that could change it.
+    unsafe {
+        let mut variable = environ;
+        while !variable.is_null() && !(*variable).is_null() {
+            if CStr::from_ptr(*variable).to_bytes().starts_with(prefix) {
+                return true;
+            }
+            variable = variable.add(1);
+        }
+    }
+    false
+}
+
+/// Ends this process at once: nothing is flushed or freed, and no thread that hangs in a write is waited for.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: takes a number.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// The parent's pid; 0 if it is in another namespace.
