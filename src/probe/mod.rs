@@ -1,1 +1,80 @@
-//! HTTP probes.
+//! HTTP as a client: readiness polls, hooks that POST, holds that wait for a URL, and the `probe` command.
+//!
+//! ```text
+//! command ──┐
+//!           ├─► client ─► names   (host name to addresses)
+//! worker ───┘        ├──► tls     (whose certificate counts)
+//!                    └──► fault   (an error as a few plain words)
+//! ```
+//!
+//! - [`client`] makes one request by kubelet's rules and says in words what it saw.
+//! - [`worker`] does it on a thread of its own, so that the main loop never waits for a server. That thread is
+//!   started with the first HTTP job; a graceful without any has no HTTP client, resolver or TLS in its memory.
+//! - [`command`] is `graceful probe URL`.
+//!
+//! Invariants: every request ends within its timeout, whatever the server does; what is read is bounded; a server,
+//! a resolver or a file can make a request fail, never make it panic; no credential of a URL is ever printed; no
+//! DNS server is asked that the system's own configuration does not name.
+
+pub mod client;
+pub mod command;
+pub mod worker;
+
+mod fault;
+mod names;
+#[cfg(feature = "https")]
+mod tls;
+
+#[cfg(test)]
+mod testing;
+
+pub use client::{Client, Observation, Verdict};
+pub use worker::{Fact, Job, Worker};
+
+use url::{Host, Url};
+
+/// The URL as it may be printed: without user name and password.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both refuse only URLs that cannot have credentials in the first place (no host).
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// Whether this host is this machine by its spelling alone: 127.0.0.0/8, ::1, localhost, *.localhost (RFC 6761).
+///
+/// The spelling decides, not what a name resolves to: whoever answers DNS must not be able to switch off the check
+/// of certificates.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => names::is_localhost(name),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_credentials() {
+        let url = |s: &str| Url::parse(s).unwrap();
+        assert_eq!(shown(&url("http://amy:s3cret@app:8080/healthz?x=1")), "http://app:8080/healthz?x=1");
+        assert_eq!(shown(&url("http://amy@app/")), "http://app/");
+        assert_eq!(shown(&url("http://app/")), "http://app/");
+    }
+
+    #[test]
+    fn loopback_is_a_matter_of_spelling() {
+        let loopback = |s: &str| is_loopback(&Url::parse(s).unwrap());
+        for yes in ["127.0.0.1", "127.9.8.7", "[::1]", "localhost", "LocalHost", "localhost.", "app.localhost"] {
+            assert!(loopback(&format!("https://{yes}/")), "{yes}");
+        }
+        for no in ["128.0.0.1", "0.0.0.0", "[::]", "[::2]", "localhost.example", "mylocalhost", "example.com"] {
+            assert!(!loopback(&format!("https://{no}/")), "{no}");
+        }
+    }
+}

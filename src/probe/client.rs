@@ -1,0 +1,326 @@
+//! One HTTP request by kubelet's rules.
+//!
+//! What kubelet would say of the app is what graceful has to know, so the rules are those of Kubernetes'
+//! pkg/probe/http: a fresh connection each time, no proxy, GET, success is 200 to 399, redirects are followed on the
+//! same host name (whatever the port) and 10 at most, a redirect to another host is not followed and counts as a
+//! success with a warning, 10 KiB of the body are read and no more, one timeout is over everything, DNS and TLS
+//! included.
+//!
+//! Redirects are followed here and not by the library, because each step must end in one of those outcomes with
+//! words for it, and because each step decides anew whether its certificate is verified (see `tls`).
+
+use super::fault::{self, Fault};
+use super::is_loopback;
+use super::names::Names;
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, Response, StatusCode};
+#[cfg(feature = "https")]
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+/// So many redirects are followed; one more is a failure.
+pub const MAX_REDIRECTS: usize = 10;
+
+/// So much of a body is read.
+pub const MAX_BODY: usize = 10 * 1024;
+
+/// What one request showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The result.
+    pub verdict: Verdict,
+    /// The result in words: "200", "503 Service Unavailable", "connection refused", "no answer within 1s".
+    pub detail: String,
+    /// The connection was refused: the listener is closed.
+    pub refused: bool,
+    /// How long it took, name resolution and redirects included.
+    pub took: Duration,
+}
+
+/// The result of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Success.
+    Ready,
+    /// Success for kubelet, but the last answer was a redirect, so that nobody has seen the page itself.
+    Warning,
+    /// Failure.
+    NotReady,
+}
+
+impl Verdict {
+    /// Whether it is a success: a warning is one.
+    pub fn is_ready(self) -> bool {
+        match self {
+            Verdict::Ready | Verdict::Warning => true,
+            Verdict::NotReady => false,
+        }
+    }
+}
+
+/// Why there is no client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot set up the HTTP client: {0}")]
+pub struct ClientError(String);
+
+/// Makes requests; each on a connection of its own. Needs a tokio runtime with I/O and time.
+pub struct Client {
+    /// For http:// anywhere and https:// on loopback.
+    unverified: reqwest::Client,
+    /// For https:// elsewhere; built when first needed, for it reads the system's certificates.
+    #[cfg(feature = "https")]
+    verified: OnceLock<Result<reqwest::Client, ClientError>>,
+    #[cfg(feature = "https")]
+    names: Names,
+}
+
+/// The last answer of a chain of redirects.
+struct Answer {
+    status: StatusCode,
+    /// The host to which it redirects and which was not followed.
+    elsewhere: Option<String>,
+}
+
+/// Where one answer leads.
+enum Next {
+    Here,
+    Follow(Url),
+    OtherHost(String),
+}
+
+/// The one deadline over a request.
+#[derive(Clone, Copy)]
+struct Deadline {
+    start: Instant,
+    limit: Duration,
+}
+
+impl Client {
+    /// Reads no file and opens no socket.
+    pub fn new() -> Result<Client, ClientError> {
+        Client::with_names(Names::of_the_system())
+    }
+
+    pub(super) fn with_names(names: Names) -> Result<Client, ClientError> {
+        Ok(Client {
+            unverified: build(&names, Trust::Anyone)?,
+            #[cfg(feature = "https")]
+            verified: OnceLock::new(),
+            #[cfg(feature = "https")]
+            names,
+        })
+    }
+
+    /// A readiness probe: 200 to 399 is success, by kubelet's rules.
+    pub async fn get(&self, url: &Url, timeout: Duration) -> Observation {
+        self.observe(url, timeout, |answer| match answer.status.as_u16() {
+            200..=299 => Verdict::Ready,
+            300..=399 => Verdict::Warning,
+            _ => Verdict::NotReady,
+        })
+        .await
+    }
+
+    /// A GET that must end in 2xx: for holds, where a redirect says nothing.
+    pub async fn get_2xx(&self, url: &Url, timeout: Duration) -> Observation {
+        self.observe(url, timeout, |answer| if answer.status.is_success() { Verdict::Ready } else { Verdict::NotReady })
+            .await
+    }
+
+    /// A hook: POST with an empty body; 2xx is success. No redirect is followed, since that would run the hook a
+    /// second time or somewhere else.
+    pub async fn post(&self, url: &Url, timeout: Duration) -> Observation {
+        let deadline = Deadline::after(timeout);
+        let outcome = async {
+            let response = self.send(Method::POST, url, deadline).await?;
+            finish(response, None, deadline).await
+        }
+        .await;
+        let outcome = outcome.map(|Answer { status, .. }| match status.as_u16() {
+            200..=299 => (Verdict::Ready, name(status)),
+            300..=399 => (Verdict::NotReady, format!("{}, and a POST follows no redirect", name(status))),
+            _ => (Verdict::NotReady, name(status)),
+        });
+        deadline.observed(outcome)
+    }
+
+    async fn observe(&self, url: &Url, timeout: Duration, judge: impl Fn(&Answer) -> Verdict) -> Observation {
+        let deadline = Deadline::after(timeout);
+        let outcome = self.follow(url, deadline).await.map(|answer| {
+            let detail = match &answer.elsewhere {
+                Some(host) => format!("{}, redirect to another host not followed: {host}", name(answer.status)),
+                None => name(answer.status),
+            };
+            (judge(&answer), detail)
+        });
+        deadline.observed(outcome)
+    }
+
+    /// GETs and follows redirects on the same host.
+    async fn follow(&self, start: &Url, deadline: Deadline) -> Result<Answer, Fault> {
+        let mut url = start.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(Method::GET, &url, deadline).await?;
+            match next(start, &url, &response)? {
+                Next::Here => return finish(response, None, deadline).await,
+                Next::OtherHost(host) => return finish(response, Some(host), deadline).await,
+                Next::Follow(target) => url = target,
+            }
+        }
+        Err(Fault::new(format!("redirect loop: more than {MAX_REDIRECTS} redirects")))
+    }
+
+    /// One request up to the headers of its answer.
+    async fn send(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Response, Fault> {
+        let mut request = self.for_url(url)?.request(method.clone(), url.clone());
+        if method == Method::POST {
+            // The library leaves it out for an empty body, and some servers then say 411.
+            request = request.header(CONTENT_LENGTH, 0);
+        }
+        match timeout_at(deadline.at(), request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(fault::explain(&error)),
+            Err(_) => Err(Fault::new(format!("no answer within {}", deadline.shown()))),
+        }
+    }
+
+    /// The client whose idea of a certificate fits the URL.
+    fn for_url(&self, url: &Url) -> Result<&reqwest::Client, Fault> {
+        match url.scheme() {
+            "http" => Ok(&self.unverified),
+            "https" => self.for_https(is_loopback(url)),
+            other => Err(Fault::new(format!("{other}:// is neither http:// nor https://"))),
+        }
+    }
+
+    #[cfg(feature = "https")]
+    fn for_https(&self, loopback: bool) -> Result<&reqwest::Client, Fault> {
+        if loopback {
+            return Ok(&self.unverified);
+        }
+        let verified = self.verified.get_or_init(|| build(&self.names, Trust::Verified));
+        verified.as_ref().map_err(|e| Fault::new(e.to_string()))
+    }
+
+    #[cfg(not(feature = "https"))]
+    fn for_https(&self, _: bool) -> Result<&reqwest::Client, Fault> {
+        Err(Fault::new("this graceful was built without https"))
+    }
+}
+
+enum Trust {
+    Anyone,
+    #[cfg(feature = "https")]
+    Verified,
+}
+
+fn build(names: &Names, trust: Trust) -> Result<reqwest::Client, ClientError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("graceful/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .dns_resolver(names.clone())
+        .http1_only()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never());
+    with_tls(builder, trust)?.build().map_err(|e| ClientError(fault::explain(&e).detail))
+}
+
+#[cfg(feature = "https")]
+fn with_tls(builder: reqwest::ClientBuilder, trust: Trust) -> Result<reqwest::ClientBuilder, ClientError> {
+    let config = match trust {
+        Trust::Anyone => super::tls::unverified(),
+        Trust::Verified => super::tls::verified(),
+    };
+    Ok(builder.tls_backend_preconfigured(config.map_err(|e| ClientError(format!("TLS: {e}")))?))
+}
+
+#[cfg(not(feature = "https"))]
+fn with_tls(builder: reqwest::ClientBuilder, Trust::Anyone: Trust) -> Result<reqwest::ClientBuilder, ClientError> {
+    Ok(builder)
+}
+
+/// Where this answer to `url` leads, when the first request was for `start`.
+fn next(start: &Url, url: &Url, response: &Response) -> Result<Next, Fault> {
+    // 304 and the like are no redirects; neither is one without a Location.
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(Next::Here);
+    }
+    let Some(location) = response.headers().get(LOCATION) else { return Ok(Next::Here) };
+    let target = String::from_utf8_lossy(location.as_bytes());
+    let target = url
+        .join(&target)
+        .map_err(|e| Fault::new(format!("{}, and its Location is no URL: {e}", name(response.status()))))?;
+    match target.host_str() {
+        Some(host) if Some(host) != start.host_str() => Ok(Next::OtherHost(host.to_owned())),
+        _ => Ok(Next::Follow(target)),
+    }
+}
+
+/// Reads the body as far as kubelet does. A body that breaks off turns a success into a failure.
+async fn finish(mut response: Response, elsewhere: Option<String>, deadline: Deadline) -> Result<Answer, Fault> {
+    let status = response.status();
+    let read = async {
+        let mut seen = 0;
+        while seen < MAX_BODY {
+            match response.chunk().await? {
+                Some(chunk) => seen += chunk.len(),
+                None => break,
+            }
+        }
+        Ok::<_, reqwest::Error>(())
+    };
+    let failure = match timeout_at(deadline.at(), read).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(fault::explain(&error).detail),
+        Err(_) => Some(format!("the body was not complete within {}", deadline.shown())),
+    };
+    match failure {
+        // A status that is a failure in itself is the better explanation.
+        Some(why) if (200..400).contains(&status.as_u16()) => Err(Fault::new(format!("{}, but {why}", name(status)))),
+        _ => Ok(Answer { status, elsewhere }),
+    }
+}
+
+/// "200" where all is well, "503 Service Unavailable" elsewhere. The server's own phrase is not used: it could be
+/// anything.
+fn name(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) if !status.is_success() => format!("{} {reason}", status.as_u16()),
+        _ => status.as_u16().to_string(),
+    }
+}
+
+impl Deadline {
+    /// Timeouts beyond a year are cut to one: the clock's arithmetic would overflow at the far end.
+    fn after(limit: Duration) -> Deadline {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        Deadline { start: Instant::now(), limit: limit.min(YEAR) }
+    }
+
+    fn at(&self) -> Instant {
+        self.start + self.limit
+    }
+
+    fn shown(&self) -> String {
+        humantime::format_duration(self.limit).to_string()
+    }
+
+    fn observed(&self, outcome: Result<(Verdict, String), Fault>) -> Observation {
+        let took = self.start.elapsed();
+        match outcome {
+            Ok((verdict, detail)) => Observation { verdict, detail, refused: false, took },
+            Err(Fault { detail, refused }) => Observation { verdict: Verdict::NotReady, detail, refused, took },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+//! What went wrong with a request, in a few words for a log line.
+//!
+//! The libraries' errors are chains of five wrappers whose outermost says "error sending request for url (…)", with
+//! the URL and so its credentials. Only the cause at the bottom is of use, and only some causes need words of
+//! their own.
+
+use super::names::LookupError;
+use std::error::Error;
+use std::io;
+
+/// A request that got no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Why, as a lower-case fragment.
+    pub(super) detail: String,
+    /// The connection was refused: nothing listens.
+    pub(super) refused: bool,
+}
+
+impl Fault {
+    /// A fault with these words, in which nobody refused a connection.
+    pub(super) fn new(detail: impl Into<String>) -> Fault {
+        Fault { detail: detail.into(), refused: false }
+    }
+}
+
+/// The cause of a client error.
+pub(super) fn explain(error: &reqwest::Error) -> Fault {
+    let mut last: &dyn Error = error;
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(fault) = known(cause) {
+            return fault;
+        }
+        last = cause;
+        next = cause.source();
+    }
+    if error.source().is_none() {
+        // The outermost error prints the URL, so its text is never used.
+        return Fault::new("the request could not be made");
+    }
+    Fault::new(lower(&last.to_string()))
+}
+
+/// An operating system's error as "no such file or directory": its own words, without the number.
+pub(super) fn os(error: &io::Error) -> String {
+    let text = error.to_string();
+    lower(text.split(" (os error").next().unwrap_or(&text))
+}
+
+fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
+    if let Some(lookup) = cause.downcast_ref::<LookupError>() {
+        return Some(Fault::new(lookup.to_string()));
+    }
+    if let Some(io) = cause.downcast_ref::<io::Error>() {
+        return Some(of_io(io));
+    }
+    #[cfg(feature = "https")]
+    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        return Some(of_tls(tls));
+    }
+    of_hyper(cause.downcast_ref::<hyper::Error>()?)
+}
+
+fn of_io(error: &io::Error) -> Fault {
+    // What an I/O error wraps is not in the chain of sources.
+    if let Some(fault) = error.get_ref().and_then(|inner| known(inner)) {
+        return fault;
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Fault { detail: "connection refused".into(), refused: true },
+        io::ErrorKind::ConnectionReset => Fault::new("connection reset"),
+        io::ErrorKind::UnexpectedEof => Fault::new(CUT_OFF),
+        // How hyper reports a broken chunk.
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Fault::new(format!("not HTTP: {}", os(error))),
+        _ => Fault::new(os(error)),
+    }
+}
+
+/// `None` when the reason is further down the chain.
+fn of_hyper(error: &hyper::Error) -> Option<Fault> {
+    if error.is_parse() {
+        let text = error.to_string();
+        Some(Fault::new(format!("not HTTP: {}", text.strip_suffix(" parsed").unwrap_or(&text))))
+    } else if error.is_incomplete_message() {
+        Some(Fault::new(CUT_OFF))
+    } else {
+        None
+    }
+}
+
+#[cfg(feature = "https")]
+fn of_tls(error: &rustls::Error) -> Fault {
+    match error {
+        rustls::Error::InvalidMessage(_) => Fault::new("not TLS: the server does not speak https"),
+        error => Fault::new(format!("TLS: {error}")),
+    }
+}
+
+const CUT_OFF: &str = "connection closed before the answer was complete";
+
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        // "No such file" but not "TLS handshake".
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}

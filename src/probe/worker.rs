@@ -1,0 +1,257 @@
+//! Everything HTTP, on one thread of its own.
+//!
+//! ```text
+//! main loop ── Job ──►  control task ──spawns──► poll / hold / post tasks
+//!     ▲                                                   │
+//!     └──── notify() ◄── Fact queue ◄─────────────────────┘
+//! ```
+//!
+//! The main loop is synchronous, must never wait for a server, and must not touch an async runtime when there is
+//! nothing to ask. So the runtime lives on this thread, which is started with the first job that needs it. The two
+//! sides share nothing but two queues. Neither side ever waits for the other: sending a job and taking a fact return
+//! at once, and `notify` (an eventfd write) tells the main loop that a fact is there.
+//!
+//! - Every observation is reported; the main loop decides what is news. The queue cannot grow without bound: facts
+//!   come no faster than jobs and intervals make them, and each wakes the main loop, which takes all.
+//! - With nothing to poll the thread sleeps without a timer.
+//! - A panic ends this thread and nothing else; the main loop is told by [`Fact::Died`] and can start another.
+//! - Signals: the thread has the mask of the one that started it. The main loop has all signals blocked by then, so
+//!   none is ever delivered here. Nothing in this module changes a mask.
+//! - It starts no further threads. Name resolution is done in the same loop, without libc's blocking resolver.
+
+use super::client::{Client, Observation};
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::mpsc as sync;
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet, LocalSet};
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+/// The thread's name, for `ps -T` and tests.
+const THREAD_NAME: &str = "graceful-http";
+
+/// The deepest calls (a TLS handshake) were measured at a fraction of this; see the test.
+const STACK: usize = 256 * 1024;
+
+/// No poll follows its predecessor's start sooner than this, whatever the interval.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
+/// What the main loop wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Poll readiness at once and then in this interval, instead of what was polled before. With `until_ready` the
+    /// first success is the last poll. A poll that takes longer than the interval delays the next one: polls never
+    /// overlap.
+    PollReadiness {
+        /// The readiness endpoint.
+        url: Url,
+        /// From the start of one poll to the start of the next.
+        interval: Duration,
+        /// For one poll.
+        timeout: Duration,
+        /// Whether the first success ends it.
+        until_ready: bool,
+    },
+    /// Stop polling readiness; a poll under way is given up. An observation already queued still arrives.
+    StopPolling,
+    /// A hook: POST once.
+    Post {
+        /// Comes back with the result.
+        id: u32,
+        /// Where to.
+        url: Url,
+        /// For all of it.
+        timeout: Duration,
+    },
+    /// Poll a hold's URL at once and then in this interval, until it answers 2xx.
+    PollHold {
+        /// The hold's URL.
+        url: Url,
+        /// From the start of one poll to the start of the next.
+        interval: Duration,
+        /// For one poll.
+        timeout: Duration,
+    },
+    /// Stop polling the hold's URL.
+    StopHold,
+}
+
+/// What the thread has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// One readiness poll's result.
+    Readiness(Observation),
+    /// A hook's result.
+    Posted {
+        /// The id of its [`Job::Post`].
+        id: u32,
+        /// Success is [`super::Verdict::Ready`].
+        observation: Observation,
+    },
+    /// The hold's URL answered 2xx; it is polled no more.
+    HoldOver {
+        /// The answer.
+        detail: String,
+    },
+    /// The hold's URL did not answer 2xx yet.
+    HoldCheck(Observation),
+    /// The thread is gone and this is its last word: what was under way will not be reported.
+    Died(String),
+}
+
+/// The handle of the thread. Dropping it ends the thread, without waiting for that.
+pub struct Worker {
+    jobs: mpsc::UnboundedSender<Job>,
+    facts: sync::Receiver<Fact>,
+}
+
+impl Worker {
+    /// Starts the thread. `notify` is called on it after each fact that was queued, and must return at once.
+    pub fn start(notify: impl Fn() + Send + 'static) -> io::Result<Worker> {
+        // Built here so that a lack of descriptors is an error of this function.
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (jobs, job_queue) = mpsc::unbounded_channel();
+        let (fact_queue, facts) = sync::channel();
+        let body = move || {
+            let outbox = Rc::new(Outbox { facts: fact_queue, notify });
+            // Unwind safety: after a panic the outbox is only used to say so, and everything else is gone.
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(runtime, job_queue, outbox.clone())));
+            if let Err(why) = ended.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
+                // The panic may have been notify's own.
+                let _ = catch_unwind(AssertUnwindSafe(|| outbox.put(Fact::Died(why))));
+            }
+        };
+        thread::Builder::new().name(THREAD_NAME.to_owned()).stack_size(STACK).spawn(body)?;
+        Ok(Worker { jobs, facts })
+    }
+
+    /// Hands over a job. After [`Fact::Died`] it is dropped.
+    pub fn send(&self, job: Job) {
+        // An error says that the thread is gone, of which Fact::Died tells.
+        let _ = self.jobs.send(job);
+    }
+
+    /// The next fact, if there is one.
+    pub fn try_recv(&self) -> Option<Fact> {
+        self.facts.try_recv().ok()
+    }
+}
+
+/// The way to the main loop.
+struct Outbox<N> {
+    facts: sync::Sender<Fact>,
+    notify: N,
+}
+
+impl<N: Fn()> Outbox<N> {
+    fn put(&self, fact: Fact) {
+        // When the main loop has dropped the handle, nobody wants to know.
+        if self.facts.send(fact).is_ok() {
+            (self.notify)();
+        }
+    }
+}
+
+/// What runs on the thread. Tasks share by Rc, since all of them are on it.
+struct Tasks<N> {
+    client: Rc<Client>,
+    outbox: Rc<Outbox<N>>,
+    running: JoinSet<()>,
+    readiness: Option<AbortHandle>,
+    hold: Option<AbortHandle>,
+}
+
+/// Until the main loop drops its handle (`Ok`), or a task panics or nothing can work (`Err`).
+fn serve<N: Fn() + 'static>(
+    runtime: Runtime,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+    outbox: Rc<Outbox<N>>,
+) -> Result<(), String> {
+    let client = Rc::new(Client::new().map_err(|e| e.to_string())?);
+    let mut tasks = Tasks { client, outbox, running: JoinSet::new(), readiness: None, hold: None };
+    LocalSet::new().block_on(&runtime, async move {
+        loop {
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    Some(job) => tasks.take(job),
+                    None => return Ok(()),
+                },
+                Some(ended) = tasks.running.join_next() => match ended {
+                    Err(e) if e.is_panic() => return Err(panic_text(&*e.into_panic())),
+                    // Done, or aborted by a later job.
+                    Ok(()) | Err(_) => {}
+                },
+            }
+        }
+    })
+}
+
+impl<N: Fn() + 'static> Tasks<N> {
+    fn take(&mut self, job: Job) {
+        let (client, outbox) = (self.client.clone(), self.outbox.clone());
+        match job {
+            Job::PollReadiness { url, interval, timeout, until_ready } => {
+                stop(&mut self.readiness);
+                self.readiness = Some(self.running.spawn_local(every(interval, async move || {
+                    let observation = client.get(&url, timeout).await;
+                    let done = until_ready && observation.verdict.is_ready();
+                    outbox.put(Fact::Readiness(observation));
+                    done
+                })));
+            }
+            Job::StopPolling => stop(&mut self.readiness),
+            Job::Post { id, url, timeout } => {
+                self.running.spawn_local(async move {
+                    let observation = client.post(&url, timeout).await;
+                    outbox.put(Fact::Posted { id, observation });
+                });
+            }
+            Job::PollHold { url, interval, timeout } => {
+                stop(&mut self.hold);
+                self.hold = Some(self.running.spawn_local(every(interval, async move || {
+                    let observation = client.get_2xx(&url, timeout).await;
+                    let done = observation.verdict.is_ready();
+                    outbox.put(match done {
+                        true => Fact::HoldOver { detail: observation.detail },
+                        false => Fact::HoldCheck(observation),
+                    });
+                    done
+                })));
+            }
+            Job::StopHold => stop(&mut self.hold),
+        }
+    }
+}
+
+/// Runs `step` at once and then in this interval from start to start, or at once if it took longer, until it says
+/// that it is done.
+async fn every(interval: Duration, mut step: impl AsyncFnMut() -> bool) {
+    loop {
+        let start = Instant::now();
+        if step().await {
+            return;
+        }
+        sleep(interval.max(SHORTEST_INTERVAL).saturating_sub(start.elapsed())).await;
+    }
+}
+
+fn stop(task: &mut Option<AbortHandle>) {
+    if let Some(task) = task.take() {
+        task.abort();
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("without a message"))
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
