@@ -72,6 +72,7 @@ pub struct Client {
     /// For https:// elsewhere; built when first needed, for it reads the system's certificates.
     #[cfg(feature = "https")]
     verified: OnceLock<Result<reqwest::Client, ClientError>>,
+    #[cfg(feature = "https")]
     names: Names,
 }
 
@@ -107,6 +108,7 @@ impl Client {
             unverified: build(&names, Trust::Anyone)?,
             #[cfg(feature = "https")]
             verified: OnceLock::new(),
+            #[cfg(feature = "https")]
             names,
         })
     }
