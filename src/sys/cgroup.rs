@@ -1,40 +1,50 @@
 //! How often the kernel has killed in this cgroup for want of memory: `oom_kill` in memory.events (cgroup v2,
 //! Documentation/admin-guide/cgroup-v2.rst) or in memory.oom_control (v1, cgroup-v1/memory.rst).
+//!
+//! It is read at every start, so it is read with a few system calls into one buffer.
 
-use std::fs;
-use std::path::PathBuf;
+use crate::sys::fds::read_file;
+
+const MEMBERSHIP: &[u8] = b"/proc/self/cgroup";
+/// Both files are far shorter; a list of cgroups that is longer is cut at a line that is then not found.
+const BUFFER: usize = 4096;
 
 /// Finds the count; `None` where there is no memory controller or no /proc.
 pub fn oom_kills() -> Option<u64> {
-    let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
-    candidates(&membership).into_iter().find_map(|path| count(&fs::read_to_string(path).ok()?))
+    let (mut membership, mut text) = ([0; BUFFER], [0; BUFFER]);
+    let membership = read_file(MEMBERSHIP, &mut membership)?;
+    candidates(membership, |path| count(read_file(path, &mut text)?))
 }
 
 /// The path in /proc/self/cgroup first; inside a container it may be the host's, and the mount shows only the
 /// container's own cgroup, at its root.
-fn candidates(membership: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for line in membership.lines() {
-        let mut parts = line.splitn(3, ':');
+fn candidates(membership: &[u8], mut look: impl FnMut(&[u8]) -> Option<u64>) -> Option<u64> {
+    for line in membership.split(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(3, |byte| *byte == b':');
         let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
-        let path = path.trim_start_matches('/');
-        let (roots, file): (&[&str], _) = if controllers.split(',').any(|name| name == "memory") {
-            (&["/sys/fs/cgroup/memory"], "memory.oom_control")
+        let (roots, file): (&[&[u8]], &[u8]) = if controllers.split(|byte| *byte == b',').any(|name| name == b"memory")
+        {
+            (&[b"/sys/fs/cgroup/memory"], b"/memory.oom_control")
         } else if controllers.is_empty() {
-            (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.events")
+            (&[b"/sys/fs/cgroup", b"/sys/fs/cgroup/unified"], b"/memory.events")
         } else {
             continue;
         };
         for root in roots {
-            found.push(PathBuf::from(root).join(path).join(file));
-            found.push(PathBuf::from(root).join(file));
+            let found = look(&[root, path, file].concat()).or_else(|| look(&[root, file].concat()));
+            if found.is_some() {
+                return found;
+            }
         }
     }
-    found
+    None
 }
 
-fn count(text: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+fn count(text: &[u8]) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
+    line.iter().try_fold(0u64, |count, digit| {
+        digit.is_ascii_digit().then(|| count.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    })
 }
 
 #[cfg(test)]
@@ -43,16 +53,28 @@ mod tests {
 
     #[test]
     fn both_versions_are_read() {
-        assert_eq!(count("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
-        assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"), Some(5));
-        assert_eq!(count("oom_kill_disable 0\n"), None);
+        assert_eq!(count(b"low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
+        assert_eq!(count(b"oom_kill_disable 0\nunder_oom 0\noom_kill 15\n"), Some(15));
+        assert_eq!(count(b"oom_kill_disable 0\n"), None);
+        assert_eq!(count(b"oom_kill x\n"), None);
     }
 
     #[test]
     fn the_cgroup_of_either_version_is_found() {
-        let paths = candidates("4:memory:/docker/ab\n1:name=systemd:/x\n0::/\n");
-        assert_eq!(paths[0], PathBuf::from("/sys/fs/cgroup/memory/docker/ab/memory.oom_control"));
-        assert_eq!(paths[1], PathBuf::from("/sys/fs/cgroup/memory/memory.oom_control"));
-        assert_eq!(paths[2], PathBuf::from("/sys/fs/cgroup/memory.events"));
+        let mut paths = Vec::new();
+        let none = candidates(b"4:memory:/docker/ab\n1:name=systemd:/x\n0::/\n", |path| {
+            paths.push(String::from_utf8_lossy(path).into_owned());
+            None
+        });
+        assert_eq!(none, None);
+        assert_eq!(paths[0], "/sys/fs/cgroup/memory/docker/ab/memory.oom_control");
+        assert_eq!(paths[1], "/sys/fs/cgroup/memory/memory.oom_control");
+        assert!(paths.contains(&"/sys/fs/cgroup/memory.events".to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_read_and_another_is_none() {
+        assert!(read_file(MEMBERSHIP, &mut [0; BUFFER]).is_some_and(|text| text.contains(&b':')));
+        assert_eq!(read_file(b"/nowhere/at/all", &mut [0; 8]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Descriptors: what was inherited and is not ours to keep, pipes, an eventfd to be woken by, polling.
 
 use crate::sys::check;
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -106,6 +107,24 @@ pub fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Read {
             _ => Read::End,
         },
     }
+}
+
+/// The beginning of a file, as much as fits; for the small files of the kernel.
+pub fn read_file<'a>(path: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let path = CString::new(path).ok()?;
+    // SAFETY: a live string; the descriptor is new and ours.
+    let file = unsafe {
+        let fd = check(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC).into()).ok()?;
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match read(&file, rest) {
+            Read::Bytes(count) => length += count,
+            Read::Nothing | Read::End => break,
+        }
+    }
+    buffer.get(..length)
 }
 
 /// Wakes the main loop from another thread.
