@@ -209,8 +209,7 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Duration,
         repeat: Repeat::No,
         heading: HOLD,
-        help: "The hold lasts at most this long. Default: half of what is left when it begins, or all but 2s if the \
-               app has no handler for the stop signal",
+        help: "The hold lasts at most this long. Default: half of what is left when it begins",
         read: |draft, raw, problems| set_last(&mut draft.hold_timeout, raw, problems, values::positive_duration),
     },
     OptionSpec {
