@@ -22,6 +22,7 @@ use crate::config::{Problem, Settings, quoted};
 use crate::status::{FAILURE, USAGE};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokens::{Info, Tokens, tokenise};
 use url::Url;
@@ -47,6 +48,8 @@ pub enum Command {
     Sleep(Duration),
     /// Print the completion script of this shell.
     Completions(Shell),
+    /// Serve the app that ships with graceful; not in the help.
+    DemoApp(SocketAddr),
 }
 
 /// Why there is nothing to do.
@@ -100,6 +103,7 @@ pub fn parse(args: &[OsString]) -> Result<Command, Quit> {
         Some("probe") => subcommands::probe(rest),
         Some("sleep") => subcommands::sleep(rest),
         Some("completions") => subcommands::completions(rest),
+        Some("demo-app") => subcommands::demo_app(rest),
         _ if tokens::is_flag(first) => run(args, false),
         _ => Err(Quit::Problems(vec![unknown_command(args)])),
     }

@@ -1,8 +1,50 @@
-//! graceful: one process between an orchestrator and an app that makes every stop a clean one.
+//! graceful: one process between an orchestrator and an app that makes every stop of it a clean one.
+//!
+//! # The picture
+//!
+//! ```text
+//!   t0  stop signal arrives          the load balancer still sends requests for some seconds
+//!   │   PRE-STOP   app untouched, keeps serving; hooks run; the delay passes
+//!   │   HOLD       the stop signal is held back while a URL or a command asks for it
+//!   │   DRAIN      stop signal sent to the app; readiness polled, until the app exits
+//!   │   LEFTOVERS  the app is gone, other processes are not: SIGTERM and the rest of the budget
+//!   K   kill       budget spent: SIGKILL to everything that is left
+//!   │   POST-STOP  hooks, the report, exit with the app's own status
+//!   G   the orchestrator's own SIGKILL would come here
+//! ```
+//!
+//! # The house
+//!
+//! ```text
+//!   main ──► cli ──► config ──► supervisor ──┬──► lifecycle   pure: what happens when (no I/O, clock, async, libc)
+//!                                            ├──► hooks, hold ──► command   commands run for graceful's own ends
+//!                                            ├──► probe       HTTP, on a thread that the first use starts
+//!                                            ├──► scribe      writing, on a thread that the first line starts
+//!                                            ├──► timeline    one vocabulary of events: log, report, message
+//!                                            └──► sys         the only unsafe, the only wait(2); no policy
+//!   signal, status: the two small types that everybody shares
+//! ```
+//!
+//! Arrows go down or to the right, never back: `sys` knows no phase and no option, `lifecycle` no process and no clock,
+//! `timeline` nothing that happens. `tests/architecture.rs` holds the code to it.
+//!
+//! # Three threads at most, one usually
+//!
+//! The main thread waits in one system call and never for anything else: not for a server (`probe` has a thread), not for
+//! a log reader or a disk (`scribe` has one), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
+//! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer.
+//!
+//! # What must never be
+//!
+//! Exit before the app. SIGKILL later than K. The stop signal before the pre-stop delay is over, unless told twice. A
+//! signal to a process that is not ours. A signal lost. Another exit status than the app's, unasked. A byte on standard
+//! output. A wake-up while idle. A panic that ends PID 1: the loop's are caught and forwarding goes on, the threads' end
+//! the thread.
 
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod demo;
 pub mod hold;
 pub mod hooks;
 pub mod lifecycle;

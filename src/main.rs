@@ -7,7 +7,7 @@
 use graceful::cli::{self, Command};
 use graceful::config::{self, Config};
 use graceful::sys::signals::{self, Inherited};
-use graceful::{probe, status, supervisor, sys};
+use graceful::{demo, probe, status, supervisor, sys};
 use std::ffi::OsString;
 use std::thread;
 use std::time::Instant;
@@ -40,10 +40,14 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 
             Err(problems) => cli::report(&problems),
         };
     }
+    if let Command::DemoApp(address) = command {
+        return demo::run(address);
+    }
     // Nothing is supervised: signals act on this process as on any other.
     inherited.restore();
     match command {
-        Command::Run { .. } => status::FAILURE,
+        // Both were dealt with above.
+        Command::Run { .. } | Command::DemoApp(_) => status::FAILURE,
         Command::Probe { url, timeout } => {
             let (ready, line) = probe::command::run(&url, timeout);
             cli::print(&format!("{line}\n"));

@@ -53,6 +53,14 @@ pub(super) fn completions(args: &[OsString]) -> Result<Command, Quit> {
     }
 }
 
+/// `graceful demo-app [ADDRESS:PORT]`, not in the help.
+pub(super) fn demo_app(args: &[OsString]) -> Result<Command, Quit> {
+    let default = OsString::from("127.0.0.1:8080");
+    let (text, mut problems) = (args.first().unwrap_or(&default), Vec::new());
+    let parse = |text: &str| text.parse().map_err(|_| "not an address; right is as 127.0.0.1:8080".to_owned());
+    checked("demo-app ", text, parse, &mut problems).map(Command::DemoApp).ok_or(Quit::Problems(problems))
+}
+
 fn tokens(name: &'static str, args: &[OsString]) -> Result<(Tokens, Vec<Problem>), Quit> {
     let mut tokens = tokenise(help::subcommand_tokens(name), args, false);
     let problems = std::mem::take(&mut tokens.problems);
