@@ -6,6 +6,15 @@ use crate::status;
 use crate::sys::reap::{self, Change};
 use crate::sys::{fds, process, signals};
 
+/// In debug builds a test can ask for the failure that should never come.
+#[cfg(debug_assertions)]
+#[allow(clippy::panic, reason = "this is the one failure that is wanted, and it is not in any release")]
+pub(super) fn fail_if_asked(signal: Signal) {
+    if signal == Signal::USR2 && std::env::var_os("TEST_PANIC_ON_SIGUSR2").is_some() {
+        std::panic::panic_any("asked for by a test");
+    }
+}
+
 /// Forwards every signal and reaps until the app has ended; returns its code.
 pub(super) fn run(app: Option<i32>) -> u8 {
     fds::write_if_room(2, b"graceful: error: internal failure; signals are only forwarded from here on\n");

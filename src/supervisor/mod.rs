@@ -278,6 +278,8 @@ impl Supervisor {
             return;
         }
         let signal = received.signal;
+        #[cfg(debug_assertions)]
+        last_resort::fail_if_asked(signal);
         // The terminal's keys signal every process of its foreground group, the app included if it is in ours.
         let by_key = received.from_kernel
             && matches!(

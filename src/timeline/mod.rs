@@ -254,7 +254,7 @@ pub struct Timeline {
 }
 
 /// How many events are kept: enough for any stop, and a bound for a long life.
-const KEPT: usize = 1000;
+const KEPT: usize = 256;
 
 impl Timeline {
     /// Empty, from now on.
