@@ -7,9 +7,7 @@
 //!
 //! /dev/tty is the controlling terminal, however the standard streams are redirected (tty(4)).
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Whether graceful had the foreground at its start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,9 +16,14 @@ pub struct Terminal {
     foreground: bool,
 }
 
-fn open() -> Option<File> {
-    let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
-    File::options().read(true).write(true).custom_flags(flags).open("/dev/tty").ok()
+/// Usually there is none: this is asked at every start, so it is one system call and no error value.
+fn open() -> Option<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // SAFETY: a string that lives for ever; the descriptor is new and ours.
+    unsafe {
+        let fd = libc::open(c"/dev/tty".as_ptr(), flags);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
+    }
 }
 
 fn own_group() -> i32 {
@@ -28,7 +31,7 @@ fn own_group() -> i32 {
     unsafe { libc::getpgrp() }
 }
 
-fn foreground(tty: &File) -> i32 {
+fn foreground(tty: &OwnedFd) -> i32 {
     // SAFETY: a live descriptor.
     unsafe { libc::tcgetpgrp(tty.as_raw_fd()) }
 }
