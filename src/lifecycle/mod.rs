@@ -48,147 +48,22 @@
 //! pre-stop delay is over unless a second stop signal or SIGINT said so; a signal lost while the app runs; two outcomes.
 //! The tests check these against random sequences.
 
+mod ending;
+mod interface;
+mod stopping;
 mod timer;
 
 #[cfg(test)]
 mod tests;
 
-use crate::signal::{Signal, SignalSet};
+pub use interface::{Action, HoldPlan, Input, Outcome, Plan};
+
+use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
 use crate::timeline::{Cause, Event, Phase, SignalReason, Stage};
 use std::collections::VecDeque;
 use std::time::Duration;
 use timer::{Timer, Timers};
-
-/// What the lifecycle has to know of the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// G.
-    pub grace_period: Duration,
-    /// G - K.
-    pub kill_margin: Duration,
-    /// How long the app runs on untouched after the stop signal.
-    pub pre_stop_delay: Duration,
-    /// What the app gets instead of the stop signal that came.
-    pub stop_signal: Option<Signal>,
-    /// The signals that begin the shutdown.
-    pub stop_on: SignalSet,
-    /// Other signals on their way to the app; `None` drops.
-    pub rewrite: Vec<(Signal, Option<Signal>)>,
-    /// Signals before SIGKILL, sorted by time since t0.
-    pub escalate: Vec<(Duration, Signal)>,
-    /// Whether there is something to hold for, and an explicit timeout for it.
-    pub hold: Option<HoldPlan>,
-    /// The stages that have hooks.
-    pub hooks: Vec<Stage>,
-    /// Time until ready, and whether being late stops the app.
-    pub startup: Option<(Duration, bool)>,
-    /// Leave what outlives the app alone.
-    pub leave_leftovers: bool,
-}
-
-/// `--hold` other than never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldPlan {
-    /// An explicit `--hold-timeout`; else half of what is left when the hold begins.
-    pub timeout: Option<Duration>,
-}
-
-/// A fact from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Nothing but time has passed.
-    Tick,
-    /// The app runs.
-    Started,
-    /// The app could not be executed; graceful's exit code for it.
-    SpawnFailed(u8),
-    /// A signal came to graceful. `delivered`: the app has it already, from the terminal.
-    Signal {
-        /// Which.
-        signal: Signal,
-        /// The app has it already.
-        delivered: bool,
-    },
-    /// The app was reaped.
-    AppExited(ExitStatus),
-    /// All hooks of the stage have ended; `abort`: one failed whose failure matters.
-    HooksDone {
-        /// Of which stage.
-        stage: Stage,
-        /// A failure that ends the start or begins the stop.
-        abort: bool,
-    },
-    /// What the hold waited for is there.
-    HoldOver,
-    /// The app's readiness endpoint answered that it is ready.
-    Ready,
-    /// So many processes are left besides graceful: the answer to [`Action::Look`], and again whenever it turns 0.
-    Left(usize),
-}
-
-/// What is to be done now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Start the app; answer Started or SpawnFailed.
-    Spawn,
-    /// Run the stage's hooks; answer HooksDone.
-    RunHooks(Stage),
-    /// Pass a signal to the hooks that run.
-    SignalHooks(Signal),
-    /// End the stage's hooks with their trees; no answer.
-    CancelHooks(Stage),
-    /// Send a signal to the app.
-    SignalApp {
-        /// Which.
-        signal: Signal,
-        /// Why, for the report.
-        reason: SignalReason,
-    },
-    /// Look for the hold's reason; answer HoldOver when it is gone. At the latest it ends at this time.
-    StartHold {
-        /// When the hold ends in any case.
-        until: Duration,
-    },
-    /// Stop looking.
-    EndHold,
-    /// From now to the app's exit, watch the readiness endpoint.
-    WatchReadiness,
-    /// Create the drain file.
-    CreateDrainFile,
-    /// Count the processes that are left; answer Left.
-    Look,
-    /// Send a signal to everything that is left.
-    SignalLeftovers(Signal),
-    /// SIGKILL to everything that is left, the app included.
-    KillEverything,
-    /// Something to be logged and reported.
-    Record(Event),
-    /// The end; nothing follows.
-    Exit(Outcome),
-}
-
-/// How it all ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The app's own end.
-    App(ExitStatus),
-    /// The app never ran; graceful's exit code.
-    NotStarted(u8),
-    /// Not even SIGKILL ended the app before the budget did.
-    Stuck,
-}
-
-impl Outcome {
-    /// The exit code for it, before `--success-exit-status`.
-    pub fn code(self) -> u8 {
-        match self {
-            Outcome::App(status) => status.code(),
-            Outcome::NotStarted(code) => code,
-            Outcome::Stuck => ExitStatus::Signaled(Signal::KILL).code(),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum App {
@@ -470,171 +345,6 @@ impl Lifecycle {
         }
     }
 
-    /// t0 of a running app.
-    fn stop(&mut self, now: Duration, signal: Signal, cause: Cause) {
-        self.stop_signal = signal;
-        self.begin(now, cause);
-        self.enter(Phase::PreStop);
-        if self.plan.hooks.contains(&Stage::PostStart) {
-            self.act(Action::CancelHooks(Stage::PostStart));
-        }
-        self.act(Action::CreateDrainFile);
-        self.act(Action::WatchReadiness);
-        self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
-        // A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
-        self.delay_over = signal == Signal::INT || self.delivered || self.plan.pre_stop_delay.is_zero();
-        if !self.delay_over {
-            self.timers.set(Timer::PreStopDelay, now + self.plan.pre_stop_delay);
-        }
-        self.pre_stop_may_end(now);
-    }
-
-    fn pre_stop_may_end(&mut self, now: Duration) {
-        if self.delay_over && !self.pre_stop_hooks_run {
-            self.hold_or_drain(now);
-        }
-    }
-
-    fn hold_or_drain(&mut self, now: Duration) {
-        self.timers.clear(Timer::PreStopDelay);
-        match self.plan.hold {
-            Some(hold) if !self.delivered => self.hold(now, hold),
-            Some(_) | None => self.drain(now),
-        }
-    }
-
-    fn hold(&mut self, now: Duration, hold: HoldPlan) {
-        // The app's own time to shut down ends where the first escalation or SIGKILL comes.
-        let kill_at = self.kill_at().unwrap_or(now);
-        let first =
-            self.t0.zip(self.plan.escalate.first()).map_or(kill_at, |(t0, (after, _))| kill_at.min(t0 + *after));
-        let left = first.saturating_sub(now);
-        let until = now + hold.timeout.unwrap_or(left / 2).min(left);
-        self.enter(Phase::Hold);
-        self.timers.set(Timer::Hold, until);
-        self.act(Action::StartHold { until });
-    }
-
-    fn drain(&mut self, now: Duration) {
-        self.end_hold();
-        self.enter(Phase::Drain);
-        let signal = self.plan.stop_signal.unwrap_or(self.stop_signal);
-        if !self.delivered {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
-            // A stopped app could not act on the signal.
-            self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
-        }
-        self.set_escalation(now);
-    }
-
-    fn end_hold(&mut self) {
-        if self.phase == Phase::Hold {
-            self.timers.clear(Timer::Hold);
-            self.act(Action::EndHold);
-        }
-    }
-
-    fn set_escalation(&mut self, now: Duration) {
-        if let (Some(t0), Some((after, _))) = (self.t0, self.plan.escalate.get(self.next_escalation)) {
-            self.timers.set(Timer::Escalate, (t0 + *after).max(now));
-        }
-    }
-
-    fn app_exited(&mut self, now: Duration, status: ExitStatus) {
-        if self.app != App::Running {
-            return;
-        }
-        self.app = App::Gone;
-        self.outcome.get_or_insert(Outcome::App(status));
-        let told = self.phase >= Phase::Drain || self.delivered;
-        self.act(Action::Record(Event::AppExited { status, phase: self.phase, told }));
-        match self.phase {
-            Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {
-                self.end_hold();
-                self.begin(now, Cause::AppExited);
-                self.leftovers();
-            }
-            Phase::Kill => self.act(Action::Look),
-            // Not reached with a running app.
-            Phase::PreStart | Phase::Leftovers | Phase::PostStop | Phase::Done => {}
-        }
-    }
-
-    fn leftovers(&mut self) {
-        for timer in [Timer::Startup, Timer::PreStopDelay, Timer::Escalate] {
-            self.timers.clear(timer);
-        }
-        self.enter(Phase::Leftovers);
-        if self.plan.leave_leftovers {
-            for stage in [Stage::PreStart, Stage::PostStart, Stage::PreStop] {
-                if self.plan.hooks.contains(&stage) {
-                    self.act(Action::CancelHooks(stage));
-                }
-            }
-            self.post_stop();
-        } else {
-            self.act(Action::Look);
-        }
-    }
-
-    fn left(&mut self, count: usize) {
-        match self.phase {
-            Phase::Leftovers if count == 0 => self.post_stop(),
-            Phase::Leftovers => {
-                if !self.leftovers_told {
-                    self.leftovers_told = true;
-                    self.act(Action::Record(Event::LeftoversFound { count }));
-                    self.act(Action::SignalLeftovers(Signal::TERM));
-                }
-            }
-            Phase::Kill if count == 0 && self.app != App::Running => self.post_stop(),
-            Phase::Kill
-            | Phase::PreStart
-            | Phase::Running
-            | Phase::PreStop
-            | Phase::Hold
-            | Phase::Drain
-            | Phase::PostStop
-            | Phase::Done => {}
-        }
-    }
-
-    fn kill(&mut self, now: Duration) {
-        self.end_hold();
-        self.timers.clear_all();
-        self.enter(Phase::Kill);
-        self.set_end();
-        self.timers.set(Timer::KillAgain, now + KILL_AGAIN);
-        self.act(Action::KillEverything);
-        self.act(Action::Look);
-    }
-
-    fn set_end(&mut self) {
-        if let Some(end_at) = self.end_at() {
-            self.timers.set(Timer::End, end_at);
-        }
-    }
-
-    fn post_stop(&mut self) {
-        self.timers.clear_all();
-        self.set_end();
-        self.enter(Phase::PostStop);
-        if !self.run_hooks(Stage::PostStop) {
-            self.done();
-        }
-    }
-
-    fn done(&mut self) {
-        self.timers.clear_all();
-        self.enter(Phase::Done);
-        let outcome = *self.outcome.get_or_insert(match self.app {
-            // K came while a stop signal waited for the pre-start hooks.
-            App::NotStarted => Outcome::NotStarted(ExitStatus::Signaled(self.stop_signal).code()),
-            App::Running | App::Gone => Outcome::Stuck,
-        });
-        self.act(Action::Exit(outcome));
-    }
-
     fn fire(&mut self, now: Duration, timer: Timer) {
         match timer {
             Timer::Startup => self.startup_late(now),
@@ -663,36 +373,6 @@ impl Lifecycle {
         self.act(Action::Record(Event::StartupLate { after, stop }));
         if stop && self.phase == Phase::Running {
             self.stop(now, Signal::TERM, Cause::StartupTimeout);
-        }
-    }
-
-    fn escalate(&mut self, now: Duration) {
-        if let Some((_, signal)) = self.plan.escalate.get(self.next_escalation).copied() {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation });
-            self.next_escalation += 1;
-            self.set_escalation(now);
-        }
-    }
-
-    /// E: whatever does not die or does not end is left behind.
-    fn end(&mut self) {
-        match self.phase {
-            Phase::Kill => {
-                self.act(Action::Record(Event::NotDead));
-                self.done();
-            }
-            Phase::PostStop => {
-                self.act(Action::CancelHooks(Stage::PostStop));
-                self.done();
-            }
-            // The timer runs in these two phases only.
-            Phase::PreStart
-            | Phase::Running
-            | Phase::PreStop
-            | Phase::Hold
-            | Phase::Drain
-            | Phase::Leftovers
-            | Phase::Done => {}
         }
     }
 }
