@@ -190,12 +190,12 @@ impl Lifecycle {
 
     /// K, once the stop has begun.
     pub fn kill_at(&self) -> Option<Duration> {
-        Some(self.t0? + self.plan.grace_period.saturating_sub(self.plan.kill_margin))
+        Some(self.t0?.saturating_add(self.plan.grace_period.saturating_sub(self.plan.kill_margin)))
     }
 
     /// E, once the stop has begun: everything has ended by then.
     pub fn end_at(&self) -> Option<Duration> {
-        Some(self.kill_at()? + (self.plan.kill_margin / 2).max(LEAST_END))
+        Some(self.kill_at()?.saturating_add((self.plan.kill_margin / 2).max(LEAST_END)))
     }
 
     fn act(&mut self, action: Action) {
@@ -239,7 +239,7 @@ impl Lifecycle {
         }
         self.enter(Phase::Running);
         if let Some((timeout, _)) = self.plan.startup {
-            self.timers.set(Timer::Startup, now + timeout);
+            self.timers.set(Timer::Startup, now.saturating_add(timeout));
         }
         if self.t0.is_some() {
             // A stop signal came between the last hook and the app's start.

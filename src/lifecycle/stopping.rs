@@ -21,7 +21,7 @@ impl Lifecycle {
         // A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
         self.delay_over = signal == Signal::INT || self.delivered || self.plan.pre_stop_delay.is_zero();
         if !self.delay_over {
-            self.timers.set(Timer::PreStopDelay, now + self.plan.pre_stop_delay);
+            self.timers.set(Timer::PreStopDelay, now.saturating_add(self.plan.pre_stop_delay));
         }
         self.pre_stop_may_end(now);
     }
@@ -43,10 +43,12 @@ impl Lifecycle {
     fn hold(&mut self, now: Duration, hold: HoldPlan) {
         // The app's own time to shut down ends where the first escalation or SIGKILL comes.
         let kill_at = self.kill_at().unwrap_or(now);
-        let first =
-            self.t0.zip(self.plan.escalate.first()).map_or(kill_at, |(t0, (after, _))| kill_at.min(t0 + *after));
+        let first = self
+            .t0
+            .zip(self.plan.escalate.first())
+            .map_or(kill_at, |(t0, (after, _))| kill_at.min(t0.saturating_add(*after)));
         let left = first.saturating_sub(now);
-        let until = now + hold.timeout.unwrap_or(left / 2).min(left);
+        let until = now.saturating_add(hold.timeout.unwrap_or(left / 2).min(left));
         self.enter(Phase::Hold);
         self.timers.set(Timer::Hold, until);
         self.act(Action::StartHold { until });
@@ -73,7 +75,7 @@ impl Lifecycle {
 
     fn set_escalation(&mut self, now: Duration) {
         if let (Some(t0), Some((after, _))) = (self.t0, self.plan.escalate.get(self.next_escalation)) {
-            self.timers.set(Timer::Escalate, (t0 + *after).max(now));
+            self.timers.set(Timer::Escalate, t0.saturating_add(*after).max(now));
         }
     }
 
