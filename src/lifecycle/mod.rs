@@ -125,6 +125,9 @@ impl Lifecycle {
     /// Takes one fact; `now` never goes back.
     pub fn handle(&mut self, now: Duration, input: Input) {
         debug_assert!(self.actions.is_empty(), "actions are drained before the next input");
+        if self.phase == Phase::Done {
+            return;
+        }
         match input {
             Input::Tick => {}
             Input::Started => self.started(now),
