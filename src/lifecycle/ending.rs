@@ -55,7 +55,7 @@ impl Lifecycle {
                     self.act(Action::SignalLeftovers(Signal::TERM));
                 }
             }
-            Phase::Kill if count == 0 && self.app != App::Running => self.post_stop(),
+            Phase::Kill if count == 0 && matches!(self.app, App::NotStarted | App::Gone) => self.post_stop(),
             Phase::Kill
             | Phase::PreStart
             | Phase::Running
@@ -98,7 +98,7 @@ impl Lifecycle {
         let outcome = *self.outcome.get_or_insert(match self.app {
             // K came while a stop signal waited for the pre-start hooks.
             App::NotStarted => Outcome::NotStarted(ExitStatus::Signaled(self.stop_signal).code()),
-            App::Running | App::Gone => Outcome::Stuck,
+            App::Starting | App::Running | App::Gone => Outcome::Stuck,
         });
         self.act(Action::Exit(outcome));
     }

@@ -68,6 +68,8 @@ use timer::{Timer, Timers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum App {
     NotStarted,
+    /// Spawn is out, its answer is not in.
+    Starting,
     Running,
     Gone,
 }
@@ -117,7 +119,7 @@ impl Lifecycle {
             actions: VecDeque::new(),
         };
         if !lifecycle.run_hooks(Stage::PreStart) {
-            lifecycle.act(Action::Spawn);
+            lifecycle.spawn();
         }
         lifecycle
     }
@@ -131,7 +133,7 @@ impl Lifecycle {
         match input {
             Input::Tick => {}
             Input::Started => self.started(now),
-            Input::SpawnFailed(code) => self.not_started(now, code),
+            Input::SpawnFailed(code) => self.spawn_failed(now, code),
             Input::Signal { signal, delivered } if self.plan.stop_on.contains(signal) => {
                 self.stop_requested(now, signal, delivered);
             }
@@ -231,8 +233,13 @@ impl Lifecycle {
         any
     }
 
+    fn spawn(&mut self) {
+        self.app = App::Starting;
+        self.act(Action::Spawn);
+    }
+
     fn started(&mut self, now: Duration) {
-        if self.app != App::NotStarted || self.outcome.is_some() {
+        if self.app != App::Starting {
             return;
         }
         self.app = App::Running;
@@ -251,11 +258,21 @@ impl Lifecycle {
         self.run_hooks(Stage::PostStart);
     }
 
-    /// There is no app and there will be none.
-    fn not_started(&mut self, now: Duration, code: u8) {
-        if self.phase != Phase::PreStart {
+    fn spawn_failed(&mut self, now: Duration, code: u8) {
+        if self.app != App::Starting {
             return;
         }
+        self.app = App::Gone;
+        if self.phase == Phase::Kill {
+            self.outcome.get_or_insert(Outcome::NotStarted(code));
+            self.act(Action::Look);
+            return;
+        }
+        self.not_started(now, code);
+    }
+
+    /// There is no app and there will be none.
+    fn not_started(&mut self, now: Duration, code: u8) {
         self.outcome.get_or_insert(Outcome::NotStarted(code));
         self.begin(now, Cause::NotStarted);
         self.leftovers();
@@ -263,10 +280,10 @@ impl Lifecycle {
 
     fn hooks_done(&mut self, now: Duration, stage: Stage, abort: bool) {
         match (self.phase, stage) {
-            (Phase::PreStart, Stage::PreStart) => match (self.t0, abort) {
+            (Phase::PreStart, Stage::PreStart) if self.app == App::NotStarted => match (self.t0, abort) {
                 (Some(_), _) => self.not_started(now, ExitStatus::Signaled(self.stop_signal).code()),
                 (None, true) => self.not_started(now, status::FAILURE),
-                (None, false) => self.act(Action::Spawn),
+                (None, false) => self.spawn(),
             },
             (Phase::Running, Stage::PostStart) => {
                 if abort {
@@ -337,7 +354,8 @@ impl Lifecycle {
         }
         match self.app {
             App::NotStarted if self.phase == Phase::PreStart => self.act(Action::SignalHooks(signal)),
-            App::NotStarted | App::Gone => {}
+            // Starting lasts no longer than the caller takes for Spawn.
+            App::NotStarted | App::Starting | App::Gone => {}
             App::Running => {
                 let rewritten = self.plan.rewrite.iter().find(|(from, _)| *from == signal);
                 match rewritten.map_or(Some(signal), |(_, to)| *to) {
