@@ -248,12 +248,12 @@ impl Lifecycle {
             return;
         }
         self.enter(Phase::Running);
-        if let Some((timeout, _)) = self.plan.startup {
-            self.timers.set(Timer::Startup, now.saturating_add(timeout));
-        }
         if self.t0.is_some() {
             // A stop signal came between the last hook and the app's start.
             return self.stop(now, self.stop_signal, Cause::Signal(self.stop_signal));
+        }
+        if let Some((timeout, _)) = self.plan.startup {
+            self.timers.set(Timer::Startup, now.saturating_add(timeout));
         }
         self.run_hooks(Stage::PostStart);
     }

@@ -21,7 +21,7 @@ impl Lifecycle {
         // A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
         self.delay_over = signal == Signal::INT || self.delivered || self.plan.pre_stop_delay.is_zero();
         if !self.delay_over {
-            self.timers.set(Timer::PreStopDelay, now.saturating_add(self.plan.pre_stop_delay));
+            self.timers.set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.pre_stop_delay));
         }
         self.pre_stop_may_end(now);
     }
