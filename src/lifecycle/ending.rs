@@ -1,7 +1,7 @@
 //! From the app's end, or K, to the exit: Leftovers, Kill, PostStop, Done.
 
 use super::timer::Timer;
-use super::{Action, App, KILL_AGAIN, Lifecycle, Outcome};
+use super::{Action, App, KILL_AGAIN, LEAST_END, Lifecycle, Outcome};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::timeline::{Cause, Event, Phase, Stage};
@@ -71,21 +71,21 @@ impl Lifecycle {
         self.end_hold();
         self.timers.clear_all();
         self.enter(Phase::Kill);
-        self.set_end();
+        // A graceful that was itself frozen past E (`docker pause`, a stopped virtual machine) still has to reap.
+        let end_at = self.end_at().unwrap_or(now);
+        self.timers.set(Timer::End, end_at.max(now.saturating_add(LEAST_END)));
         self.timers.set(Timer::KillAgain, now + KILL_AGAIN);
         self.act(Action::KillEverything);
         self.act(Action::Look);
     }
 
-    fn set_end(&mut self) {
-        if let Some(end_at) = self.end_at() {
+    fn post_stop(&mut self) {
+        self.timers.clear(Timer::Kill);
+        self.timers.clear(Timer::KillAgain);
+        // After Kill the end is set already.
+        if let (false, Some(end_at)) = (self.phase == Phase::Kill, self.end_at()) {
             self.timers.set(Timer::End, end_at);
         }
-    }
-
-    fn post_stop(&mut self) {
-        self.timers.clear_all();
-        self.set_end();
         self.enter(Phase::PostStop);
         if !self.run_hooks(Stage::PostStop) {
             self.done();

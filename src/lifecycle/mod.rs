@@ -23,7 +23,8 @@
 //!
 //! t0 is the first stop signal (or the app's own exit, or a failed start). K = t0 + grace period - kill margin. The
 //! end E = K + half the margin, so that half of the margin belongs to the last deaths and post-stop hooks and half
-//! to the report: a deadline exists even after SIGKILL.
+//! to the report: a deadline exists even after SIGKILL. (At least 50 ms after SIGKILL: without a margin, or when
+//! graceful itself was frozen beyond K, the dead must still be reaped.)
 //!
 //! # Every state against every input
 //!
@@ -76,7 +77,7 @@ enum App {
 
 /// From SIGKILL to the next look at what survived it.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
-/// The least time that the dead get to be reaped after SIGKILL, whatever the margin.
+/// The least time that the dead get to be reaped after SIGKILL, whatever the margin and however late it came.
 const LEAST_END: Duration = Duration::from_millis(50);
 
 /// See the module's text.
@@ -198,8 +199,8 @@ impl Lifecycle {
         Some(self.t0?.saturating_add(self.plan.grace_period.saturating_sub(self.plan.kill_margin)))
     }
 
-    /// E, once the stop has begun: everything has ended by then.
-    pub fn end_at(&self) -> Option<Duration> {
+    /// E, once the stop has begun.
+    fn end_at(&self) -> Option<Duration> {
         Some(self.kill_at()?.saturating_add((self.plan.kill_margin / 2).max(LEAST_END)))
     }
 
