@@ -14,7 +14,7 @@ impl Lifecycle {
         }
         self.app = App::Gone;
         self.outcome.get_or_insert(Outcome::App(status));
-        let told = self.phase >= Phase::Drain || self.delivered;
+        let told = self.phase >= Phase::Drain || self.has_one_already();
         self.act(Action::Record(Event::AppExited { status, phase: self.phase, told }));
         match self.phase {
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {

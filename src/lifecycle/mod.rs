@@ -41,7 +41,9 @@
 //! | Done | - | - | - | - | - | - | - |
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the terminal has already delivered to the app
-//! ("delivered": graceful and the app share the terminal's foreground group) is never sent a second time.
+//! ("delivered": graceful and the app share the terminal's foreground group) ends delay and hold, and is never sent a
+//! second time. But if what the app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a
+//! Ctrl-C), it still gets that.
 //!
 //! # What must never be
 //!
@@ -59,7 +61,7 @@ mod tests;
 
 pub use interface::{Action, HoldPlan, Input, Outcome, Plan};
 
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalSet};
 use crate::status::{self, ExitStatus};
 use crate::timeline::{Cause, Event, Phase, SignalReason, Stage};
 use std::collections::VecDeque;
@@ -90,8 +92,8 @@ pub struct Lifecycle {
     t0: Option<Duration>,
     /// The signal that began it.
     stop_signal: Signal,
-    /// The terminal has given the stop signal to the app already.
-    delivered: bool,
+    /// The stop signals that the terminal has given to the app already.
+    delivered: SignalSet,
     delay_over: bool,
     pre_stop_hooks_run: bool,
     next_escalation: usize,
@@ -110,7 +112,7 @@ impl Lifecycle {
             app: App::NotStarted,
             t0: None,
             stop_signal: Signal::TERM,
-            delivered: false,
+            delivered: SignalSet::EMPTY,
             delay_over: false,
             pre_stop_hooks_run: false,
             next_escalation: 0,
@@ -313,6 +315,9 @@ impl Lifecycle {
     }
 
     fn stop_requested(&mut self, now: Duration, signal: Signal, delivered: bool) {
+        if delivered {
+            self.delivered = self.delivered.with(signal);
+        }
         match self.phase {
             Phase::PreStart => {
                 if self.t0.is_none() {
@@ -322,23 +327,20 @@ impl Lifecycle {
                 self.act(Action::SignalHooks(signal));
             }
             Phase::Running => {
-                self.delivered = delivered;
                 self.stop(now, signal, Cause::Signal(signal));
             }
             Phase::PreStop => {
-                self.delivered |= delivered;
                 self.act(Action::Record(Event::PhaseCutShort { phase: Phase::PreStop, signal }));
                 self.hold_or_drain(now);
             }
             Phase::Hold => {
-                self.delivered |= delivered;
                 self.act(Action::Record(Event::PhaseCutShort { phase: Phase::Hold, signal }));
                 self.drain(now);
             }
             Phase::Drain => {
-                if !delivered {
-                    let signal = self.plan.stop_signal.unwrap_or(signal);
-                    self.act(Action::SignalApp { signal, reason: SignalReason::Again });
+                let to_app = self.plan.stop_signal.unwrap_or(signal);
+                if !delivered || to_app != signal {
+                    self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again });
                 }
             }
             Phase::Leftovers => self.act(Action::SignalLeftovers(signal)),

@@ -2,7 +2,7 @@
 
 use super::timer::Timer;
 use super::{Action, HoldPlan, Lifecycle};
-use crate::signal::Signal;
+use crate::signal::{Signal, SignalSet};
 use crate::timeline::{Cause, Phase, SignalReason, Stage};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Lifecycle {
         self.act(Action::WatchReadiness);
         self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
         // A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
-        self.delay_over = signal == Signal::INT || self.delivered || self.plan.pre_stop_delay.is_zero();
+        self.delay_over = signal == Signal::INT || self.has_one_already() || self.plan.pre_stop_delay.is_zero();
         if !self.delay_over {
             self.timers.set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.pre_stop_delay));
         }
@@ -35,7 +35,7 @@ impl Lifecycle {
     pub(super) fn hold_or_drain(&mut self, now: Duration) {
         self.timers.clear(Timer::PreStopDelay);
         match self.plan.hold {
-            Some(hold) if !self.delivered => self.hold(now, hold),
+            Some(hold) if !self.has_one_already() => self.hold(now, hold),
             Some(_) | None => self.drain(now),
         }
     }
@@ -58,12 +58,17 @@ impl Lifecycle {
         self.end_hold();
         self.enter(Phase::Drain);
         let signal = self.plan.stop_signal.unwrap_or(self.stop_signal);
-        if !self.delivered {
+        if !self.delivered.contains(signal) {
             self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
             // A stopped app could not act on the signal.
             self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
         }
         self.set_escalation(now);
+    }
+
+    /// The terminal has given the app a stop signal: there is nothing to be delayed any more.
+    pub(super) fn has_one_already(&self) -> bool {
+        self.delivered != SignalSet::EMPTY
     }
 
     pub(super) fn end_hold(&mut self) {
