@@ -3,7 +3,7 @@
 use super::timer::Timer;
 use super::{Action, App, KILL_AGAIN, LEAST_END, Lifecycle, Outcome};
 use crate::signal::Signal;
-use crate::status::ExitStatus;
+use crate::status::{self, ExitStatus};
 use crate::timeline::{Cause, Event, Phase, Stage};
 use std::time::Duration;
 
@@ -97,7 +97,9 @@ impl Lifecycle {
         self.enter(Phase::Done);
         let outcome = *self.outcome.get_or_insert(match self.app {
             // K came while a stop signal waited for the pre-start hooks.
-            App::NotStarted => Outcome::NotStarted(ExitStatus::Signaled(self.stop_signal).code()),
+            App::NotStarted => Outcome::NotStarted(
+                self.stop_signal.map_or(status::FAILURE, |signal| ExitStatus::Signaled(signal).code()),
+            ),
             App::Starting | App::Running | App::Gone => Outcome::Stuck,
         });
         self.act(Action::Exit(outcome));

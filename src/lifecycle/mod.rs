@@ -90,8 +90,8 @@ pub struct Lifecycle {
     app: App,
     /// When the stop began.
     t0: Option<Duration>,
-    /// The signal that began it.
-    stop_signal: Signal,
+    /// The signal that began it, or stands for what did.
+    stop_signal: Option<Signal>,
     /// The stop signals that the terminal has given to the app already.
     delivered: SignalSet,
     delay_over: bool,
@@ -111,7 +111,7 @@ impl Lifecycle {
             phase: Phase::PreStart,
             app: App::NotStarted,
             t0: None,
-            stop_signal: Signal::TERM,
+            stop_signal: None,
             delivered: SignalSet::EMPTY,
             delay_over: false,
             pre_stop_hooks_run: false,
@@ -176,9 +176,9 @@ impl Lifecycle {
         self.t0
     }
 
-    /// The signal that began the stop, or that stands for what began it.
+    /// The signal that began the stop, or that stands for what began it; none for an app that ended by itself.
     pub fn stop_signal(&self) -> Option<Signal> {
-        self.t0.is_some().then_some(self.stop_signal)
+        self.stop_signal
     }
 
     /// How it ends, once that is certain.
@@ -251,9 +251,9 @@ impl Lifecycle {
             return;
         }
         self.enter(Phase::Running);
-        if self.t0.is_some() {
-            // A stop signal came between the last hook and the app's start.
-            return self.stop(now, self.stop_signal, Cause::Signal(self.stop_signal));
+        if let Some(signal) = self.stop_signal {
+            // It came between the last hook and the app's start.
+            return self.stop(now, signal, Cause::Signal(signal));
         }
         if let Some((timeout, _)) = self.plan.startup {
             self.timers.set(Timer::Startup, now.saturating_add(timeout));
@@ -283,8 +283,8 @@ impl Lifecycle {
 
     fn hooks_done(&mut self, now: Duration, stage: Stage, abort: bool) {
         match (self.phase, stage) {
-            (Phase::PreStart, Stage::PreStart) if self.app == App::NotStarted => match (self.t0, abort) {
-                (Some(_), _) => self.not_started(now, ExitStatus::Signaled(self.stop_signal).code()),
+            (Phase::PreStart, Stage::PreStart) if self.app == App::NotStarted => match (self.stop_signal, abort) {
+                (Some(signal), _) => self.not_started(now, ExitStatus::Signaled(signal).code()),
                 (None, true) => self.not_started(now, status::FAILURE),
                 (None, false) => self.spawn(),
             },
@@ -321,7 +321,7 @@ impl Lifecycle {
         match self.phase {
             Phase::PreStart => {
                 if self.t0.is_none() {
-                    self.stop_signal = signal;
+                    self.stop_signal = Some(signal);
                     self.begin(now, Cause::Signal(signal));
                 }
                 self.act(Action::SignalHooks(signal));

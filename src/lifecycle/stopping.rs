@@ -9,7 +9,7 @@ use std::time::Duration;
 impl Lifecycle {
     /// t0 of a running app.
     pub(super) fn stop(&mut self, now: Duration, signal: Signal, cause: Cause) {
-        self.stop_signal = signal;
+        self.stop_signal = Some(signal);
         self.begin(now, cause);
         self.enter(Phase::PreStop);
         if self.plan.hooks.contains(&Stage::PostStart) {
@@ -57,7 +57,7 @@ impl Lifecycle {
     pub(super) fn drain(&mut self, now: Duration) {
         self.end_hold();
         self.enter(Phase::Drain);
-        let signal = self.plan.stop_signal.unwrap_or(self.stop_signal);
+        let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
         if !self.delivered.contains(signal) {
             self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
             // A stopped app could not act on the signal.
