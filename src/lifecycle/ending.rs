@@ -41,6 +41,8 @@ impl Lifecycle {
             }
             self.post_stop();
         } else {
+            // Hooks that run are processes that are left, as others are.
+            self.no_more_hooks();
             self.act(Action::Look);
         }
     }
@@ -74,7 +76,8 @@ impl Lifecycle {
         // A graceful that was itself frozen past E (`docker pause`, a stopped virtual machine) still has to reap.
         let end_at = self.end_at().unwrap_or(now);
         self.timers.set(Timer::End, end_at.max(now.saturating_add(LEAST_END)));
-        self.timers.set(Timer::KillAgain, now + KILL_AGAIN);
+        self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
+        self.no_more_hooks();
         self.act(Action::KillEverything);
         self.act(Action::Look);
     }

@@ -81,6 +81,8 @@ pub enum Action {
     RunHooks(Stage),
     /// Pass a signal to the hooks that run.
     SignalHooks(Signal),
+    /// The stages that run begin no further hook; what runs may end, and is answered by HooksDone.
+    NoMoreHooks,
     /// End the stage's hooks with their trees; no answer.
     CancelHooks(Stage),
     /// Send a signal to the app.

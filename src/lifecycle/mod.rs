@@ -236,6 +236,13 @@ impl Lifecycle {
         any
     }
 
+    /// Those that run are dealt with by who calls this.
+    fn no_more_hooks(&mut self) {
+        if !self.plan.hooks.is_empty() {
+            self.act(Action::NoMoreHooks);
+        }
+    }
+
     fn spawn(&mut self) {
         self.app = App::Starting;
         self.act(Action::Spawn);
@@ -315,7 +322,7 @@ impl Lifecycle {
     }
 
     fn stop_requested(&mut self, now: Duration, signal: Signal, delivered: bool) {
-        if delivered {
+        if delivered && self.app == App::Running {
             self.delivered = self.delivered.with(signal);
         }
         match self.phase {
@@ -323,6 +330,7 @@ impl Lifecycle {
                 if self.t0.is_none() {
                     self.stop_signal = Some(signal);
                     self.begin(now, Cause::Signal(signal));
+                    self.no_more_hooks();
                 }
                 self.act(Action::SignalHooks(signal));
             }
@@ -386,7 +394,7 @@ impl Lifecycle {
             Timer::KillAgain => {
                 self.act(Action::KillEverything);
                 self.act(Action::Look);
-                self.timers.set(Timer::KillAgain, now + KILL_AGAIN);
+                self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
             }
             Timer::End => self.end(),
         }

@@ -15,14 +15,14 @@ pub(super) enum Timer {
     Escalate,
     /// K: SIGKILL.
     Kill,
-    /// SIGKILL once more: a fork may have slipped through.
-    KillAgain,
     /// Whatever is still there now is left to the kernel.
     End,
+    /// SIGKILL once more: a fork may have slipped through.
+    KillAgain,
 }
 
 const TIMERS: [Timer; 7] =
-    [Timer::Startup, Timer::PreStopDelay, Timer::Hold, Timer::Escalate, Timer::Kill, Timer::KillAgain, Timer::End];
+    [Timer::Startup, Timer::PreStopDelay, Timer::Hold, Timer::Escalate, Timer::Kill, Timer::End, Timer::KillAgain];
 
 /// When each timer fires, if it runs.
 #[derive(Clone, Debug, Default)]
