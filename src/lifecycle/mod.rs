@@ -83,7 +83,7 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 const LEAST_END: Duration = Duration::from_millis(50);
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     plan: Plan,
     phase: Phase,
