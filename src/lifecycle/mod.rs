@@ -43,7 +43,8 @@
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the terminal has already delivered to the app
 //! ("delivered": graceful and the app share the terminal's foreground group) ends delay and hold, and is never sent a
 //! second time. But if what the app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a
-//! Ctrl-C), it still gets that.
+//! Ctrl-C), it still gets that. A stop that a failed hook or the startup timeout began is not cut short by the first stop
+//! signal that comes, only by the second.
 //!
 //! # What must never be
 //!
@@ -92,6 +93,8 @@ pub struct Lifecycle {
     t0: Option<Duration>,
     /// The signal that began it, or stands for what did.
     stop_signal: Option<Signal>,
+    /// A stop signal has come; the stop may have begun without one.
+    asked: bool,
     /// The stop signals that the terminal has given to the app already.
     delivered: SignalSet,
     delay_over: bool,
@@ -112,6 +115,7 @@ impl Lifecycle {
             app: App::NotStarted,
             t0: None,
             stop_signal: None,
+            asked: false,
             delivered: SignalSet::EMPTY,
             delay_over: false,
             pre_stop_hooks_run: false,
@@ -322,6 +326,7 @@ impl Lifecycle {
     }
 
     fn stop_requested(&mut self, now: Duration, signal: Signal, delivered: bool) {
+        let first = !std::mem::replace(&mut self.asked, true);
         if delivered && self.app == App::Running {
             self.delivered = self.delivered.with(signal);
         }
@@ -336,6 +341,14 @@ impl Lifecycle {
             }
             Phase::Running => {
                 self.stop(now, signal, Cause::Signal(signal));
+            }
+            // The stop began by itself; to this signal it is as if it had begun it.
+            Phase::PreStop if first => self.first_in_pre_stop(now, signal),
+            Phase::Hold if first => {
+                self.stop_signal = Some(signal);
+                if self.has_one_already() {
+                    self.drain(now);
+                }
             }
             Phase::PreStop => {
                 self.act(Action::Record(Event::PhaseCutShort { phase: Phase::PreStop, signal }));

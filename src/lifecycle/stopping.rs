@@ -18,10 +18,24 @@ impl Lifecycle {
         self.act(Action::CreateDrainFile);
         self.act(Action::WatchReadiness);
         self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
-        // A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
-        self.delay_over = signal == Signal::INT || self.has_one_already() || self.plan.pre_stop_delay.is_zero();
+        self.delay_over = self.skips_delay(signal) || self.plan.pre_stop_delay.is_zero();
         if !self.delay_over {
             self.timers.set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.pre_stop_delay));
+        }
+        self.pre_stop_may_end(now);
+    }
+
+    /// A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
+    fn skips_delay(&self, signal: Signal) -> bool {
+        signal == Signal::INT || self.has_one_already()
+    }
+
+    /// The first stop signal, in a stop that a failed hook or the startup timeout began.
+    pub(super) fn first_in_pre_stop(&mut self, now: Duration, signal: Signal) {
+        self.stop_signal = Some(signal);
+        if self.skips_delay(signal) {
+            self.delay_over = true;
+            self.timers.clear(Timer::PreStopDelay);
         }
         self.pre_stop_may_end(now);
     }
