@@ -167,7 +167,7 @@ impl Watched {
         match reason {
             SignalReason::Stop => {
                 let Some(t0) = self.t0 else { return Err("a stop signal before t0".to_owned()) };
-                let waited = now >= t0 + self.life.plan.pre_stop_delay;
+                let waited = now >= t0.saturating_add(self.life.plan.pre_stop_delay);
                 ensure(waited || self.hurry, "the stop signal before the pre-stop delay was over")?;
                 ensure(self.phase == Phase::Drain, "the stop signal outside of Drain")?;
                 if signal == Signal::CONT {
@@ -207,7 +207,7 @@ impl Watched {
         self.done = true;
         ensure(self.phase == Phase::Done && !self.hold, "Exit before Done")?;
         if matches!(self.app, Seen::Running | Seen::Asked) {
-            let killed = self.killed.is_some_and(|at| now >= at + LEAST_END);
+            let killed = self.killed.is_some_and(|at| now >= at.saturating_add(LEAST_END));
             ensure(killed, "Exit before the app, without SIGKILL and time to die of it")?;
         }
         match (outcome, self.status) {
