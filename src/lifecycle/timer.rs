@@ -48,8 +48,8 @@ impl Timers {
 
     /// Takes the earliest timer that is due.
     pub(super) fn take_due(&mut self, now: Duration) -> Option<Timer> {
-        let due = |timer: &Timer| self.0[*timer as usize].filter(|at| *at <= now);
-        let timer = TIMERS.into_iter().filter(|timer| due(timer).is_some()).min_by_key(|timer| (due(timer), *timer))?;
+        let next = self.next().filter(|at| *at <= now)?;
+        let timer = TIMERS.into_iter().find(|timer| self.0[*timer as usize] == Some(next))?;
         self.clear(timer);
         Some(timer)
     }
