@@ -200,6 +200,11 @@ impl Hooks {
         }
     }
 
+    /// Begins no further hook of the stages that run; what runs may end.
+    pub fn no_more(&mut self) {
+        self.stages.iter_mut().for_each(|run| run.groups.clear());
+    }
+
     /// Ends a stage whose reason is gone; it is not reported as done.
     pub fn cancel(&mut self, now: Duration, stage: Stage, origin: &Origin) {
         self.stages.retain(|run| run.stage != stage);

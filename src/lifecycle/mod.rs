@@ -23,7 +23,8 @@
 //!
 //! t0 is the first stop signal (or the app's own exit, or a failed start). K = t0 + grace period - kill margin. The
 //! end E = K + half the margin, so that half of the margin belongs to the last deaths and post-stop hooks and half
-//! to the report: a deadline exists even after SIGKILL.
+//! to the report: a deadline exists even after SIGKILL. (At least 50 ms after SIGKILL: without a margin, or when
+//! graceful itself was frozen beyond K, the dead must still be reaped.)
 //!
 //! # Every state against every input
 //!
@@ -40,7 +41,10 @@
 //! | Done | - | - | - | - | - | - | - |
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the terminal has already delivered to the app
-//! ("delivered": graceful and the app share the terminal's foreground group) is never sent a second time.
+//! ("delivered": graceful and the app share the terminal's foreground group) ends delay and hold, and is never sent a
+//! second time. But if what the app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a
+//! Ctrl-C), it still gets that. A stop that a failed hook or the startup timeout began is not cut short by the first stop
+//! signal that comes, only by the second.
 //!
 //! # What must never be
 //!
@@ -48,10 +52,15 @@
 //! pre-stop delay is over unless a second stop signal or SIGINT said so; a signal lost while the app runs; two outcomes.
 //! The tests check these against random sequences.
 
+mod ending;
+mod interface;
+mod stopping;
 mod timer;
 
 #[cfg(test)]
 mod tests;
+
+pub use interface::{Action, HoldPlan, Input, Outcome, Plan};
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::{self, ExitStatus};
@@ -60,160 +69,34 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use timer::{Timer, Timers};
 
-/// What the lifecycle has to know of the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// G.
-    pub grace_period: Duration,
-    /// G - K.
-    pub kill_margin: Duration,
-    /// How long the app runs on untouched after the stop signal.
-    pub pre_stop_delay: Duration,
-    /// What the app gets instead of the stop signal that came.
-    pub stop_signal: Option<Signal>,
-    /// The signals that begin the shutdown.
-    pub stop_on: SignalSet,
-    /// Other signals on their way to the app; `None` drops.
-    pub rewrite: Vec<(Signal, Option<Signal>)>,
-    /// Signals before SIGKILL, sorted by time since t0.
-    pub escalate: Vec<(Duration, Signal)>,
-    /// Whether there is something to hold for, and an explicit timeout for it.
-    pub hold: Option<HoldPlan>,
-    /// The stages that have hooks.
-    pub hooks: Vec<Stage>,
-    /// Time until ready, and whether being late stops the app.
-    pub startup: Option<(Duration, bool)>,
-    /// Leave what outlives the app alone.
-    pub leave_leftovers: bool,
-}
-
-/// `--hold` other than never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HoldPlan {
-    /// An explicit `--hold-timeout`; else half of what is left when the hold begins.
-    pub timeout: Option<Duration>,
-}
-
-/// A fact from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Nothing but time has passed.
-    Tick,
-    /// The app runs.
-    Started,
-    /// The app could not be executed; graceful's exit code for it.
-    SpawnFailed(u8),
-    /// A signal came to graceful. `delivered`: the app has it already, from the terminal.
-    Signal {
-        /// Which.
-        signal: Signal,
-        /// The app has it already.
-        delivered: bool,
-    },
-    /// The app was reaped.
-    AppExited(ExitStatus),
-    /// All hooks of the stage have ended; `abort`: one failed whose failure matters.
-    HooksDone {
-        /// Of which stage.
-        stage: Stage,
-        /// A failure that ends the start or begins the stop.
-        abort: bool,
-    },
-    /// What the hold waited for is there.
-    HoldOver,
-    /// The app's readiness endpoint answered that it is ready.
-    Ready,
-    /// So many processes are left besides graceful: the answer to [`Action::Look`], and again whenever it turns 0.
-    Left(usize),
-}
-
-/// What is to be done now.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Start the app; answer Started or SpawnFailed.
-    Spawn,
-    /// Run the stage's hooks; answer HooksDone.
-    RunHooks(Stage),
-    /// Pass a signal to the hooks that run.
-    SignalHooks(Signal),
-    /// End the stage's hooks with their trees; no answer.
-    CancelHooks(Stage),
-    /// Send a signal to the app.
-    SignalApp {
-        /// Which.
-        signal: Signal,
-        /// Why, for the report.
-        reason: SignalReason,
-    },
-    /// Look for the hold's reason; answer HoldOver when it is gone. At the latest it ends at this time.
-    StartHold {
-        /// When the hold ends in any case.
-        until: Duration,
-    },
-    /// Stop looking.
-    EndHold,
-    /// From now to the app's exit, watch the readiness endpoint.
-    WatchReadiness,
-    /// Create the drain file.
-    CreateDrainFile,
-    /// Count the processes that are left; answer Left.
-    Look,
-    /// Send a signal to everything that is left.
-    SignalLeftovers(Signal),
-    /// SIGKILL to everything that is left, the app included.
-    KillEverything,
-    /// Something to be logged and reported.
-    Record(Event),
-    /// The end; nothing follows.
-    Exit(Outcome),
-}
-
-/// How it all ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The app's own end.
-    App(ExitStatus),
-    /// The app never ran; graceful's exit code.
-    NotStarted(u8),
-    /// Not even SIGKILL ended the app before the budget did.
-    Stuck,
-}
-
-impl Outcome {
-    /// The exit code for it, before `--success-exit-status`.
-    pub fn code(self) -> u8 {
-        match self {
-            Outcome::App(status) => status.code(),
-            Outcome::NotStarted(code) => code,
-            Outcome::Stuck => ExitStatus::Signaled(Signal::KILL).code(),
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum App {
     NotStarted,
+    /// Spawn is out, its answer is not in.
+    Starting,
     Running,
     Gone,
 }
 
 /// From SIGKILL to the next look at what survived it.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
-/// The least time that the dead get to be reaped after SIGKILL, whatever the margin.
+/// The least time that the dead get to be reaped after SIGKILL, whatever the margin and however late it came.
 const LEAST_END: Duration = Duration::from_millis(50);
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     plan: Plan,
     phase: Phase,
     app: App,
     /// When the stop began.
     t0: Option<Duration>,
-    /// The signal that began it.
-    stop_signal: Signal,
-    /// The terminal has given the stop signal to the app already.
-    delivered: bool,
+    /// The signal that began it, or stands for what did.
+    stop_signal: Option<Signal>,
+    /// A stop signal has come; the stop may have begun without one.
+    asked: bool,
+    /// The stop signals that the terminal has given to the app already.
+    delivered: SignalSet,
     delay_over: bool,
     pre_stop_hooks_run: bool,
     next_escalation: usize,
@@ -231,8 +114,9 @@ impl Lifecycle {
             phase: Phase::PreStart,
             app: App::NotStarted,
             t0: None,
-            stop_signal: Signal::TERM,
-            delivered: false,
+            stop_signal: None,
+            asked: false,
+            delivered: SignalSet::EMPTY,
             delay_over: false,
             pre_stop_hooks_run: false,
             next_escalation: 0,
@@ -242,7 +126,7 @@ impl Lifecycle {
             actions: VecDeque::new(),
         };
         if !lifecycle.run_hooks(Stage::PreStart) {
-            lifecycle.act(Action::Spawn);
+            lifecycle.spawn();
         }
         lifecycle
     }
@@ -250,10 +134,13 @@ impl Lifecycle {
     /// Takes one fact; `now` never goes back.
     pub fn handle(&mut self, now: Duration, input: Input) {
         debug_assert!(self.actions.is_empty(), "actions are drained before the next input");
+        if self.phase == Phase::Done {
+            return;
+        }
         match input {
             Input::Tick => {}
             Input::Started => self.started(now),
-            Input::SpawnFailed(code) => self.not_started(now, code),
+            Input::SpawnFailed(code) => self.spawn_failed(now, code),
             Input::Signal { signal, delivered } if self.plan.stop_on.contains(signal) => {
                 self.stop_requested(now, signal, delivered);
             }
@@ -293,9 +180,9 @@ impl Lifecycle {
         self.t0
     }
 
-    /// The signal that began the stop, or that stands for what began it.
+    /// The signal that began the stop, or that stands for what began it; none for an app that ended by itself.
     pub fn stop_signal(&self) -> Option<Signal> {
-        self.t0.is_some().then_some(self.stop_signal)
+        self.stop_signal
     }
 
     /// How it ends, once that is certain.
@@ -315,12 +202,12 @@ impl Lifecycle {
 
     /// K, once the stop has begun.
     pub fn kill_at(&self) -> Option<Duration> {
-        Some(self.t0? + self.plan.grace_period.saturating_sub(self.plan.kill_margin))
+        Some(self.t0?.saturating_add(self.plan.grace_period.saturating_sub(self.plan.kill_margin)))
     }
 
-    /// E, once the stop has begun: everything has ended by then.
-    pub fn end_at(&self) -> Option<Duration> {
-        Some(self.kill_at()? + (self.plan.kill_margin / 2).max(LEAST_END))
+    /// E, once the stop has begun.
+    fn end_at(&self) -> Option<Duration> {
+        Some(self.kill_at()?.saturating_add((self.plan.kill_margin / 2).max(LEAST_END)))
     }
 
     fn act(&mut self, action: Action) {
@@ -353,8 +240,20 @@ impl Lifecycle {
         any
     }
 
+    /// Those that run are dealt with by who calls this.
+    fn no_more_hooks(&mut self) {
+        if !self.plan.hooks.is_empty() {
+            self.act(Action::NoMoreHooks);
+        }
+    }
+
+    fn spawn(&mut self) {
+        self.app = App::Starting;
+        self.act(Action::Spawn);
+    }
+
     fn started(&mut self, now: Duration) {
-        if self.app != App::NotStarted || self.outcome.is_some() {
+        if self.app != App::Starting {
             return;
         }
         self.app = App::Running;
@@ -363,21 +262,31 @@ impl Lifecycle {
             return;
         }
         self.enter(Phase::Running);
-        if let Some((timeout, _)) = self.plan.startup {
-            self.timers.set(Timer::Startup, now + timeout);
+        if let Some(signal) = self.stop_signal {
+            // It came between the last hook and the app's start.
+            return self.stop(now, signal, Cause::Signal(signal));
         }
-        if self.t0.is_some() {
-            // A stop signal came between the last hook and the app's start.
-            return self.stop(now, self.stop_signal, Cause::Signal(self.stop_signal));
+        if let Some((timeout, _)) = self.plan.startup {
+            self.timers.set(Timer::Startup, now.saturating_add(timeout));
         }
         self.run_hooks(Stage::PostStart);
     }
 
-    /// There is no app and there will be none.
-    fn not_started(&mut self, now: Duration, code: u8) {
-        if self.phase != Phase::PreStart {
+    fn spawn_failed(&mut self, now: Duration, code: u8) {
+        if self.app != App::Starting {
             return;
         }
+        self.app = App::Gone;
+        if self.phase == Phase::Kill {
+            self.outcome.get_or_insert(Outcome::NotStarted(code));
+            self.act(Action::Look);
+            return;
+        }
+        self.not_started(now, code);
+    }
+
+    /// There is no app and there will be none.
+    fn not_started(&mut self, now: Duration, code: u8) {
         self.outcome.get_or_insert(Outcome::NotStarted(code));
         self.begin(now, Cause::NotStarted);
         self.leftovers();
@@ -385,10 +294,10 @@ impl Lifecycle {
 
     fn hooks_done(&mut self, now: Duration, stage: Stage, abort: bool) {
         match (self.phase, stage) {
-            (Phase::PreStart, Stage::PreStart) => match (self.t0, abort) {
-                (Some(_), _) => self.not_started(now, ExitStatus::Signaled(self.stop_signal).code()),
+            (Phase::PreStart, Stage::PreStart) if self.app == App::NotStarted => match (self.stop_signal, abort) {
+                (Some(signal), _) => self.not_started(now, ExitStatus::Signaled(signal).code()),
                 (None, true) => self.not_started(now, status::FAILURE),
-                (None, false) => self.act(Action::Spawn),
+                (None, false) => self.spawn(),
             },
             (Phase::Running, Stage::PostStart) => {
                 if abort {
@@ -417,32 +326,42 @@ impl Lifecycle {
     }
 
     fn stop_requested(&mut self, now: Duration, signal: Signal, delivered: bool) {
+        let first = !std::mem::replace(&mut self.asked, true);
+        if delivered && self.app == App::Running {
+            self.delivered = self.delivered.with(signal);
+        }
         match self.phase {
             Phase::PreStart => {
                 if self.t0.is_none() {
-                    self.stop_signal = signal;
+                    self.stop_signal = Some(signal);
                     self.begin(now, Cause::Signal(signal));
+                    self.no_more_hooks();
                 }
                 self.act(Action::SignalHooks(signal));
             }
             Phase::Running => {
-                self.delivered = delivered;
                 self.stop(now, signal, Cause::Signal(signal));
             }
+            // The stop began by itself; to this signal it is as if it had begun it.
+            Phase::PreStop if first => self.first_in_pre_stop(now, signal),
+            Phase::Hold if first => {
+                self.stop_signal = Some(signal);
+                if self.has_one_already() {
+                    self.drain(now);
+                }
+            }
             Phase::PreStop => {
-                self.delivered |= delivered;
                 self.act(Action::Record(Event::PhaseCutShort { phase: Phase::PreStop, signal }));
                 self.hold_or_drain(now);
             }
             Phase::Hold => {
-                self.delivered |= delivered;
                 self.act(Action::Record(Event::PhaseCutShort { phase: Phase::Hold, signal }));
                 self.drain(now);
             }
             Phase::Drain => {
-                if !delivered {
-                    let signal = self.plan.stop_signal.unwrap_or(signal);
-                    self.act(Action::SignalApp { signal, reason: SignalReason::Again });
+                let to_app = self.plan.stop_signal.unwrap_or(signal);
+                if !delivered || to_app != signal {
+                    self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again });
                 }
             }
             Phase::Leftovers => self.act(Action::SignalLeftovers(signal)),
@@ -459,7 +378,8 @@ impl Lifecycle {
         }
         match self.app {
             App::NotStarted if self.phase == Phase::PreStart => self.act(Action::SignalHooks(signal)),
-            App::NotStarted | App::Gone => {}
+            // Starting lasts no longer than the caller takes for Spawn.
+            App::NotStarted | App::Starting | App::Gone => {}
             App::Running => {
                 let rewritten = self.plan.rewrite.iter().find(|(from, _)| *from == signal);
                 match rewritten.map_or(Some(signal), |(_, to)| *to) {
@@ -468,171 +388,6 @@ impl Lifecycle {
                 }
             }
         }
-    }
-
-    /// t0 of a running app.
-    fn stop(&mut self, now: Duration, signal: Signal, cause: Cause) {
-        self.stop_signal = signal;
-        self.begin(now, cause);
-        self.enter(Phase::PreStop);
-        if self.plan.hooks.contains(&Stage::PostStart) {
-            self.act(Action::CancelHooks(Stage::PostStart));
-        }
-        self.act(Action::CreateDrainFile);
-        self.act(Action::WatchReadiness);
-        self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
-        // A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
-        self.delay_over = signal == Signal::INT || self.delivered || self.plan.pre_stop_delay.is_zero();
-        if !self.delay_over {
-            self.timers.set(Timer::PreStopDelay, now + self.plan.pre_stop_delay);
-        }
-        self.pre_stop_may_end(now);
-    }
-
-    fn pre_stop_may_end(&mut self, now: Duration) {
-        if self.delay_over && !self.pre_stop_hooks_run {
-            self.hold_or_drain(now);
-        }
-    }
-
-    fn hold_or_drain(&mut self, now: Duration) {
-        self.timers.clear(Timer::PreStopDelay);
-        match self.plan.hold {
-            Some(hold) if !self.delivered => self.hold(now, hold),
-            Some(_) | None => self.drain(now),
-        }
-    }
-
-    fn hold(&mut self, now: Duration, hold: HoldPlan) {
-        // The app's own time to shut down ends where the first escalation or SIGKILL comes.
-        let kill_at = self.kill_at().unwrap_or(now);
-        let first =
-            self.t0.zip(self.plan.escalate.first()).map_or(kill_at, |(t0, (after, _))| kill_at.min(t0 + *after));
-        let left = first.saturating_sub(now);
-        let until = now + hold.timeout.unwrap_or(left / 2).min(left);
-        self.enter(Phase::Hold);
-        self.timers.set(Timer::Hold, until);
-        self.act(Action::StartHold { until });
-    }
-
-    fn drain(&mut self, now: Duration) {
-        self.end_hold();
-        self.enter(Phase::Drain);
-        let signal = self.plan.stop_signal.unwrap_or(self.stop_signal);
-        if !self.delivered {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
-            // A stopped app could not act on the signal.
-            self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
-        }
-        self.set_escalation(now);
-    }
-
-    fn end_hold(&mut self) {
-        if self.phase == Phase::Hold {
-            self.timers.clear(Timer::Hold);
-            self.act(Action::EndHold);
-        }
-    }
-
-    fn set_escalation(&mut self, now: Duration) {
-        if let (Some(t0), Some((after, _))) = (self.t0, self.plan.escalate.get(self.next_escalation)) {
-            self.timers.set(Timer::Escalate, (t0 + *after).max(now));
-        }
-    }
-
-    fn app_exited(&mut self, now: Duration, status: ExitStatus) {
-        if self.app != App::Running {
-            return;
-        }
-        self.app = App::Gone;
-        self.outcome.get_or_insert(Outcome::App(status));
-        let told = self.phase >= Phase::Drain || self.delivered;
-        self.act(Action::Record(Event::AppExited { status, phase: self.phase, told }));
-        match self.phase {
-            Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {
-                self.end_hold();
-                self.begin(now, Cause::AppExited);
-                self.leftovers();
-            }
-            Phase::Kill => self.act(Action::Look),
-            // Not reached with a running app.
-            Phase::PreStart | Phase::Leftovers | Phase::PostStop | Phase::Done => {}
-        }
-    }
-
-    fn leftovers(&mut self) {
-        for timer in [Timer::Startup, Timer::PreStopDelay, Timer::Escalate] {
-            self.timers.clear(timer);
-        }
-        self.enter(Phase::Leftovers);
-        if self.plan.leave_leftovers {
-            for stage in [Stage::PreStart, Stage::PostStart, Stage::PreStop] {
-                if self.plan.hooks.contains(&stage) {
-                    self.act(Action::CancelHooks(stage));
-                }
-            }
-            self.post_stop();
-        } else {
-            self.act(Action::Look);
-        }
-    }
-
-    fn left(&mut self, count: usize) {
-        match self.phase {
-            Phase::Leftovers if count == 0 => self.post_stop(),
-            Phase::Leftovers => {
-                if !self.leftovers_told {
-                    self.leftovers_told = true;
-                    self.act(Action::Record(Event::LeftoversFound { count }));
-                    self.act(Action::SignalLeftovers(Signal::TERM));
-                }
-            }
-            Phase::Kill if count == 0 && self.app != App::Running => self.post_stop(),
-            Phase::Kill
-            | Phase::PreStart
-            | Phase::Running
-            | Phase::PreStop
-            | Phase::Hold
-            | Phase::Drain
-            | Phase::PostStop
-            | Phase::Done => {}
-        }
-    }
-
-    fn kill(&mut self, now: Duration) {
-        self.end_hold();
-        self.timers.clear_all();
-        self.enter(Phase::Kill);
-        self.set_end();
-        self.timers.set(Timer::KillAgain, now + KILL_AGAIN);
-        self.act(Action::KillEverything);
-        self.act(Action::Look);
-    }
-
-    fn set_end(&mut self) {
-        if let Some(end_at) = self.end_at() {
-            self.timers.set(Timer::End, end_at);
-        }
-    }
-
-    fn post_stop(&mut self) {
-        self.timers.clear_all();
-        self.set_end();
-        self.enter(Phase::PostStop);
-        if !self.run_hooks(Stage::PostStop) {
-            self.done();
-        }
-    }
-
-    fn done(&mut self) {
-        self.timers.clear_all();
-        self.enter(Phase::Done);
-        let outcome = *self.outcome.get_or_insert(match self.app {
-            // K came while a stop signal waited for the pre-start hooks.
-            App::NotStarted => Outcome::NotStarted(ExitStatus::Signaled(self.stop_signal).code()),
-            App::Running | App::Gone => Outcome::Stuck,
-        });
-        self.act(Action::Exit(outcome));
     }
 
     fn fire(&mut self, now: Duration, timer: Timer) {
@@ -652,7 +407,7 @@ impl Lifecycle {
             Timer::KillAgain => {
                 self.act(Action::KillEverything);
                 self.act(Action::Look);
-                self.timers.set(Timer::KillAgain, now + KILL_AGAIN);
+                self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
             }
             Timer::End => self.end(),
         }
@@ -663,36 +418,6 @@ impl Lifecycle {
         self.act(Action::Record(Event::StartupLate { after, stop }));
         if stop && self.phase == Phase::Running {
             self.stop(now, Signal::TERM, Cause::StartupTimeout);
-        }
-    }
-
-    fn escalate(&mut self, now: Duration) {
-        if let Some((_, signal)) = self.plan.escalate.get(self.next_escalation).copied() {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation });
-            self.next_escalation += 1;
-            self.set_escalation(now);
-        }
-    }
-
-    /// E: whatever does not die or does not end is left behind.
-    fn end(&mut self) {
-        match self.phase {
-            Phase::Kill => {
-                self.act(Action::Record(Event::NotDead));
-                self.done();
-            }
-            Phase::PostStop => {
-                self.act(Action::CancelHooks(Stage::PostStop));
-                self.done();
-            }
-            // The timer runs in these two phases only.
-            Phase::PreStart
-            | Phase::Running
-            | Phase::PreStop
-            | Phase::Hold
-            | Phase::Drain
-            | Phase::Leftovers
-            | Phase::Done => {}
         }
     }
 }

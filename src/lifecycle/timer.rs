@@ -15,14 +15,14 @@ pub(super) enum Timer {
     Escalate,
     /// K: SIGKILL.
     Kill,
-    /// SIGKILL once more: a fork may have slipped through.
-    KillAgain,
     /// Whatever is still there now is left to the kernel.
     End,
+    /// SIGKILL once more: a fork may have slipped through.
+    KillAgain,
 }
 
 const TIMERS: [Timer; 7] =
-    [Timer::Startup, Timer::PreStopDelay, Timer::Hold, Timer::Escalate, Timer::Kill, Timer::KillAgain, Timer::End];
+    [Timer::Startup, Timer::PreStopDelay, Timer::Hold, Timer::Escalate, Timer::Kill, Timer::End, Timer::KillAgain];
 
 /// When each timer fires, if it runs.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +48,8 @@ impl Timers {
 
     /// Takes the earliest timer that is due.
     pub(super) fn take_due(&mut self, now: Duration) -> Option<Timer> {
-        let due = |timer: &Timer| self.0[*timer as usize].filter(|at| *at <= now);
-        let timer = TIMERS.into_iter().filter(|timer| due(timer).is_some()).min_by_key(|timer| (due(timer), *timer))?;
+        let next = self.next().filter(|at| *at <= now)?;
+        let timer = TIMERS.into_iter().find(|timer| self.0[*timer as usize] == Some(next))?;
         self.clear(timer);
         Some(timer)
     }

@@ -31,6 +31,7 @@ impl Supervisor {
             Action::Spawn => self.spawn(),
             Action::RunHooks(stage) => self.run_hooks(stage),
             Action::SignalHooks(signal) => self.hooks.signal(signal),
+            Action::NoMoreHooks => self.hooks.no_more(),
             Action::CancelHooks(stage) => {
                 let now = self.now();
                 self.hooks.cancel(now, stage, &self.origin);

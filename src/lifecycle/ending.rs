@@ -1,0 +1,132 @@
+//! From the app's end, or K, to the exit: Leftovers, Kill, PostStop, Done.
+
+use super::timer::Timer;
+use super::{Action, App, KILL_AGAIN, LEAST_END, Lifecycle, Outcome};
+use crate::signal::Signal;
+use crate::status::{self, ExitStatus};
+use crate::timeline::{Cause, Event, Phase, Stage};
+use std::time::Duration;
+
+impl Lifecycle {
+    pub(super) fn app_exited(&mut self, now: Duration, status: ExitStatus) {
+        if self.app != App::Running {
+            return;
+        }
+        self.app = App::Gone;
+        self.outcome.get_or_insert(Outcome::App(status));
+        let told = self.phase >= Phase::Drain || self.has_one_already();
+        self.act(Action::Record(Event::AppExited { status, phase: self.phase, told }));
+        match self.phase {
+            Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {
+                self.end_hold();
+                self.begin(now, Cause::AppExited);
+                self.leftovers();
+            }
+            Phase::Kill => self.act(Action::Look),
+            // Not reached with a running app.
+            Phase::PreStart | Phase::Leftovers | Phase::PostStop | Phase::Done => {}
+        }
+    }
+
+    pub(super) fn leftovers(&mut self) {
+        for timer in [Timer::Startup, Timer::PreStopDelay, Timer::Escalate] {
+            self.timers.clear(timer);
+        }
+        self.enter(Phase::Leftovers);
+        if self.plan.leave_leftovers {
+            for stage in [Stage::PreStart, Stage::PostStart, Stage::PreStop] {
+                if self.plan.hooks.contains(&stage) {
+                    self.act(Action::CancelHooks(stage));
+                }
+            }
+            self.post_stop();
+        } else {
+            // Hooks that run are processes that are left, as others are.
+            self.no_more_hooks();
+            self.act(Action::Look);
+        }
+    }
+
+    pub(super) fn left(&mut self, count: usize) {
+        match self.phase {
+            Phase::Leftovers if count == 0 => self.post_stop(),
+            Phase::Leftovers => {
+                if !self.leftovers_told {
+                    self.leftovers_told = true;
+                    self.act(Action::Record(Event::LeftoversFound { count }));
+                    self.act(Action::SignalLeftovers(Signal::TERM));
+                }
+            }
+            Phase::Kill if count == 0 && matches!(self.app, App::NotStarted | App::Gone) => self.post_stop(),
+            Phase::Kill
+            | Phase::PreStart
+            | Phase::Running
+            | Phase::PreStop
+            | Phase::Hold
+            | Phase::Drain
+            | Phase::PostStop
+            | Phase::Done => {}
+        }
+    }
+
+    pub(super) fn kill(&mut self, now: Duration) {
+        self.end_hold();
+        self.timers.clear_all();
+        self.enter(Phase::Kill);
+        // A graceful that was itself frozen past E (`docker pause`, a stopped virtual machine) still has to reap.
+        let end_at = self.end_at().unwrap_or(now);
+        self.timers.set(Timer::End, end_at.max(now.saturating_add(LEAST_END)));
+        self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
+        self.no_more_hooks();
+        self.act(Action::KillEverything);
+        self.act(Action::Look);
+    }
+
+    fn post_stop(&mut self) {
+        self.timers.clear(Timer::Kill);
+        self.timers.clear(Timer::KillAgain);
+        // After Kill the end is set already.
+        if let (false, Some(end_at)) = (self.phase == Phase::Kill, self.end_at()) {
+            self.timers.set(Timer::End, end_at);
+        }
+        self.enter(Phase::PostStop);
+        if !self.run_hooks(Stage::PostStop) {
+            self.done();
+        }
+    }
+
+    pub(super) fn done(&mut self) {
+        self.timers.clear_all();
+        self.enter(Phase::Done);
+        let outcome = *self.outcome.get_or_insert(match self.app {
+            // K came while a stop signal waited for the pre-start hooks.
+            App::NotStarted => Outcome::NotStarted(
+                self.stop_signal.map_or(status::FAILURE, |signal| ExitStatus::Signaled(signal).code()),
+            ),
+            App::Starting | App::Running | App::Gone => Outcome::Stuck,
+        });
+        self.act(Action::Exit(outcome));
+    }
+
+    /// E: whatever does not die or does not end is left behind.
+    pub(super) fn end(&mut self) {
+        match self.phase {
+            Phase::Kill => {
+                self.act(Action::Record(Event::NotDead));
+                self.done();
+            }
+            Phase::PostStop => {
+                self.act(Action::CancelHooks(Stage::PostStop));
+                self.done();
+            }
+            // The timer runs in these two phases only.
+            Phase::PreStart
+            | Phase::Running
+            | Phase::PreStop
+            | Phase::Hold
+            | Phase::Drain
+            | Phase::Leftovers
+            | Phase::Done => {}
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What goes into the lifecycle and what comes out of it.
+
+use crate::signal::{Signal, SignalSet};
+use crate::status::ExitStatus;
+use crate::timeline::{Event, SignalReason, Stage};
+use std::time::Duration;
+
+/// What the lifecycle has to know of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// G.
+    pub grace_period: Duration,
+    /// G - K.
+    pub kill_margin: Duration,
+    /// How long the app runs on untouched after the stop signal.
+    pub pre_stop_delay: Duration,
+    /// What the app gets instead of the stop signal that came.
+    pub stop_signal: Option<Signal>,
+    /// The signals that begin the shutdown.
+    pub stop_on: SignalSet,
+    /// Other signals on their way to the app; `None` drops.
+    pub rewrite: Vec<(Signal, Option<Signal>)>,
+    /// Signals before SIGKILL, sorted by time since t0.
+    pub escalate: Vec<(Duration, Signal)>,
+    /// Whether there is something to hold for, and an explicit timeout for it.
+    pub hold: Option<HoldPlan>,
+    /// The stages that have hooks.
+    pub hooks: Vec<Stage>,
+    /// Time until ready, and whether being late stops the app.
+    pub startup: Option<(Duration, bool)>,
+    /// Leave what outlives the app alone.
+    pub leave_leftovers: bool,
+}
+
+/// `--hold` other than never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldPlan {
+    /// An explicit `--hold-timeout`; else half of what is left when the hold begins.
+    pub timeout: Option<Duration>,
+}
+
+/// A fact from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing but time has passed.
+    Tick,
+    /// The app runs.
+    Started,
+    /// The app could not be executed; graceful's exit code for it.
+    SpawnFailed(u8),
+    /// A signal came to graceful. `delivered`: the app has it already, from the terminal.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// The app has it already.
+        delivered: bool,
+    },
+    /// The app was reaped.
+    AppExited(ExitStatus),
+    /// All hooks of the stage have ended; `abort`: one failed whose failure matters.
+    HooksDone {
+        /// Of which stage.
+        stage: Stage,
+        /// A failure that ends the start or begins the stop.
+        abort: bool,
+    },
+    /// What the hold waited for is there.
+    HoldOver,
+    /// The app's readiness endpoint answered that it is ready.
+    Ready,
+    /// So many processes are left besides graceful: the answer to [`Action::Look`], and again whenever it turns 0.
+    Left(usize),
+}
+
+/// What is to be done now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start the app; answer Started or SpawnFailed.
+    Spawn,
+    /// Run the stage's hooks; answer HooksDone.
+    RunHooks(Stage),
+    /// Pass a signal to the hooks that run.
+    SignalHooks(Signal),
+    /// The stages that run begin no further hook; what runs may end, and is answered by HooksDone.
+    NoMoreHooks,
+    /// End the stage's hooks with their trees; no answer.
+    CancelHooks(Stage),
+    /// Send a signal to the app.
+    SignalApp {
+        /// Which.
+        signal: Signal,
+        /// Why, for the report.
+        reason: SignalReason,
+    },
+    /// Look for the hold's reason; answer HoldOver when it is gone. At the latest it ends at this time.
+    StartHold {
+        /// When the hold ends in any case.
+        until: Duration,
+    },
+    /// Stop looking.
+    EndHold,
+    /// From now to the app's exit, watch the readiness endpoint.
+    WatchReadiness,
+    /// Create the drain file.
+    CreateDrainFile,
+    /// Count the processes that are left; answer Left.
+    Look,
+    /// Send a signal to everything that is left.
+    SignalLeftovers(Signal),
+    /// SIGKILL to everything that is left, the app included.
+    KillEverything,
+    /// Something to be logged and reported.
+    Record(Event),
+    /// The end; nothing follows.
+    Exit(Outcome),
+}
+
+/// How it all ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The app's own end.
+    App(ExitStatus),
+    /// The app never ran; graceful's exit code.
+    NotStarted(u8),
+    /// Not even SIGKILL ended the app before the budget did.
+    Stuck,
+}
+
+impl Outcome {
+    /// The exit code for it, before `--success-exit-status`.
+    pub fn code(self) -> u8 {
+        match self {
+            Outcome::App(status) => status.code(),
+            Outcome::NotStarted(code) => code,
+            Outcome::Stuck => ExitStatus::Signaled(Signal::KILL).code(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! From t0 to the stop signal and its escalations: PreStop, Hold, Drain.
+
+use super::timer::Timer;
+use super::{Action, HoldPlan, Lifecycle};
+use crate::signal::{Signal, SignalSet};
+use crate::timeline::{Cause, Phase, SignalReason, Stage};
+use std::time::Duration;
+
+impl Lifecycle {
+    /// t0 of a running app.
+    pub(super) fn stop(&mut self, now: Duration, signal: Signal, cause: Cause) {
+        self.stop_signal = Some(signal);
+        self.begin(now, cause);
+        self.enter(Phase::PreStop);
+        if self.plan.hooks.contains(&Stage::PostStart) {
+            self.act(Action::CancelHooks(Stage::PostStart));
+        }
+        self.act(Action::CreateDrainFile);
+        self.act(Action::WatchReadiness);
+        self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
+        self.delay_over = self.skips_delay(signal) || self.plan.pre_stop_delay.is_zero();
+        if !self.delay_over {
+            self.timers.set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.pre_stop_delay));
+        }
+        self.pre_stop_may_end(now);
+    }
+
+    /// A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
+    fn skips_delay(&self, signal: Signal) -> bool {
+        signal == Signal::INT || self.has_one_already()
+    }
+
+    /// The first stop signal, in a stop that a failed hook or the startup timeout began.
+    pub(super) fn first_in_pre_stop(&mut self, now: Duration, signal: Signal) {
+        self.stop_signal = Some(signal);
+        if self.skips_delay(signal) {
+            self.delay_over = true;
+            self.timers.clear(Timer::PreStopDelay);
+        }
+        self.pre_stop_may_end(now);
+    }
+
+    pub(super) fn pre_stop_may_end(&mut self, now: Duration) {
+        if self.delay_over && !self.pre_stop_hooks_run {
+            self.hold_or_drain(now);
+        }
+    }
+
+    pub(super) fn hold_or_drain(&mut self, now: Duration) {
+        self.timers.clear(Timer::PreStopDelay);
+        match self.plan.hold {
+            Some(hold) if !self.has_one_already() => self.hold(now, hold),
+            Some(_) | None => self.drain(now),
+        }
+    }
+
+    fn hold(&mut self, now: Duration, hold: HoldPlan) {
+        // The app's own time to shut down ends where the first escalation or SIGKILL comes.
+        let kill_at = self.kill_at().unwrap_or(now);
+        let first = self
+            .t0
+            .zip(self.plan.escalate.first())
+            .map_or(kill_at, |(t0, (after, _))| kill_at.min(t0.saturating_add(*after)));
+        let left = first.saturating_sub(now);
+        let until = now.saturating_add(hold.timeout.unwrap_or(left / 2).min(left));
+        self.enter(Phase::Hold);
+        self.timers.set(Timer::Hold, until);
+        self.act(Action::StartHold { until });
+    }
+
+    pub(super) fn drain(&mut self, now: Duration) {
+        self.end_hold();
+        self.enter(Phase::Drain);
+        let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
+        if !self.delivered.contains(signal) {
+            self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
+            // A stopped app could not act on the signal.
+            self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
+        }
+        self.set_escalation(now);
+    }
+
+    /// The terminal has given the app a stop signal: there is nothing to be delayed any more.
+    pub(super) fn has_one_already(&self) -> bool {
+        self.delivered != SignalSet::EMPTY
+    }
+
+    pub(super) fn end_hold(&mut self) {
+        if self.phase == Phase::Hold {
+            self.timers.clear(Timer::Hold);
+            self.act(Action::EndHold);
+        }
+    }
+
+    fn set_escalation(&mut self, now: Duration) {
+        if let (Some(t0), Some((after, _))) = (self.t0, self.plan.escalate.get(self.next_escalation)) {
+            self.timers.set(Timer::Escalate, t0.saturating_add(*after).max(now));
+        }
+    }
+
+    pub(super) fn escalate(&mut self, now: Duration) {
+        if let Some((_, signal)) = self.plan.escalate.get(self.next_escalation).copied() {
+            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation });
+            self.next_escalation += 1;
+            self.set_escalation(now);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Tests of the pure core; no runtime, no process, no clock.
+//!
+//! - `stories`: timetables, one per behaviour; readable as documentation.
+//! - `pairs`: every two signals in every phase.
+//! - `sequences`: all short sequences of inputs and a million random ones, sensible or not.
+//! - `model`: an honest world around the core, and a naive calculation of what must come out.
+//!
+//! All of them drive the core through [`Watched`], which knows the invariants.
+
+mod model;
+mod pairs;
+mod sequences;
+mod stories;
+mod watched;
+
+use super::*;
+use watched::Watched;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What `graceful -- app` runs with: 30 s, of which 5 s delay and 1 s margin, and no hold.
+fn plan() -> Plan {
+    Plan {
+        grace_period: s(30),
+        kill_margin: s(1),
+        pre_stop_delay: s(5),
+        stop_on: [Signal::TERM, Signal::INT, Signal::QUIT].into_iter().collect(),
+        ..Plan::default()
+    }
+}

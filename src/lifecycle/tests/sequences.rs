@@ -1,0 +1,220 @@
+//! All short sequences of inputs and a million random ones: whatever comes, sensible or not, the invariants of [`Watched`]
+//! hold, and time alone leads to the end.
+
+use super::*;
+
+const EXITED: Input = Input::AppExited(ExitStatus::Exited(3));
+
+const fn stop(signal: Signal, delivered: bool) -> Input {
+    Input::Signal { signal, delivered }
+}
+
+fn plans() -> Vec<Plan> {
+    let hooks = vec![Stage::PreStart, Stage::PostStart, Stage::PreStop, Stage::PostStop];
+    let hold = Some(HoldPlan { timeout: None });
+    let full = Plan {
+        stop_signal: Some(Signal::QUIT),
+        rewrite: vec![(Signal::USR1, Some(Signal::USR2)), (Signal::WINCH, None)],
+        escalate: vec![(s(20), Signal::QUIT), (s(25), Signal::ABRT)],
+        hold,
+        startup: Some((s(3), true)),
+        hooks: hooks.clone(),
+        ..plan()
+    };
+    let no_time = Plan { grace_period: s(0), kill_margin: s(0), pre_stop_delay: s(0), hold, ..plan() };
+    let no_margin = Plan { kill_margin: s(0), pre_stop_delay: s(0), hooks: hooks[2..].to_vec(), ..plan() };
+    let leave = Plan { leave_leftovers: true, hold: Some(HoldPlan { timeout: Some(s(60)) }), ..plan() };
+    let late = Plan { startup: Some((s(1), false)), escalate: vec![(s(1), Signal::QUIT)], ..no_margin.clone() };
+    let for_ever = Plan { grace_period: Duration::MAX, startup: Some((Duration::MAX, true)), hold, ..plan() };
+    vec![plan(), full, no_time, no_margin, leave, late, for_ever]
+}
+
+/// Nothing but time from here on: it must end, and not by waking up all the time.
+fn ends_by_itself(life: &mut Watched, now: Duration) -> Result<(), String> {
+    if life.life.t0().is_none() {
+        life.feed(now, stop(Signal::TERM, false))?;
+    }
+    let mut ticks = 0;
+    while let Some(deadline) = life.deadline() {
+        life.feed(deadline, Input::Tick)?;
+        ticks += 1;
+        if ticks > 50 {
+            return Err("no end in sight".to_owned());
+        }
+    }
+    if life.is_done() { Ok(()) } else { Err("time led to no end".to_owned()) }
+}
+
+/// What a step of the exhaustive test does: the next deadline, a jump beyond all of them, or an input at once.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Deadline,
+    Jump,
+    Input(Input),
+}
+
+const ALPHABET: [Step; 9] = [
+    Step::Deadline,
+    Step::Jump,
+    Step::Input(Input::Started),
+    Step::Input(EXITED),
+    Step::Input(stop(Signal::TERM, false)),
+    Step::Input(stop(Signal::INT, true)),
+    Step::Input(Input::HooksDone { stage: Stage::PreStop, abort: false }),
+    Step::Input(Input::Left(0)),
+    Step::Input(Input::Left(2)),
+];
+
+fn step(life: &mut Watched, now: &mut Duration, step: Step) -> Result<(), String> {
+    let input = match step {
+        Step::Deadline => {
+            *now = life.deadline().unwrap_or(*now + s(1));
+            Input::Tick
+        }
+        Step::Jump => {
+            *now = now.saturating_add(s(1000));
+            Input::Tick
+        }
+        Step::Input(input) => input,
+    };
+    life.feed(*now, input)
+}
+
+fn all_from(life: &Watched, now: Duration, path: &mut Vec<Step>, depth: usize, count: &mut usize) {
+    for next in ALPHABET {
+        let (mut life, mut now) = (life.clone(), now);
+        path.push(next);
+        if let Err(why) = step(&mut life, &mut now, next) {
+            panic!("{why}, after {path:?} with {:?}", life.life.plan);
+        }
+        *count += 1;
+        // After the end everything is in vain; that is checked once for each way to it.
+        if depth > 1 && !life.is_done() {
+            all_from(&life, now, path, depth - 1, count);
+        } else if life.is_done() {
+            for input in ALPHABET {
+                step(&mut life, &mut now, input).unwrap_or_else(|why| panic!("{why}, {input:?} after {path:?}"));
+            }
+        } else if let Err(why) = ends_by_itself(&mut life, now) {
+            panic!("{why}, by time alone after {path:?} with {:?}", life.life.plan);
+        }
+        path.pop();
+    }
+}
+
+#[test]
+fn the_invariants_hold_after_every_short_sequence() {
+    let mut count = 0;
+    for plan in plans() {
+        // For ever is beyond where a jump gets; it has the random test.
+        let plan = if plan.grace_period == Duration::MAX { continue } else { plan };
+        let mut life = Watched::new(plan).expect("begins");
+        if life.life.plan.hooks.contains(&Stage::PreStart) {
+            life.feed(s(0), Input::HooksDone { stage: Stage::PreStart, abort: false }).expect("the app may start");
+        }
+        all_from(&life, s(0), &mut Vec::new(), 5, &mut count);
+    }
+    assert!(count > 100_000, "{count}");
+}
+
+/// splitmix64: small, and good enough to choose inputs.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+const STAGES: [Stage; 4] = [Stage::PreStart, Stage::PostStart, Stage::PreStop, Stage::PostStop];
+const SIGNALS: [Signal; 7] =
+    [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::CONT, Signal::WINCH];
+
+/// Half of the time what the phase waits for, so that sequences get far; else anything.
+fn random_input(random: &mut Random, phase: Phase) -> Input {
+    let hooks = |stage, random: &mut Random| Input::HooksDone { stage, abort: random.below(8) == 0 };
+    if random.below(2) == 0 {
+        return match phase {
+            Phase::PreStart => match random.below(3) {
+                0 => hooks(Stage::PreStart, random),
+                _ => Input::Started,
+            },
+            Phase::Running => random.one(&[stop(Signal::TERM, false), Input::Ready, Input::Tick]),
+            Phase::PreStop => hooks(Stage::PreStop, random),
+            Phase::Hold => Input::HoldOver,
+            Phase::Drain => EXITED,
+            Phase::Leftovers => random.one(&[Input::Left(2), Input::Left(0)]),
+            Phase::Kill => random.one(&[EXITED, Input::Left(0), Input::Tick]),
+            Phase::PostStop => hooks(Stage::PostStop, random),
+            Phase::Done => Input::Tick,
+        };
+    }
+    match random.below(12) {
+        0 => Input::Started,
+        1 => Input::SpawnFailed(127),
+        2..=5 => stop(random.one(&SIGNALS), random.below(4) == 0),
+        6 => random.one(&[EXITED, Input::AppExited(ExitStatus::Signaled(Signal::TERM))]),
+        7 => hooks(random.one(&STAGES), random),
+        8 => Input::HoldOver,
+        9 => Input::Ready,
+        10 => Input::Left(random.below(3) as usize),
+        _ => Input::Tick,
+    }
+}
+
+fn random_time(random: &mut Random, now: Duration, deadline: Option<Duration>) -> Duration {
+    match (random.below(8), deadline) {
+        (0, Some(deadline)) => deadline,
+        (1, Some(deadline)) => deadline.saturating_sub(ms(1)).max(now),
+        (2, _) => now.saturating_add(ms(random.below(40_000))),
+        (3, _) if random.below(8) == 0 => now.saturating_add(s(1_000_000)),
+        _ => now,
+    }
+}
+
+fn random_sequence(seed: u64, start: &Watched, mut tell: impl FnMut(Duration, Input)) -> Result<(), String> {
+    let mut random = Random(seed);
+    let (mut life, mut now) = (start.clone(), Duration::ZERO);
+    for _ in 0..2 + random.below(12) {
+        now = random_time(&mut random, now, life.deadline());
+        let input = random_input(&mut random, life.life.phase());
+        tell(now, input);
+        life.feed(now, input)?;
+        if life.is_done() && random.below(2) == 0 {
+            break;
+        }
+    }
+    ends_by_itself(&mut life, now)
+}
+
+#[test]
+fn the_invariants_hold_after_a_million_random_sequences() {
+    const SEQUENCES: u64 = 1_000_000;
+    let starts: Vec<Watched> = plans().into_iter().map(|plan| Watched::new(plan).expect("begins")).collect();
+    // The seeds are fixed, so that a failure comes again.
+    let run = |seed: u64| {
+        let start = &starts[(seed % starts.len() as u64) as usize];
+        if let Err(why) = random_sequence(seed, start, |_, _| {}) {
+            let mut story = String::new();
+            _ = random_sequence(seed, start, |now, input| story += &format!("  {now:?} {input:?}\n"));
+            panic!("seed {seed}: {why}\n{:?}\n{story}", start.life.plan);
+        }
+    };
+    std::thread::scope(|scope| {
+        for half in [0..SEQUENCES / 2, SEQUENCES / 2..SEQUENCES] {
+            scope.spawn(|| half.for_each(run));
+        }
+    });
+}

@@ -1,0 +1,584 @@
+//! The contract as timetables.
+//!
+//! A line is a time (since graceful's start), a fact, and what follows from it, in order; a line that begins with the
+//! arrow goes on with the one before. `time` is a deadline, and must be the very one that the lifecycle asked for; no
+//! other line may come after a deadline, unless it begins with `late`. `(TERM)` is a SIGTERM that the terminal has
+//! already given to the app. In the answers `[Drain]` is the beginning of a phase, `->app` a signal to the app.
+
+use super::*;
+
+/// From graceful's start.
+fn story(plan: Plan, lines: &str) {
+    let mut life = Watched::new(plan).expect("begins");
+    let mut now = Duration::ZERO;
+    for (line, expected) in parse(lines) {
+        let mut words = line.split_whitespace();
+        let at = words.next().expect("a time");
+        if at != "begin" {
+            now = seconds(at);
+            let fact: Vec<&str> = words.collect();
+            let late = fact[0] == "late";
+            let fact = &fact[usize::from(late)..];
+            let deadline = life.deadline();
+            if fact == ["time"] {
+                assert!(late || deadline == Some(now), "{line}: the deadline is {deadline:?}");
+            } else {
+                assert!(late || deadline.is_none_or(|at| at > now), "{line}: there is a deadline at {deadline:?}");
+            }
+            life.feed(now, input(fact)).unwrap_or_else(|why| panic!("{line}: {why}"));
+        }
+        let told: Vec<String> = life.actions.iter().map(said).collect();
+        assert_eq!(told.join(", "), expected, "\n{line}");
+    }
+    assert!(life.is_done() || life.deadline().is_none(), "the story has no end: {:?} {now:?}", life.deadline());
+}
+
+/// From the moment that the app runs (no pre-start hooks).
+fn running(plan: Plan, lines: &str) {
+    story(plan, &format!("begin -> spawn\n 0s started -> [Running]\n{lines}"));
+}
+
+fn parse(lines: &str) -> Vec<(&str, String)> {
+    let mut steps: Vec<(&str, String)> = Vec::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (fact, answer) = line.split_once("-> ").or_else(|| line.split_once("->")).expect("an arrow");
+        match steps.last_mut() {
+            Some((_, answers)) if fact.trim().is_empty() => *answers += &format!(" {answer}"),
+            Some(_) | None => steps.push((fact.trim(), answer.trim().to_owned())),
+        }
+    }
+    steps
+}
+
+fn seconds(text: &str) -> Duration {
+    let number: f64 = text.strip_suffix('s').and_then(|text| text.parse().ok()).expect("seconds");
+    ms((number * 1000.0).round() as u64)
+}
+
+fn shown(time: Duration) -> String {
+    format!("{}s", time.as_secs_f64())
+}
+
+fn input(words: &[&str]) -> Input {
+    let stage = |name: &str| match name {
+        "pre-start" => Stage::PreStart,
+        "post-start" => Stage::PostStart,
+        "pre-stop" => Stage::PreStop,
+        "post-stop" => Stage::PostStop,
+        other => panic!("no stage: {other}"),
+    };
+    match words {
+        ["time"] => Input::Tick,
+        ["started"] => Input::Started,
+        ["no", "app", code] => Input::SpawnFailed(code.parse().expect("a code")),
+        ["app", "exits", code] => Input::AppExited(ExitStatus::Exited(code.parse().expect("a code"))),
+        ["app", "dies", signal] => Input::AppExited(ExitStatus::Signaled(Signal::parse(signal).expect("a signal"))),
+        [name, "hooks", "done"] => Input::HooksDone { stage: stage(name), abort: false },
+        [name, "hooks", "failed"] => Input::HooksDone { stage: stage(name), abort: true },
+        ["hold", "over"] => Input::HoldOver,
+        ["ready"] => Input::Ready,
+        ["left", count] => Input::Left(count.parse().expect("a count")),
+        [signal] => {
+            let bare = signal.trim_matches(['(', ')']);
+            let known = Signal::parse(bare).unwrap_or_else(|| panic!("no fact: {bare}"));
+            Input::Signal { signal: known, delivered: bare.len() < signal.len() }
+        }
+        other => panic!("no fact: {other:?}"),
+    }
+}
+
+fn said(action: &Action) -> String {
+    match action {
+        Action::Spawn => "spawn".to_owned(),
+        Action::RunHooks(stage) => format!("run {stage} hooks"),
+        Action::SignalHooks(signal) => format!("{} ->hooks", bare(signal)),
+        Action::NoMoreHooks => "no more hooks".to_owned(),
+        Action::CancelHooks(stage) => format!("cancel {stage} hooks"),
+        Action::SignalApp { signal, reason: SignalReason::Stop } => format!("{} ->app", bare(signal)),
+        Action::SignalApp { signal, reason } => {
+            format!("{} ->app ({})", bare(signal), format!("{reason:?}").to_lowercase())
+        }
+        Action::StartHold { until } => format!("hold until {}", shown(*until)),
+        Action::EndHold => "end hold".to_owned(),
+        Action::WatchReadiness => "watch readiness".to_owned(),
+        Action::CreateDrainFile => "drain file".to_owned(),
+        Action::Look => "look".to_owned(),
+        Action::SignalLeftovers(signal) => format!("{} ->leftovers", bare(signal)),
+        Action::KillEverything => "KILL".to_owned(),
+        Action::Record(event) => event_said(event),
+        Action::Exit(outcome) => match outcome {
+            Outcome::App(_) => format!("exit {}", outcome.code()),
+            Outcome::NotStarted(_) => format!("exit {} not started", outcome.code()),
+            Outcome::Stuck => format!("exit {} stuck", outcome.code()),
+        },
+    }
+}
+
+fn bare(signal: &Signal) -> String {
+    signal.to_string().replace("SIG", "")
+}
+
+fn event_said(event: &Event) -> String {
+    match event {
+        Event::PhaseBegan { phase } => format!("[{phase:?}]"),
+        Event::StopBegan { cause: Cause::Signal(signal) } => format!("stop ({})", bare(signal)),
+        Event::StopBegan { cause } => format!("stop ({cause:?})"),
+        Event::PhaseCutShort { phase, .. } => format!("{phase:?} cut short"),
+        Event::SignalDropped { signal } => format!("{} dropped", bare(signal)),
+        Event::AppExited { told: true, .. } => "app gone".to_owned(),
+        Event::AppExited { told: false, .. } => "app gone untold".to_owned(),
+        Event::StartupLate { .. } => "not ready in time".to_owned(),
+        Event::HoldTimedOut => "hold timed out".to_owned(),
+        Event::LeftoversFound { count } => format!("found {count}"),
+        Event::NotDead => "not dead".to_owned(),
+        other => panic!("not the lifecycle's: {other:?}"),
+    }
+}
+
+fn no_delay() -> Plan {
+    Plan { pre_stop_delay: s(0), ..plan() }
+}
+
+fn with_hold(timeout: Option<Duration>) -> Plan {
+    Plan { hold: Some(HoldPlan { timeout }), ..plan() }
+}
+
+fn with_hooks(stages: &[Stage]) -> Plan {
+    Plan { hooks: stages.to_vec(), ..plan() }
+}
+
+#[test]
+fn the_usual_stop() {
+    running(
+        plan(),
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s   time        -> [Drain], TERM ->app, CONT ->app
+         16.7s app exits 0 -> app gone, [Leftovers], look
+         16.7s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_app_that_exits_during_the_delay_ends_it() {
+    running(
+        plan(),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         12s app exits 4 -> app gone untold, [Leftovers], look
+         12s left 0      -> [PostStop], [Done], exit 4",
+    );
+}
+
+#[test]
+fn an_app_that_ends_by_itself_takes_graceful_with_it() {
+    running(
+        plan(),
+        "99s app dies SEGV -> app gone untold, stop (AppExited), [Leftovers], look
+         99s left 0        -> [PostStop], [Done], exit 139",
+    );
+}
+
+#[test]
+fn an_app_that_does_not_stop_is_killed_at_k_and_its_status_still_comes_out() {
+    running(
+        plan(),
+        "10s    TERM          -> stop (TERM), [PreStop], drain file, watch readiness
+         15s    time          -> [Drain], TERM ->app, CONT ->app
+         39s    time          -> [Kill], KILL, look
+         39s    left 1        ->
+         39.02s app dies KILL -> app gone, look
+         39.02s left 0        -> [PostStop], [Done], exit 137",
+    );
+}
+
+#[test]
+fn what_sigkill_does_not_end_is_killed_again_and_left_at_the_end() {
+    running(
+        Plan { kill_margin: ms(500), ..no_delay() },
+        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+         39.5s  time   -> [Kill], KILL, look
+         39.5s  left 1 ->
+         39.6s  time   -> KILL, look
+         39.6s  left 1 ->
+         39.7s  time   -> KILL, look
+         39.75s time   -> not dead, [Done], exit 137 stuck",
+    );
+}
+
+#[test]
+fn an_app_that_exits_exactly_at_k_keeps_its_status() {
+    running(
+        no_delay(),
+        "10s      TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+         39s late app exits 5 -> app gone, [Leftovers], look, [Kill], KILL, look
+         39s      left 0      -> [PostStop], [Done], exit 5",
+    );
+}
+
+#[test]
+fn without_a_margin_sigkill_comes_at_g_and_the_dead_are_still_reaped() {
+    running(
+        Plan { kill_margin: s(0), ..no_delay() },
+        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+         40s    time   -> [Kill], KILL, look
+         40s    left 1 ->
+         40.05s time   -> not dead, [Done], exit 137 stuck",
+    );
+}
+
+#[test]
+fn a_graceful_that_was_frozen_beyond_everything_still_reaps() {
+    running(
+        with_hold(None),
+        "10s     TERM          -> stop (TERM), [PreStop], drain file, watch readiness
+         500s late time        -> [Hold], hold until 500s, end hold, [Kill], KILL, look
+         500s    left 1        ->
+         500.01s app dies KILL -> app gone, look
+         500.01s left 0        -> [PostStop], [Done], exit 137",
+    );
+}
+
+#[test]
+fn sigint_skips_the_delay() {
+    running(
+        plan(),
+        "10s INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app, CONT ->app
+         11s app exits 0 -> app gone, [Leftovers], look
+         11s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_that_the_app_shares_is_not_sent_again() {
+    running(
+        with_hold(None),
+        "10s (INT)        -> stop (INT), [PreStop], drain file, watch readiness, [Drain]
+         11s (INT)        ->
+         12s INT          -> INT ->app (again)
+         13s app dies INT -> app gone, [Leftovers], look
+         13s left 0       -> [PostStop], [Done], exit 130",
+    );
+}
+
+#[test]
+fn ctrl_c_does_not_stand_for_the_stop_signal_that_the_app_wants() {
+    running(
+        Plan { stop_signal: Some(Signal::QUIT), ..plan() },
+        "10s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], QUIT ->app, CONT ->app
+         11s (INT)       -> QUIT ->app (again)
+         12s (QUIT)      ->
+         13s app exits 0 -> app gone, [Leftovers], look
+         13s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn ctrl_c_after_sigterm_does_not_lose_the_sigterm() {
+    running(
+        with_hold(None),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         11s (INT)       -> PreStop cut short, [Drain], TERM ->app, CONT ->app
+         13s app exits 0 -> app gone, [Leftovers], look
+         13s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_second_stop_signal_ends_the_delay_a_third_goes_to_the_app() {
+    running(
+        plan(),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         11s TERM        -> PreStop cut short, [Drain], TERM ->app, CONT ->app
+         12s INT         -> INT ->app (again)
+         13s app exits 0 -> app gone, [Leftovers], look
+         13s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_stop_signal_of_the_apps_own_replaces_the_one_that_came() {
+    running(
+        Plan { stop_signal: Some(Signal::QUIT), stop_on: plan().stop_on.with(Signal::PWR), ..no_delay() },
+        "10s PWR         -> stop (PWR), [PreStop], drain file, watch readiness, [Drain], QUIT ->app, CONT ->app
+         11s TERM        -> QUIT ->app (again)
+         12s app exits 0 -> app gone, [Leftovers], look
+         12s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn every_other_signal_goes_to_the_app_at_once_rewritten_or_dropped_on_request() {
+    running(
+        Plan { rewrite: vec![(Signal::HUP, Some(Signal::USR2)), (Signal::WINCH, None)], ..plan() },
+        "1s  USR1        -> USR1 ->app (forwarded)
+         2s  HUP         -> USR2 ->app (forwarded)
+         3s  WINCH       -> WINCH dropped
+         4s  (TSTP)      ->
+         5s  RTMIN+3     -> RTMIN+3 ->app (forwarded)
+         10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         11s USR1        -> USR1 ->app (forwarded)
+         15s time        -> [Drain], TERM ->app, CONT ->app
+         16s SEGV        -> SEGV ->app (forwarded)
+         17s app exits 0 -> app gone, [Leftovers], look
+         17s USR1        ->
+         17s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_hold_ends_when_its_reason_is_gone() {
+    running(
+        with_hold(None),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time        -> [Hold], hold until 27s
+         18s HUP         -> HUP ->app (forwarded)
+         20s hold over   -> end hold, [Drain], TERM ->app, CONT ->app
+         21s app exits 0 -> app gone, [Leftovers], look
+         21s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
+    for (timeout, until) in [(None, "27s"), (Some(s(8)), "23s"), (Some(s(60)), "39s")] {
+        let mut life = Watched::new(with_hold(timeout)).expect("begins");
+        let signal = Input::Signal { signal: Signal::TERM, delivered: false };
+        for (at, input) in [(s(0), Input::Started), (s(10), signal), (s(15), Input::Tick)] {
+            life.feed(at, input).expect("the way to the hold");
+        }
+        assert_eq!(life.actions.last().map(said), Some(format!("hold until {until}")), "{timeout:?}");
+    }
+    running(
+        with_hold(Some(s(8))),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time        -> [Hold], hold until 23s
+         23s time        -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         23s hold over   ->
+         24s app exits 0 -> app gone, [Leftovers], look
+         24s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_hold_ends_with_a_second_stop_signal_or_with_the_app() {
+    running(
+        with_hold(None),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time        -> [Hold], hold until 27s
+         16s TERM        -> Hold cut short, end hold, [Drain], TERM ->app, CONT ->app
+         17s app exits 0 -> app gone, [Leftovers], look
+         17s left 0      -> [PostStop], [Done], exit 0",
+    );
+    running(
+        with_hold(None),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time        -> [Hold], hold until 27s
+         16s app exits 7 -> app gone untold, end hold, [Leftovers], look
+         16s left 0      -> [PostStop], [Done], exit 7",
+    );
+}
+
+#[test]
+fn escalations_come_before_sigkill_and_the_hold_leaves_them_room() {
+    running(
+        Plan { escalate: vec![(s(21), Signal::QUIT), (s(25), Signal::ABRT)], ..with_hold(None) },
+        "10s TERM          -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time          -> [Hold], hold until 23s
+         23s time          -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         31s time          -> QUIT ->app (escalation)
+         35s time          -> ABRT ->app (escalation)
+         36s app dies ABRT -> app gone, [Leftovers], look
+         36s left 0        -> [PostStop], [Done], exit 134",
+    );
+}
+
+#[test]
+fn leftovers_get_sigterm_once_further_stop_signals_and_the_rest_of_the_budget() {
+    running(
+        no_delay(),
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+         11s   app exits 0 -> app gone, [Leftovers], look
+         11s   left 2      -> found 2, TERM ->leftovers
+         12s   left 1      ->
+         13s   INT         -> INT ->leftovers
+         39s   time        -> [Kill], KILL, look
+         39s   left 1      ->
+         39.1s time        -> KILL, look
+         39.1s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn leftovers_of_an_app_that_ended_by_itself_have_g_from_then() {
+    running(
+        plan(),
+        "100s app exits 1 -> app gone untold, stop (AppExited), [Leftovers], look
+         100s left 1      -> found 1, TERM ->leftovers
+         105s TERM        -> TERM ->leftovers
+         129s time        -> [Kill], KILL, look
+         129s left 0      -> [PostStop], [Done], exit 1",
+    );
+}
+
+#[test]
+fn leftovers_that_are_to_be_left_are_not_looked_at() {
+    running(
+        Plan { leave_leftovers: true, hooks: vec![Stage::PreStop], ..plan() },
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+         11s app exits 0 -> app gone untold, [Leftovers], cancel pre-stop hooks, [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_app_that_cannot_be_executed() {
+    story(
+        plan(),
+        "begin          -> spawn
+         0s no app 127  -> stop (NotStarted), [Leftovers], look
+         0s left 0      -> [PostStop], [Done], exit 127 not started",
+    );
+}
+
+#[test]
+fn hooks_run_at_all_four_stages() {
+    story(
+        with_hooks(&[Stage::PreStart, Stage::PostStart, Stage::PreStop, Stage::PostStop]),
+        "begin                   -> run pre-start hooks
+         1s pre-start hooks done -> spawn
+         1s started              -> [Running], run post-start hooks
+         2s post-start hooks done ->
+         10s TERM                -> stop (TERM), [PreStop], cancel post-start hooks, drain file, watch readiness,
+                                 -> run pre-stop hooks
+         12s pre-stop hooks done ->
+         15s time                -> [Drain], TERM ->app, CONT ->app
+         16s app exits 3         -> app gone, [Leftovers], no more hooks, look
+         16s left 0              -> [PostStop], run post-stop hooks
+         17s post-stop hooks done -> [Done], exit 3",
+    );
+}
+
+#[test]
+fn pre_stop_hooks_that_outlast_the_delay_are_waited_for_but_not_beyond_a_second_signal() {
+    running(
+        with_hooks(&[Stage::PreStop]),
+        "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+         15s time                ->
+         18s pre-stop hooks done -> [Drain], TERM ->app, CONT ->app
+         19s app exits 0         -> app gone, [Leftovers], no more hooks, look
+         19s left 0              -> [PostStop], [Done], exit 0",
+    );
+    running(
+        with_hooks(&[Stage::PreStop]),
+        "10s INT                 -> stop (INT), [PreStop], drain file, watch readiness, run pre-stop hooks
+         11s TERM                -> PreStop cut short, [Drain], INT ->app, CONT ->app
+         12s pre-stop hooks done ->
+         13s app exits 0         -> app gone, [Leftovers], no more hooks, look
+         13s left 0              -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_stop_signal_before_the_app_goes_to_the_hook_that_runs_and_the_app_is_not_started() {
+    story(
+        with_hooks(&[Stage::PreStart]),
+        "begin                   -> run pre-start hooks
+         1s USR1                 -> USR1 ->hooks
+         2s TERM                 -> stop (TERM), no more hooks, TERM ->hooks
+         3s INT                  -> INT ->hooks
+         4s pre-start hooks done -> [Leftovers], no more hooks, look
+         4s left 0               -> [PostStop], [Done], exit 143 not started",
+    );
+}
+
+#[test]
+fn a_pre_start_hook_that_does_not_end_is_killed_at_k_too() {
+    story(
+        with_hooks(&[Stage::PreStart]),
+        "begin                         -> run pre-start hooks
+         1s     INT                    -> stop (INT), no more hooks, INT ->hooks
+         30s    time                   -> [Kill], no more hooks, KILL, look
+         30s    left 1                 ->
+         30.01s pre-start hooks failed ->
+         30.01s left 0                 -> [PostStop], [Done], exit 130 not started",
+    );
+}
+
+#[test]
+fn a_pre_start_hook_that_fails_keeps_the_app_from_starting() {
+    story(
+        with_hooks(&[Stage::PreStart, Stage::PostStop]),
+        "begin                     -> run pre-start hooks
+         1s pre-start hooks failed -> stop (NotStarted), [Leftovers], no more hooks, look
+         1s left 0                 -> [PostStop], run post-stop hooks
+         2s post-stop hooks done   -> [Done], exit 125 not started",
+    );
+}
+
+#[test]
+fn a_post_start_hook_that_fails_stops_the_app_and_the_first_stop_signal_is_still_the_first() {
+    story(
+        with_hooks(&[Stage::PostStart]),
+        "begin                      -> spawn
+         0s started                 -> [Running], run post-start hooks
+         1s post-start hooks failed -> stop (HookFailed), [PreStop], cancel post-start hooks, drain file, watch readiness
+         2s QUIT                    ->
+         6s time                    -> [Drain], QUIT ->app, CONT ->app
+         7s app exits 0             -> app gone, [Leftovers], no more hooks, look
+         7s left 0                  -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
+    let startup = |stop| Plan { startup: Some((s(3), stop)), ..plan() };
+    running(startup(true), "2s ready ->");
+    running(
+        startup(false),
+        "3s   time         -> not ready in time
+         100s app exits 0  -> app gone untold, stop (AppExited), [Leftovers], look
+         100s left 0       -> [PostStop], [Done], exit 0",
+    );
+    running(
+        startup(true),
+        "3s time        -> not ready in time, stop (StartupTimeout), [PreStop], drain file, watch readiness
+         4s INT         -> [Drain], INT ->app, CONT ->app
+         5s app exits 0 -> app gone, [Leftovers], look
+         5s left 0      -> [PostStop], [Done], exit 0",
+    );
+    running(
+        startup(true),
+        "1s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         6s time        -> [Drain], TERM ->app, CONT ->app
+         7s app exits 0 -> app gone, [Leftovers], look
+         7s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn post_stop_hooks_have_until_the_end_and_stop_signals_reach_them() {
+    running(
+        with_hooks(&[Stage::PostStop]),
+        "10s   INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app, CONT ->app
+         11s   app exits 0 -> app gone, [Leftovers], no more hooks, look
+         11s   left 0      -> [PostStop], run post-stop hooks
+         12s   TERM        -> TERM ->hooks
+         39.5s time        -> cancel post-stop hooks, [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_stop_signal_while_the_app_is_being_started_counts_from_its_arrival() {
+    story(
+        Plan { startup: Some((s(1), true)), ..plan() },
+        "begin          -> spawn
+         1s TERM        -> stop (TERM), TERM ->hooks
+         2s started     -> [Running], [PreStop], drain file, watch readiness
+         6s time        -> [Drain], TERM ->app, CONT ->app
+         7s app exits 0 -> app gone, [Leftovers], look
+         7s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_idle_app_is_no_reason_to_wake_up() {
+    running(Plan { hold: Some(HoldPlan { timeout: None }), escalate: vec![(s(9), Signal::QUIT)], ..plan() }, "");
+}

@@ -1,0 +1,260 @@
+//! A lifecycle under watch: after every input all invariants are checked, from outside, by what went in and came out.
+
+use super::*;
+
+/// How the app looks from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    NotAsked,
+    Asked,
+    Running,
+    Gone,
+}
+
+/// See the module's text.
+#[derive(Clone)]
+pub(super) struct Watched {
+    pub(super) life: Lifecycle,
+    /// What the last input led to.
+    pub(super) actions: Vec<Action>,
+    app: Seen,
+    /// The first status that was told.
+    status: Option<ExitStatus>,
+    phase: Phase,
+    t0: Option<Duration>,
+    /// Stop signals so far, and whether one of them allows to skip the delay.
+    stops: usize,
+    hurry: bool,
+    stop_sent: bool,
+    killed: Option<Duration>,
+    hold: bool,
+    hooks_run: [bool; 4],
+    done: bool,
+}
+
+type Check = Result<(), String>;
+
+fn ensure(holds: bool, what: &str) -> Check {
+    if holds { Ok(()) } else { Err(what.to_owned()) }
+}
+
+impl Watched {
+    pub(super) fn new(plan: Plan) -> Result<Watched, String> {
+        let mut watched = Watched {
+            life: Lifecycle::new(plan),
+            actions: Vec::new(),
+            app: Seen::NotAsked,
+            status: None,
+            phase: Phase::PreStart,
+            t0: None,
+            stops: 0,
+            hurry: false,
+            stop_sent: false,
+            killed: None,
+            hold: false,
+            hooks_run: [false; 4],
+            done: false,
+        };
+        watched.drain(Duration::ZERO, Input::Tick)?;
+        Ok(watched)
+    }
+
+    /// One input, and everything that must hold after it.
+    pub(super) fn feed(&mut self, now: Duration, input: Input) -> Check {
+        let before = self.phase;
+        self.note_input(input);
+        self.life.handle(now, input);
+        self.drain(now, input)?;
+        self.signals_are_not_lost(before, input)?;
+        self.deadlines_hold(now)
+    }
+
+    /// When the world must feed a tick.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.life.poll_deadline()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(super) fn kill_at(&self) -> Option<Duration> {
+        let Plan { grace_period, kill_margin, .. } = self.life.plan;
+        Some(self.t0?.saturating_add(grace_period.saturating_sub(kill_margin)))
+    }
+
+    fn note_input(&mut self, input: Input) {
+        match input {
+            Input::Started if self.app == Seen::Asked => self.app = Seen::Running,
+            Input::SpawnFailed(_) if self.app == Seen::Asked => self.app = Seen::Gone,
+            Input::AppExited(status) if self.app == Seen::Running && !self.done => {
+                self.app = Seen::Gone;
+                self.status = Some(status);
+            }
+            Input::Signal { signal, delivered } if self.life.plan.stop_on.contains(signal) => {
+                self.stops += 1;
+                self.hurry |= self.stops > 1 || signal == Signal::INT || delivered;
+            }
+            Input::Tick
+            | Input::Started
+            | Input::SpawnFailed(_)
+            | Input::AppExited(_)
+            | Input::Signal { .. }
+            | Input::HooksDone { .. }
+            | Input::HoldOver
+            | Input::Ready
+            | Input::Left(_) => {}
+        }
+    }
+
+    fn drain(&mut self, now: Duration, input: Input) -> Check {
+        self.actions.clear();
+        while let Some(action) = self.life.poll_action() {
+            ensure(!self.done, "an action after Exit")?;
+            self.note_action(now, input, &action)?;
+            self.actions.push(action);
+        }
+        ensure(self.phase == self.life.phase(), "the phase changed without an event")
+    }
+
+    fn note_action(&mut self, now: Duration, input: Input, action: &Action) -> Check {
+        match action {
+            Action::Spawn => {
+                ensure(self.app == Seen::NotAsked, "a second Spawn")?;
+                ensure(self.t0.is_none(), "Spawn after a stop signal")?;
+                self.app = Seen::Asked;
+            }
+            Action::RunHooks(stage) => self.hooks_may_run(*stage)?,
+            Action::SignalApp { signal, reason } => self.app_may_get(now, *signal, *reason)?,
+            Action::StartHold { until } => {
+                ensure(self.phase == Phase::Hold && !self.hold, "a hold out of place")?;
+                ensure(*until >= now && Some(*until) <= self.kill_at().max(Some(now)), "a hold beyond K")?;
+                self.hold = true;
+            }
+            Action::EndHold => ensure(std::mem::take(&mut self.hold), "the end of no hold")?,
+            Action::WatchReadiness | Action::CreateDrainFile => {
+                ensure(self.phase == Phase::PreStop, "the stop's first steps outside of PreStop")?;
+            }
+            Action::Look => ensure(self.app != Seen::Running || self.phase == Phase::Kill, "Look while the app runs")?,
+            Action::SignalLeftovers(_) => {
+                ensure(self.app != Seen::Running && self.phase == Phase::Leftovers, "leftovers while the app runs")?;
+            }
+            Action::KillEverything => {
+                ensure(self.kill_at().is_some_and(|at| at <= now), "SIGKILL before K")?;
+                self.killed.get_or_insert(now);
+            }
+            Action::Record(event) => self.note_event(now, input, event)?,
+            Action::Exit(outcome) => self.may_exit(now, *outcome)?,
+            Action::SignalHooks(_) | Action::NoMoreHooks | Action::CancelHooks(_) => {}
+        }
+        Ok(())
+    }
+
+    fn hooks_may_run(&mut self, stage: Stage) -> Check {
+        ensure(self.life.plan.hooks.contains(&stage), "hooks that are not there")?;
+        ensure(!std::mem::replace(&mut self.hooks_run[stage as usize], true), "the hooks of a stage twice")?;
+        let phase = match stage {
+            Stage::PreStart => Phase::PreStart,
+            Stage::PostStart => Phase::Running,
+            Stage::PreStop => Phase::PreStop,
+            Stage::PostStop => Phase::PostStop,
+        };
+        ensure(self.phase == phase, "hooks in another phase")
+    }
+
+    fn app_may_get(&mut self, now: Duration, signal: Signal, reason: SignalReason) -> Check {
+        ensure(self.app == Seen::Running, "a signal to an app that does not run")?;
+        match reason {
+            SignalReason::Stop => {
+                let Some(t0) = self.t0 else { return Err("a stop signal before t0".to_owned()) };
+                let waited = now >= t0.saturating_add(self.life.plan.pre_stop_delay);
+                ensure(waited || self.hurry, "the stop signal before the pre-stop delay was over")?;
+                ensure(self.phase == Phase::Drain, "the stop signal outside of Drain")?;
+                if signal == Signal::CONT {
+                    return ensure(self.stop_sent, "SIGCONT before the stop signal");
+                }
+                ensure(!std::mem::replace(&mut self.stop_sent, true), "the stop signal twice")
+            }
+            SignalReason::Again | SignalReason::Escalation => {
+                ensure(self.phase == Phase::Drain, "another stop signal or an escalation outside of Drain")
+            }
+            SignalReason::Forwarded => Ok(()),
+            SignalReason::JobControl => Err("job control is not the lifecycle's".to_owned()),
+        }
+    }
+
+    fn note_event(&mut self, now: Duration, input: Input, event: &Event) -> Check {
+        match event {
+            Event::PhaseBegan { phase } => {
+                ensure(*phase > self.phase, "a phase after a later one")?;
+                ensure(*phase != Phase::Leftovers || self.app != Seen::Running, "Leftovers while the app runs")?;
+                let nothing_left = input == Input::Left(0) || self.life.plan.leave_leftovers;
+                ensure(*phase != Phase::PostStop || nothing_left, "PostStop before all was gone")?;
+                self.phase = *phase;
+            }
+            Event::StopBegan { .. } => {
+                ensure(self.t0.replace(now).is_none(), "the stop began twice")?;
+                ensure(self.life.t0() == Some(now), "t0 is not when the stop began")?;
+            }
+            Event::AppExited { status, .. } => ensure(self.status == Some(*status), "another exit than the app's")?,
+            // The others depend on nothing but the story.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn may_exit(&mut self, now: Duration, outcome: Outcome) -> Check {
+        self.done = true;
+        ensure(self.phase == Phase::Done && !self.hold, "Exit before Done")?;
+        if matches!(self.app, Seen::Running | Seen::Asked) {
+            let killed = self.killed.is_some_and(|at| now >= at.saturating_add(LEAST_END));
+            ensure(killed, "Exit before the app, without SIGKILL and time to die of it")?;
+        }
+        match (outcome, self.status) {
+            (Outcome::App(told), Some(status)) => ensure(told == status, "another status than the app's"),
+            (Outcome::App(_), None) => Err("the status of an app that has not exited".to_owned()),
+            (Outcome::NotStarted(_), _) => {
+                ensure(matches!(self.app, Seen::NotAsked | Seen::Gone) && self.status.is_none(), "it was started")
+            }
+            (Outcome::Stuck, status) => ensure(status.is_none(), "stuck, although the app has exited"),
+        }
+    }
+
+    /// Each signal that came while the app ran has gone to it, or was dropped on request, or was there before.
+    fn signals_are_not_lost(&self, before: Phase, input: Input) -> Check {
+        let forwarded = |action: &&Action| {
+            matches!(
+                action,
+                Action::SignalApp { reason: SignalReason::Forwarded, .. } | Action::Record(Event::SignalDropped { .. })
+            )
+        };
+        let again = |action: &&Action| matches!(action, Action::SignalApp { reason: SignalReason::Again, .. });
+        let count = self.actions.iter().filter(forwarded).count();
+        let Input::Signal { signal, delivered } = input else {
+            return ensure(count == 0, "a signal that nobody sent");
+        };
+        let stop = self.life.plan.stop_on.contains(signal);
+        let due = self.app == Seen::Running && !stop && !delivered && before != Phase::Done;
+        ensure(count == usize::from(due), "a signal was lost or doubled")?;
+        let again = self.actions.iter().filter(again).count();
+        let due = before == Phase::Drain && stop && !delivered;
+        ensure(again >= usize::from(due) && again <= 1, "another stop signal was lost or doubled")
+    }
+
+    fn deadlines_hold(&self, now: Duration) -> Check {
+        let deadline = self.deadline();
+        ensure(deadline.is_none_or(|at| at > now), "a deadline in the past: the caller would spin")?;
+        if self.done {
+            return ensure(deadline.is_none(), "a deadline after the end");
+        }
+        let Some(kill_at) = self.kill_at() else {
+            let startup = self.phase == Phase::Running && self.life.plan.startup.is_some();
+            return ensure(deadline.is_none() || startup, "idle, but a timer runs");
+        };
+        ensure(deadline.is_some(), "no deadline although the stop has begun")?;
+        let over = self.phase >= Phase::Kill;
+        ensure(over || deadline <= Some(kill_at), "nothing would wake the caller at K")?;
+        ensure(over || now < kill_at, "K has passed without SIGKILL")?;
+        ensure(self.phase != Phase::Kill || self.killed.is_some(), "Kill without SIGKILL")
+    }
+}

@@ -1,0 +1,257 @@
+//! The house rules that the compiler does not keep: who may use whom, where `unsafe`, wait(2) and kill(-1) stand, what
+//! is pure, and that nothing panics on purpose. Read from the sources, without tests and comments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Every module with what it may use. An arrow that is not here is a fault; one that nobody uses any more too.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("main", &["cli", "config", "demo", "probe", "status", "supervisor", "sys"]),
+    ("cli", &["config", "status"]),
+    // The stages of hooks and the levels of the log are named once, and shared in both directions.
+    ("config", &["signal", "status", "timeline"]),
+    ("timeline", &["config", "signal", "status"]),
+    (
+        "supervisor",
+        &["command", "config", "hold", "hooks", "lifecycle", "probe", "scribe", "signal", "status", "sys", "timeline"],
+    ),
+    ("lifecycle", &["signal", "status", "timeline"]),
+    ("hooks", &["command", "config", "signal", "status", "timeline"]),
+    ("hold", &["command", "config", "status"]),
+    ("command", &["signal", "sys"]),
+    ("demo", &["signal", "status", "sys"]),
+    ("probe", &[]),
+    ("scribe", &["sys"]),
+    ("sys", &["signal", "status"]),
+    ("status", &["signal"]),
+    ("signal", &[]),
+    ("lib", &[]),
+];
+
+/// A source file without its tests and comments.
+struct Source {
+    /// Below src, as `sys/reap.rs`.
+    path: String,
+    code: Vec<String>,
+}
+
+impl Source {
+    fn module(&self) -> &str {
+        let top = self.path.split('/').next().unwrap_or(&self.path);
+        top.strip_suffix(".rs").unwrap_or(top)
+    }
+
+    /// `path:line: text` of every line with one of the words.
+    fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let hit = |line: &&String| words.iter().any(|word| line.contains(word));
+        self.code.iter().filter(hit).map(|line| format!("{}: {}", self.path, line.trim())).collect()
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut sources);
+    assert!(sources.len() > 30, "only {} source files were found", sources.len());
+    sources
+}
+
+fn read(folder: &Path, below: &str, sources: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let path = format!("{below}{name}");
+        if entry.file_type().unwrap().is_dir() {
+            if name != "tests" {
+                read(&entry.path(), &format!("{path}/"), sources);
+            }
+        } else if name.ends_with(".rs") && !is_for_tests(&name) {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            sources.push(Source { path, code: production(&text) });
+        }
+    }
+}
+
+fn is_for_tests(name: &str) -> bool {
+    name == "tests.rs" || name == "testing.rs" || name.ends_with("_tests.rs")
+}
+
+/// The lines without `//` comments and without what `#[cfg(test)]` stands before: a module, here or in another file.
+fn production(text: &str) -> Vec<String> {
+    let mut code = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#[")).unwrap_or_default();
+            assert!(item.trim_start().starts_with("mod "), "#[cfg(test)] before something else than a module: {item}");
+            if item.ends_with('{') {
+                // As rustfmt writes it: the module ends with the next brace at its own depth.
+                let end = format!("{}}}", &item[..item.len() - item.trim_start().len()]);
+                lines.by_ref().find(|line| *line == end);
+            }
+            continue;
+        }
+        let line = line.split("// ").next().unwrap_or_default();
+        if !line.trim_start().starts_with("//") {
+            code.push(line.to_owned());
+        }
+    }
+    code
+}
+
+/// The top-level modules that follow `crate::` or `graceful::`.
+fn used(source: &Source) -> BTreeSet<String> {
+    let text = source.code.join("\n");
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut used = BTreeSet::new();
+    for prefix in ["crate::", "graceful::"] {
+        for (at, _) in text.match_indices(prefix) {
+            let rest = &text[at + prefix.len()..];
+            match rest.strip_prefix('{') {
+                Some(list) => {
+                    let list = list.split('}').next().unwrap_or_default();
+                    assert!(!list.contains('{'), "{}: a list in a list: {list}", source.path);
+                    used.extend(list.split(',').map(|item| word(item.trim())));
+                }
+                None => drop(used.insert(word(rest))),
+            }
+        }
+    }
+    used.retain(|module| module != source.module() && !module.is_empty());
+    used
+}
+
+fn none(hits: Vec<String>, rule: &str) {
+    assert!(hits.is_empty(), "{rule}:\n  {}", hits.join("\n  "));
+}
+
+fn all_with(words: &[&str], but: impl Fn(&Source) -> bool) -> Vec<String> {
+    sources().iter().filter(|source| !but(source)).flat_map(|source| source.lines_with(words)).collect()
+}
+
+#[test]
+fn modules_use_only_what_the_arrows_allow() {
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        arrows.entry(source.module().to_owned()).or_default().extend(used(&source));
+    }
+    let allowed: BTreeMap<String, BTreeSet<String>> =
+        ARROWS.iter().map(|(from, to)| ((*from).to_owned(), to.iter().map(|to| (*to).to_owned()).collect())).collect();
+    for (from, to) in &arrows {
+        assert_eq!(Some(to), allowed.get(from), "{from} uses (left) what is not what it may use (right)");
+    }
+    assert_eq!(arrows.keys().collect::<Vec<_>>(), allowed.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn no_arrow_goes_back_but_the_known_one() {
+    let to = |from: &str| ARROWS.iter().find(|(module, _)| *module == from).map_or(&[] as &[&str], |(_, to)| *to);
+    for (start, _) in ARROWS {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![*start]);
+        while let Some(module) = next.pop() {
+            next.extend(to(module).iter().filter(|module| reached.insert(**module)));
+        }
+        let known = ["config", "timeline"].contains(start);
+        assert_eq!(reached.contains(start), known, "{start} is used by what it uses");
+    }
+}
+
+#[test]
+fn the_lifecycle_is_pure() {
+    let impure = [
+        "Instant",
+        "SystemTime",
+        "libc",
+        "tokio",
+        "nix::",
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::env",
+        "std::thread",
+        "std::process",
+        "std::os",
+        "async ",
+        "await",
+        "unsafe",
+        "sys::",
+        "print!",
+        "println!",
+        "static ",
+        "Mutex",
+    ];
+    let hits = all_with(&impure, |source| source.module() != "lifecycle");
+    none(hits, "the lifecycle knows no clock, no I/O, no async, no libc and no shared state");
+    let wild = |source: &Source| source.code.iter().any(|line| line.trim_start().starts_with("_ =>"));
+    let hits = sources().into_iter().filter(|source| source.module() == "lifecycle" && wild(source));
+    none(hits.map(|source| source.path).collect(), "the lifecycle says every state and input out loud, without `_ =>`");
+}
+
+#[test]
+fn unsafe_stands_in_sys_alone() {
+    let hits = all_with(&["unsafe"], |source| source.module() == "sys");
+    assert_eq!(hits, ["main.rs: #[unsafe(no_mangle)]"], "unsafe belongs into src/sys");
+}
+
+#[test]
+fn every_process_is_signalled_from_one_place() {
+    let hits = all_with(&["kill(-1"], |_| false);
+    assert_eq!(hits.len(), 1, "kill(-1) stands once: {hits:?}");
+    assert!(hits[0].starts_with("sys/process.rs: "), "{hits:?}");
+    // And it stands behind the question who we are.
+    let process = sources().into_iter().find(|source| source.path == "sys/process.rs").unwrap();
+    let at = process.code.iter().position(|line| line.contains("kill(-1")).unwrap();
+    let before = process.code[..at].join("\n");
+    let function = &before[before.rfind("fn ").unwrap()..];
+    assert!(function.contains("if getpid() != 1 {\n        return Err("), "{function}");
+}
+
+#[test]
+fn one_place_waits_for_processes() {
+    let waits = ["waitpid", "waitid", "wait4", "wait3"];
+    let hits = all_with(&waits, |source| ["sys/reap.rs", "sys/spawn.rs"].contains(&source.path.as_str()));
+    none(hits, "wait(2) belongs to sys::reap (and to spawn, for its own failed child)");
+    let hits = all_with(&["waitpid(-1", "waitpid(0"], |source| source.path == "sys/reap.rs");
+    none(hits, "only sys::reap waits for any child");
+    let hits = all_with(&["process::Command", "process::Child"], |_| false);
+    none(hits, "std's processes are waited for by std");
+}
+
+#[test]
+fn standard_output_is_the_apps() {
+    let hits = all_with(&[" print!(", " println!(", "stdout()", "dbg!("], |source| {
+        // What the subcommands print; and the demo is an app.
+        ["cli.rs", "demo.rs"].contains(&source.path.as_str())
+    });
+    none(hits, "not a byte to standard output");
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    let panics = [
+        ".unwrap()",
+        ".expect(",
+        ".unwrap_err()",
+        ".expect_err(",
+        "panic!(",
+        "unreachable!(",
+        "todo!(",
+        "unimplemented!(",
+        " assert!(",
+        " assert_eq!(",
+        " assert_ne!(",
+        "process::exit(",
+        "process::abort(",
+    ];
+    none(all_with(&panics, |_| false), "it runs as PID 1: no panic and no exit outside of main");
+}
+
+#[test]
+fn the_rules_see_through_tests_and_comments_only() {
+    let text = "use crate::a;\n// crate::b\n#[cfg(test)]\nmod tests {\n    use crate::c;\n}\nfn f() { x() } // crate::d\n\
+                use crate::{e, f::G};\n#[cfg(test)]\n#[path = \"x.rs\"]\nmod more;\nuse graceful::h::{i, j};\n";
+    let source = Source { path: "x/y.rs".to_owned(), code: production(text) };
+    assert_eq!(used(&source).into_iter().collect::<Vec<_>>(), ["a", "e", "f", "h"]);
+    assert_eq!(source.module(), "x");
+    assert_eq!(source.lines_with(&["x()"]), ["x/y.rs: fn f() { x() }"]);
+}
