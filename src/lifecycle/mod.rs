@@ -521,9 +521,9 @@ impl Lifecycle {
         let signal = self.plan.stop_signal.unwrap_or(self.stop_signal);
         if !self.delivered {
             self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
-            // A stopped app could not act on the signal.
-            self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
         }
+        // A stopped app could not act on the signal, whoever sent it.
+        self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
         self.set_escalation(now);
     }
 
