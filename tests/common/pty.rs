@@ -146,6 +146,23 @@ impl Terminal {
         }
     }
 
+    /// Types the line again and again until the text comes: for what a program does only when it is spoken to.
+    #[track_caller]
+    pub fn expect_typing_until(&self, line: &str, text: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !self.output_unseen().contains(text) {
+            assert!(Instant::now() < end, "{text:?} did not come\n{}", self.dump());
+            self.type_line(line);
+            std::thread::sleep(Duration::from_millis(50)); // Not so fast that the answers drown.
+        }
+        self.expect(text);
+    }
+
+    fn output_unseen(&self) -> String {
+        let state = self.news.lock();
+        state.output[state.seen..].to_owned()
+    }
+
     /// All output so far.
     pub fn output(&self) -> String {
         self.news.lock().output.clone()
