@@ -286,23 +286,29 @@ mod terminal {
     fn docker_run_it_is_a_terminal_like_any_other() {
         let Some(image) = image() else { return };
         let container = Reserved::new();
-        let inner = "export PS1=\"in> \"; exec sh -i";
+        let shell = "bash --norc --noprofile --noediting -i";
         let script = format!(
-            "timeout --foreground 120 docker run -it --name {} {} -- sh -c '{inner}'; echo status $?; \
+            "timeout --foreground 120 docker run -it -e PS1='in> ' --name {} {} -- {shell}; echo status $?; \
              read line; echo \"outer read $line\"",
             container.name, image.name
         );
         let terminal = Terminal::script(&script);
         terminal.expect("in> ");
         assert!(!terminal.is_cooked(), "docker hands the keys on");
+        terminal.type_line("stty -echo; echo qui''et");
+        terminal.expect("quiet");
         terminal.type_line("trap 'echo the size is $(stty size)' WINCH; sleep 1000");
-        wait_for(&container, "sleep 1000");
+        wait_for(&container, 'S', "sleep 1000");
         terminal.type_text(CTRL_Z);
         terminal.expect("Stopped");
-        terminal.type_line("fg; echo slept $?");
-        terminal.expect("sleep 1000");
+        terminal.expect("in> ");
+        wait_for(&container, 'T', "sleep 1000");
+        terminal.type_line("fg");
+        wait_for(&container, 'S', "sleep 1000");
         terminal.type_text(CTRL_C);
         terminal.expect("in> ");
+        terminal.type_line("echo slept $?");
+        terminal.expect("slept 130");
         terminal.resize(50, 132);
         // The shell runs its trap when it is told the next line.
         terminal.expect_typing_until("", "the size is 50 132");
@@ -314,15 +320,16 @@ mod terminal {
         assert_eq!(terminal.wait(), Exit::Code(0));
     }
 
-    /// Waits until the container runs this command line.
-    fn wait_for(container: &Reserved, command: &str) {
+    /// Waits until the container runs this command line and it is in this state.
+    fn wait_for(container: &Reserved, state: char, command: &str) {
         let end = Instant::now() + DEADLINE;
         loop {
-            let output = try_docker(&["exec", &container.name, "ps", "-o", "args"]);
-            if String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == command) {
+            let output = try_docker(&["exec", &container.name, "busybox", "ps", "-o", "stat,args"]);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            if text.lines().any(|line| line.starts_with(state) && line.ends_with(command)) {
                 return;
             }
-            assert!(Instant::now() < end, "{command} does not run");
+            assert!(Instant::now() < end, "{command} is not in state {state}:\n{text}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Containers on the Docker engine, without any registry: the image is made of this machine's own files.
 //!
-//! The image has graceful as its entrypoint, a busybox, the system's Python with exactly the modules that the apps
+//! The image has graceful as its entrypoint, a busybox, a bash, the system's Python with exactly the modules that the apps
 //! import and the libraries that those load, and the apps. Containers, networks and images are named
 //! `graceful-test-PID-…`, are removed when dropped, thus also when a test fails, and nothing else is touched. Every
 //! docker command has a time limit.
@@ -112,6 +112,10 @@ pub fn lay_out(root: &Path, busybox: &Path) {
     let (python, files) = python_closure();
     for file in files.iter().chain([&python]) {
         copy(file, &under(root, file));
+    }
+    copy(Path::new("/bin/bash"), &root.join("bin/bash"));
+    for library in libraries_of(Path::new("/bin/bash")) {
+        copy(&library, &under(root, &library));
     }
     link(python.to_str().expect("a path"), &root.join("usr/bin/python3"));
     for app in ["signals.py", "web.py"] {
