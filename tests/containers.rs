@@ -420,3 +420,76 @@ mod network {
         assert!(text.to_lowercase().contains("certificate") && text.lines().count() == 1, "{text}");
     }
 }
+
+mod example {
+    use super::*;
+    use std::path::Path;
+
+    /// Stands in for cargo in the build stage, since no image with a compiler is at hand: it checks what the example
+    /// gave it and "builds" the binary under test.
+    const CARGO: &str = "#!/bin/sh
+set -e
+[ \"$*\" = 'build --release --locked' ]
+grep -q crt-static .cargo/config.toml
+test -f Cargo.toml -a -f Cargo.lock -a -f src/main.rs
+test ! -e tests -a ! -e target
+mkdir -p target/some-triple/release
+cp /graceful target/some-triple/release/graceful
+";
+
+    /// The tests' image with a cargo.
+    fn with_cargo(image: &Arc<Image>) -> Image {
+        let root = tempfile::tempdir().expect("a directory");
+        let (dockerfile, cargo) = (root.path().join("Dockerfile"), root.path().join("cargo"));
+        std::fs::write(&cargo, CARGO).expect("room");
+        std::fs::write(&dockerfile, format!("FROM {}\nCOPY cargo /bin/cargo\n", image.name)).expect("room");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&cargo, mode).expect("it is ours");
+        let made = Image::to_be();
+        docker(&["build", "--quiet", "--tag", &made.name, root.path().to_str().expect("a path")]);
+        made
+    }
+
+    #[test]
+    fn it_builds_turns_healthy_and_stops_cleanly() {
+        let Some(base) = image() else { return };
+        let cargo = with_cargo(&base);
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let example = top.join("Dockerfile.example");
+        let (rust, app) = (format!("RUST={}", cargo.name), format!("BASE={}", base.name));
+        // The build stage too gets a name, by which it can be removed.
+        let (stage, made) = (Image::to_be(), Arc::new(Image::to_be()));
+        for (name, target) in [(&stage.name, &["--target", "build"][..]), (&made.name, &[])] {
+            let fixed = ["build", "--force-rm", "--file", example.to_str().expect("a path"), "--tag", name];
+            let args = ["--build-arg", &rust, "--build-arg", &app, top.to_str().expect("a path")];
+            docker(&[&fixed[..], target, &args].concat());
+        }
+
+        // As it is, but for the waiting of the health check. Python looks up its host's name at start: no name server
+        // answers at once, where one that cannot be reached takes its time.
+        let container = Container::run(&made, &["--health-interval", "1s", "--dns", "127.0.0.1"], &[]);
+        let end = Instant::now() + DEADLINE;
+        while try_health(&container).as_deref() != Some("healthy") {
+            assert!(Instant::now() < end, "not healthy: {:?}\n{}", try_health(&container), container.dump());
+            std::thread::sleep(Duration::from_millis(100)); // The engine tells of it only when asked.
+        }
+        let server = container.address(8000);
+        let load = Load::start(server, "/", 50);
+        load.wait_answered(10, DEADLINE);
+        let begin = Instant::now();
+        // Docker's own 10 s.
+        docker(&["stop", &container.name]);
+        let took = begin.elapsed();
+        let sent = load.finish(begin + Duration::from_secs(1));
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        sent.assert_nothing_dropped(begin);
+        let (code, _, stderr) = container.end();
+        assert_eq!((code, container.inspect(".State.ExitCode")), (0, "0".to_owned()), "{stderr}");
+        assert!(stderr.contains("exited after 2") && stderr.contains("by SIGTERM (143)"), "{stderr}");
+    }
+
+    fn try_health(container: &Container) -> Option<String> {
+        let output = try_docker(&["inspect", "--format", "{{.State.Health.Status}}", &container.name]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}

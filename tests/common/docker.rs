@@ -156,7 +156,7 @@ fn strip(from: &Path, to: &Path) {
 /// The system's Python, and every file that it needs for what the apps import.
 fn python_closure() -> (PathBuf, Vec<PathBuf>) {
     const IMPORT: &str = "
-import argparse, http.server, os, signal, ssl, sys, threading, time, urllib.parse, encodings.idna, encodings.latin_1
+import argparse, contextlib, functools, http.server, os, runpy, signal, ssl, sys, threading, time, urllib.parse, encodings.idna, encodings.latin_1
 import encodings.ascii, encodings.cp437, json, linecache, traceback
 print(os.path.realpath(sys.executable))
 for module in list(sys.modules.values()):
