@@ -25,6 +25,15 @@ fn control(image: &Arc<Image>, options: &[&str], app: &[&[&str]]) -> Container {
     Container::bare(image, options, &app.concat())
 }
 
+/// Does both at the same time.
+fn while_stopping<A: Send, B>(stop: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(stop);
+        let other = other();
+        (stopping.join().expect("the stop succeeds"), other)
+    })
+}
+
 mod exit_status {
     use super::*;
 
@@ -67,8 +76,8 @@ mod stop {
         let slow = slow_requests(server, "/slow?seconds=2.5", 2);
         container.wait_lines("slow begins", 2);
         let begin = Instant::now();
-        let took = container.stop(20);
-        let (fast, slow) = (load.finish(begin + LAG), slow.collect());
+        let (took, fast) = while_stopping(|| container.stop(20), || load.finish(begin + LAG));
+        let slow = slow.collect();
         println!("{}{}", fast.table(begin), container.dump());
         assert!(fast.records.len() > 30, "hardly any load");
         (fast.dropped(), slow.dropped(), took)
@@ -478,9 +487,9 @@ cp /graceful target/some-triple/release/graceful
         load.wait_answered(10, DEADLINE);
         let begin = Instant::now();
         // Docker's own 10 s.
-        docker(&["stop", &container.name]);
+        let stop = || drop(docker(&["stop", &container.name]));
+        let ((), sent) = while_stopping(stop, || load.finish(begin + Duration::from_secs(1)));
         let took = begin.elapsed();
-        let sent = load.finish(begin + Duration::from_secs(1));
         assert!(took >= Duration::from_secs(2), "{took:?}");
         sent.assert_nothing_dropped(begin);
         let (code, _, stderr) = container.end();
