@@ -74,9 +74,9 @@ impl Lifecycle {
         let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
         if !self.delivered.contains(signal) {
             self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
-            // A stopped app could not act on the signal.
-            self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
         }
+        // A stopped app could not act on the signal, whoever sent it.
+        self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
         self.set_escalation(now);
     }
 

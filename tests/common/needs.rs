@@ -56,6 +56,16 @@ pub fn strace() -> Option<PathBuf> {
     requires("strace", program("strace"))
 }
 
+/// A busybox that runs in an empty image.
+#[track_caller]
+pub fn busybox() -> Option<PathBuf> {
+    let is_static = |path: &PathBuf| {
+        // What is dynamically linked names its loader.
+        std::fs::read(path).is_ok_and(|bytes| !bytes.windows(10).any(|window| window == b"/ld-linux-"))
+    };
+    requires("a static busybox (busybox-static)", program("busybox").filter(is_static))
+}
+
 /// The Docker client, if its engine answers.
 #[track_caller]
 pub fn docker() -> Option<PathBuf> {

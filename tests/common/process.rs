@@ -127,7 +127,10 @@ impl Proc {
         process.stdin = process.child.stdin.take();
         read_lines(&process.news, Stream::Stdout, process.child.stdout.take().expect("stdout is piped"));
         read_lines(&process.news, Stream::Stderr, process.child.stderr.take().expect("stderr is piped"));
-        watch_exit(&process.news, process.pid());
+        watch_exit(process.pid(), {
+            let news = Arc::clone(&process.news);
+            move |exit| news.tell(|state| state.exit = Some((exit, Instant::now())))
+        });
         process
     }
 
@@ -310,7 +313,7 @@ impl News {
 }
 
 /// kill(2) that refuses every target but one process (above 1) or one group (below -1).
-fn kill(target: libc::pid_t, signal: i32) -> std::io::Result<()> {
+pub(super) fn kill(target: libc::pid_t, signal: i32) -> std::io::Result<()> {
     assert!(!(-1..=1).contains(&target), "kill({target}) would hit everything");
     // SAFETY: kill(2) touches no memory; the target was checked.
     match unsafe { libc::kill(target, signal) } {
@@ -334,8 +337,7 @@ fn read_lines(news: &Arc<News>, stream: Stream, pipe: impl Read + Send + 'static
 }
 
 /// Waits for the exit without reaping. libc, not nix: nix has no name for a death by a real-time signal.
-fn watch_exit(news: &Arc<News>, pid: libc::pid_t) {
-    let news = Arc::clone(news);
+pub(super) fn watch_exit(pid: libc::pid_t, tell: impl FnOnce(Exit) + Send + 'static) {
     std::thread::spawn(move || {
         let exit = loop {
             // SAFETY: a siginfo_t of zeroes is valid, and waitid fills it.
@@ -350,6 +352,6 @@ fn watch_exit(news: &Arc<News>, pid: libc::pid_t) {
             let error = std::io::Error::last_os_error();
             assert_eq!(error.raw_os_error(), Some(libc::EINTR), "waitid({pid}): {error}");
         };
-        news.tell(|state| state.exit = Some((exit, Instant::now())));
+        tell(exit);
     });
 }

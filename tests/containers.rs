@@ -1,0 +1,504 @@
+//! Real containers on the Docker engine: `docker run`, `docker stop`, `docker exec` as users type them.
+//!
+//! Each claim has its control beside it where the engine's own means (no init, `--init`, which is tini) show the fault.
+
+mod common;
+
+use common::docker::{Container, Image, Network, Reserved, docker, docker_command, image, try_docker};
+use common::load::{Load, slow_requests};
+use common::pty::{CTRL_C, CTRL_Z, Terminal};
+use common::{DEADLINE, Exit};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SIGNALS: [&str; 2] = ["/usr/bin/python3", "/apps/signals.py"];
+const WEB: [&str; 2] = ["/usr/bin/python3", "/apps/web.py"];
+const QUICK: [&str; 3] = ["--pre-stop-delay", "0s", "--"];
+
+/// graceful as PID 1, without a delay.
+fn quick(image: &Arc<Image>, options: &[&str], app: &[&[&str]]) -> Container {
+    Container::run(image, options, &[&QUICK, app.concat().as_slice()].concat())
+}
+
+/// The app with what `docker run` has for an init: `--init`, or nothing.
+fn control(image: &Arc<Image>, options: &[&str], app: &[&[&str]]) -> Container {
+    Container::bare(image, options, &app.concat())
+}
+
+/// Does both at the same time.
+fn while_stopping<A: Send, B>(stop: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(stop);
+        let other = other();
+        (stopping.join().expect("the stop succeeds"), other)
+    })
+}
+
+mod exit_status {
+    use super::*;
+
+    #[test]
+    fn it_is_the_apps_own() {
+        let Some(image) = image() else { return };
+        for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+            let container = quick(&image, &[], &[&["sh", "-c", script]]);
+            let (code, _, stderr) = container.end();
+            assert_eq!(code, status, "{script}\n{}", container.dump());
+            assert_eq!(docker(&["wait", &container.name]), status.to_string());
+            let words = "killed by SIGKILL that graceful did not send; no out-of-memory kill was counted";
+            assert_eq!(stderr.contains(words), status == 137, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_run_has_the_shells_statuses() {
+        let Some(image) = image() else { return };
+        for (app, status) in [("/no/such/app", 127), ("/apps", 126)] {
+            let container = quick(&image, &[], &[&[app]]);
+            assert_eq!(container.end().0, status, "{}", container.dump());
+        }
+    }
+}
+
+mod stop {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(1500);
+    /// How long the router goes on sending.
+    const LAG: Duration = Duration::from_secs(1);
+
+    /// Stops a loaded server; how many requests and slow requests were dropped, and the container.
+    fn stop_under_load(container: &Container) -> (usize, usize, Duration) {
+        container.wait_line("ready");
+        let server = container.address(8080);
+        let load = Load::start(server, "/", 50);
+        load.wait_answered(10, DEADLINE);
+        let slow = slow_requests(server, "/slow?seconds=2.5", 2);
+        container.wait_lines("slow begins", 2);
+        let begin = Instant::now();
+        let (took, fast) = while_stopping(|| container.stop(20), || load.finish(begin + LAG));
+        let slow = slow.collect();
+        println!("{}{}", fast.table(begin), container.dump());
+        assert!(fast.records.len() > 30, "hardly any load");
+        (fast.dropped(), slow.dropped(), took)
+    }
+
+    #[test]
+    fn docker_stop_drops_nothing_and_the_apps_status_comes_through() {
+        let Some(image) = image() else { return };
+        let options = ["-e", "GRACEFUL_PRE_STOP_DELAY=1500ms", "-e", "GRACEFUL_GRACE_PERIOD=15s"];
+        let container = Container::run(&image, &options, &[&["--"], &WEB[..], &["--exit", "3"]].concat());
+        let (fast, slow, took) = stop_under_load(&container);
+        assert_eq!((fast, slow), (0, 0), "dropped");
+        assert!(took >= DELAY, "the stop took {took:?}");
+        assert_eq!(container.inspect(".State.ExitCode"), "3");
+        assert_eq!(container.end().0, 3);
+    }
+
+    #[test]
+    fn control_with_dockers_own_init_requests_are_dropped() {
+        let Some(image) = image() else { return };
+        let container = control(&image, &["--init"], &[&WEB, &["--exit", "3"]]);
+        let (fast, _, _) = stop_under_load(&container);
+        assert!(fast > 0, "nothing was dropped");
+        assert_eq!(container.inspect(".State.ExitCode"), "3");
+    }
+
+    #[test]
+    fn an_app_that_ignores_the_stop_is_killed_before_docker_would() {
+        let Some(image) = image() else { return };
+        let options = ["--grace-period", "5s", "--pre-stop-delay", "500ms", "--"];
+        let app = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"];
+        let container = Container::run(&image, &[], &[&options[..], &app].concat());
+        container.wait_line("ready");
+        container.stop(10);
+        // That the log got out shows that it was not Docker's SIGKILL.
+        let (code, _, stderr) = container.end();
+        assert!(stderr.contains("graceful: killed after 4."), "{stderr}");
+        assert_eq!((code, container.inspect(".State.ExitCode")), (137, "137".to_owned()));
+        assert_eq!(container.inspect(".State.OOMKilled"), "false");
+    }
+
+    #[test]
+    fn control_without_init_an_app_without_handler_uses_up_the_grace_period() {
+        let Some(image) = image() else { return };
+        let app = ["sh", "-c", "echo ready; exec sleep 1000"];
+        let bare = control(&image, &[], &[&app]);
+        bare.wait_line("ready");
+        let took = bare.stop(2);
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        assert_eq!(bare.inspect(".State.ExitCode"), "137");
+        // With graceful it has no PID 1's immunity.
+        let container = quick(&image, &[], &[&app]);
+        container.wait_line("ready");
+        container.stop(20);
+        assert_eq!(container.inspect(".State.ExitCode"), "143");
+    }
+
+    #[test]
+    fn another_stopsignal_begins_the_stop_and_goes_to_the_app() {
+        let Some(image) = image() else { return };
+        let options = ["--stop-signal", "SIGUSR2", "-e", "GRACEFUL_STOP_ON=USR2", "-e", "GRACEFUL_PRE_STOP_DELAY=1s"];
+        let container = Container::run(&image, &options, &[&["--"], &SIGNALS[..], &["--exit-on", "USR2=6"]].concat());
+        container.wait_line("ready");
+        assert!(container.stop(20) >= Duration::from_secs(1));
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 6, "{stdout}{stderr}");
+        assert!(stdout.contains("\nSIGUSR2\n"), "{stdout}");
+        assert!(stderr.contains("graceful: SIGUSR2: stopping; the app serves on for 1 s"), "{stderr}");
+    }
+
+    #[test]
+    fn other_signals_go_to_the_app_at_once() {
+        let Some(image) = image() else { return };
+        let container = Container::run(&image, &[], &[&["--"], &SIGNALS[..], &["--exit-on", "HUP=6"]].concat());
+        container.wait_line("ready");
+        docker(&["kill", "--signal", "USR1", &container.name]);
+        container.wait_line("SIGUSR1");
+        docker(&["kill", "--signal", "HUP", &container.name]);
+        let (code, _, stderr) = container.end();
+        assert_eq!((code, stderr.as_str()), (6, ""));
+    }
+}
+
+mod processes {
+    use super::*;
+
+    /// How many zombies the container has.
+    fn zombies(container: &Container) -> usize {
+        let (_, states) = container.exec(&["sh", "-c", "grep -h State: /proc/[0-9]*/status 2>/dev/null"]);
+        assert!(states.contains("State:"), "{states}");
+        states.matches("(zombie)").count()
+    }
+
+    #[test]
+    fn orphans_do_not_pile_up() {
+        let Some(image) = image() else { return };
+        let container = quick(&image, &[], &[&SIGNALS, &["--orphans", "100"]]);
+        container.wait_line("ready");
+        let end = Instant::now() + DEADLINE;
+        while zombies(&container) > 0 {
+            assert!(Instant::now() < end, "there are zombies");
+        }
+        let without = control(&image, &[], &[&SIGNALS, &["--orphans", "100"]]);
+        without.wait_line("ready");
+        assert_eq!(zombies(&without), 100, "the control: without an init they do");
+    }
+
+    const DAEMONS: [&str; 5] = ["--children", "2", "--detach", "--exit-on", "TERM=5"];
+
+    #[test]
+    fn what_outlives_the_app_gets_sigterm() {
+        let Some(image) = image() else { return };
+        let container = quick(&image, &[], &[&SIGNALS, &DAEMONS]);
+        container.wait_line("ready pid");
+        container.stop(20);
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 5, "{stdout}{stderr}");
+        let told = stdout.lines().filter(|line| line.starts_with("child") && line.ends_with("SIGTERM")).count();
+        assert_eq!(told, 2, "{stdout}");
+        assert!(stderr.contains("the app is gone, 2 other processes are not: SIGTERM"), "{stderr}");
+    }
+
+    #[test]
+    fn control_under_dockers_own_init_it_never_sees_one() {
+        let Some(image) = image() else { return };
+        let container = control(&image, &["--init"], &[&SIGNALS, &DAEMONS]);
+        container.wait_line("ready pid");
+        container.stop(20);
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 5, "{stdout}{stderr}");
+        assert!(!stdout.lines().any(|line| line.starts_with("child") && line.ends_with("SIGTERM")), "{stdout}");
+    }
+
+    #[test]
+    fn docker_exec_sessions_end_with_the_container_and_hold_nothing_up() {
+        let Some(image) = image() else { return };
+        let container = quick(&image, &[], &[&SIGNALS, &["--exit-on", "TERM=5"]]);
+        container.wait_line("ready");
+        let job = container.exec_beside(&["sh", "-c", "echo up; exec sleep 1000"]);
+        job.wait_line("up", DEADLINE);
+        // An interactive shell ignores SIGTERM and ends on a hang-up.
+        let shell = container.exec_on_terminal(&["sh"]);
+        shell.expect("# ");
+        container.stop(60);
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 5, "{stdout}{stderr}");
+        assert!(stderr.contains("the app is gone, 2 other processes are not: SIGTERM"), "{stderr}");
+        assert!(!stderr.contains("budget spent"), "{stderr}");
+        assert_eq!(job.wait(DEADLINE), Exit::Code(143));
+        shell.wait();
+    }
+
+    #[test]
+    fn under_dockers_own_init_all_works_as_well() {
+        let Some(image) = image() else { return };
+        let container = quick(&image, &["--init"], &[&SIGNALS, &DAEMONS]);
+        container.wait_line("ready pid");
+        container.stop(20);
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 5, "{stdout}{stderr}");
+        let told = stdout.lines().filter(|line| line.starts_with("child") && line.ends_with("SIGTERM")).count();
+        assert_eq!(told, 2, "{stdout}{stderr}");
+    }
+
+    #[test]
+    fn in_the_hosts_pid_namespace_only_its_own_are_touched() {
+        let Some(image) = image() else { return };
+        // A user of its own without any capability: the bystander is the only process that a mistake could hit.
+        let host = ["--pid", "host", "--user", "47110:47110", "--cap-drop", "ALL"];
+        let bystander = control(&image, &host, &[&SIGNALS, &["--exit-on", "HUP=4"]]);
+        bystander.wait_line("ready");
+        let container = quick(&image, &host, &[&SIGNALS, &DAEMONS]);
+        container.wait_line("ready pid");
+        container.stop(20);
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 5, "{stdout}{stderr}");
+        assert!(stderr.contains("the app is gone, 2 other processes are not: SIGTERM"), "{stderr}");
+        docker(&["kill", "--signal", "HUP", &bystander.name]);
+        let (code, stdout, _) = bystander.end();
+        assert_eq!(code, 4);
+        assert!(stdout.ends_with("\nSIGHUP\n") && !stdout.contains("SIGTERM"), "{stdout}");
+    }
+
+    #[test]
+    fn locked_down_to_nothing_all_works_as_well() {
+        let Some(image) = image() else { return };
+        let locked = ["--read-only", "--user", "65534:65534", "--cap-drop", "ALL"];
+        let options = [&locked[..], &["--security-opt", "no-new-privileges", "--network", "none"]].concat();
+        let container = quick(&image, &options, &[&SIGNALS, &DAEMONS, &["--orphans", "5"]]);
+        container.wait_line("ready pid");
+        container.stop(20);
+        let (code, stdout, stderr) = container.end();
+        assert_eq!(code, 5, "{stdout}{stderr}");
+        let told = stdout.lines().filter(|line| line.starts_with("child") && line.ends_with("SIGTERM")).count();
+        assert_eq!(told, 2, "{stdout}");
+        assert!(!stderr.contains("warning") && !stderr.contains("error"), "{stderr}");
+    }
+
+    #[test]
+    fn an_app_killed_for_memory_is_told_from_other_kills() {
+        let Some(image) = image() else { return };
+        let eater = "hoard = []\nwhile True: hoard.append(bytearray(b'x' * 1048576))";
+        let limits = ["--memory", "48m", "--memory-swap", "48m"];
+        let container = quick(&image, &limits, &[&["/usr/bin/python3", "-c", eater]]);
+        let (code, _, stderr) = container.end();
+        assert_eq!(code, 137, "{stderr}");
+        assert!(stderr.contains("the cgroup's oom_kill count rose by 1: out of memory"), "{stderr}");
+    }
+}
+
+mod terminal {
+    use super::*;
+
+    #[test]
+    fn docker_run_it_is_a_terminal_like_any_other() {
+        let Some(image) = image() else { return };
+        let container = Reserved::new();
+        let shell = "bash --norc --noprofile --noediting -i";
+        let script = format!(
+            "timeout --foreground 120 docker run -it -e PS1='in> ' --name {} {} -- {shell}; echo status $?; \
+             read line; echo \"outer read $line\"",
+            container.name, image.name
+        );
+        let terminal = Terminal::script(&script);
+        terminal.expect("in> ");
+        assert!(!terminal.is_cooked(), "docker hands the keys on");
+        terminal.type_line("stty -echo; echo qui''et");
+        terminal.expect("quiet");
+        terminal.type_line("trap 'echo the size is $(stty size)' WINCH; sleep 1000");
+        wait_for(&container, 'S', "sleep 1000");
+        terminal.type_text(CTRL_Z);
+        terminal.expect("Stopped");
+        terminal.expect("in> ");
+        wait_for(&container, 'T', "sleep 1000");
+        terminal.type_line("fg");
+        wait_for(&container, 'S', "sleep 1000");
+        terminal.type_text(CTRL_C);
+        terminal.expect("in> ");
+        terminal.type_line("echo slept $?");
+        terminal.expect("slept 130");
+        terminal.resize(50, 132);
+        // The shell runs its trap when it is told the next line.
+        terminal.expect_typing_until("", "the size is 50 132");
+        terminal.type_line("exit 9");
+        terminal.expect("status 9");
+        assert!(terminal.is_cooked(), "the terminal is as it was");
+        terminal.type_line("hello");
+        terminal.expect("outer read hello");
+        assert_eq!(terminal.wait(), Exit::Code(0));
+    }
+
+    /// Waits until the container runs this command line and it is in this state.
+    fn wait_for(container: &Reserved, state: char, command: &str) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let output = try_docker(&["exec", &container.name, "busybox", "ps", "-o", "stat,args"]);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            if text.lines().any(|line| line.starts_with(state) && line.ends_with(command)) {
+                return;
+            }
+            assert!(Instant::now() < end, "{command} is not in state {state}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn ctrl_c_reaches_the_app_and_begins_the_stop() {
+        let Some(image) = image() else { return };
+        let container = Reserved::new();
+        let args = [&["run", "-it", "--name", &container.name, &image.name, "--"], &SIGNALS[..]].concat();
+        let terminal = Terminal::start(&mut docker_command("120", &[&args[..], &["--exit-on", "USR1=8"]].concat()));
+        terminal.expect("ready");
+        terminal.type_text(CTRL_C);
+        terminal.expect_all(&["SIGINT\r\n", "graceful: SIGINT: stopping without the pre-stop delay"]);
+        docker(&["kill", "--signal", "USR1", &container.name]);
+        assert_eq!(terminal.wait(), Exit::Code(8), "{}", terminal.dump());
+        assert_eq!(terminal.output().matches("SIGINT\r\n").count(), 1, "{}", terminal.dump());
+    }
+}
+
+mod output {
+    use super::*;
+
+    #[test]
+    fn stdout_is_the_apps_own_byte_by_byte_and_stderr_is_gracefuls() {
+        let Some(image) = image() else { return };
+        let container = Reserved::new();
+        // Everything that a byte can be, without a line end at the end; then a stop.
+        let app = "import os, signal\nos.write(1, bytes(range(256)) * 64 + b'\\xff\\x00')\n\
+                   os.kill(os.getppid(), signal.SIGTERM)\nsignal.pause()";
+        let args = ["run", "--name", &container.name, &image.name];
+        let args = [&args[..], &QUICK, &["/usr/bin/python3", "-c", app]].concat();
+        let output = docker_command("60", &args).output().expect("docker runs");
+        let mut expected: Vec<u8> = (0..=255).collect::<Vec<u8>>().repeat(64);
+        expected.extend([0xff, 0x00]);
+        assert!(output.stdout == expected, "{} bytes of stdout", output.stdout.len());
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert!(stderr.lines().all(|line| line.starts_with("graceful: ")), "{stderr}");
+        let steps = ["SIGTERM: stopping", "SIGTERM to the app", "exited after"];
+        assert!(steps.iter().all(|step| stderr.contains(step)), "{stderr}");
+        let logs = try_docker(&["logs", &container.name]);
+        assert_eq!(String::from_utf8_lossy(&logs.stderr), stderr);
+    }
+}
+
+mod network {
+    use super::*;
+
+    fn certificate() -> tempfile::NamedTempFile {
+        use std::io::Write as _;
+        let names = ["localhost", "web", "127.0.0.1"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        write!(file, "{}{}", made.cert.pem(), made.signing_key.serialize_pem()).expect("room");
+        file
+    }
+
+    #[test]
+    fn names_and_https_work_in_an_image_with_nothing_but_the_binary() {
+        let Some(image) = image() else { return };
+        let network = Network::new();
+        let pem = certificate();
+        let volume = format!("{}:/tls.pem:ro", pem.path().display());
+        let server = ["--network", &network.name, "--network-alias"];
+        let plain = quick(&image, &[&server[..], &["plain"]].concat(), &[&WEB]);
+        let secure = quick(
+            &image,
+            // No /etc/hosts to speak of: localhost must be known without.
+            &[&server[..], &["web", "-v", &volume, "-v", "/dev/null:/etc/hosts"]].concat(),
+            &[&WEB, &["--tls", "/tls.pem", "--port", "8443"]],
+        );
+        plain.wait_line("ready");
+        secure.wait_line("ready");
+        let probe = |from: &Container, url: &str| from.exec(&["/graceful", "probe", "--timeout", "10s", url]);
+
+        let (code, text) = probe(&secure, "http://plain:8080/healthz");
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.starts_with("http://plain:8080/healthz: 200 in "), "{text}");
+        let (code, text) = probe(&plain, "http://nobody-of-that-name:8080/");
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("cannot resolve nobody-of-that-name: "), "{text}");
+
+        for loopback in ["https://127.0.0.1:8443/", "https://localhost:8443/"] {
+            let (code, text) = probe(&secure, loopback);
+            assert_eq!(code, Some(0), "{text}");
+        }
+        // Over the network a certificate has to be one.
+        let (code, text) = probe(&plain, "https://web:8443/");
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.to_lowercase().contains("certificate") && text.lines().count() == 1, "{text}");
+    }
+}
+
+mod example {
+    use super::*;
+    use std::path::Path;
+
+    /// Stands in for cargo in the build stage, since no image with a compiler is at hand: it checks what the example
+    /// gave it and "builds" the binary under test.
+    const CARGO: &str = "#!/bin/sh
+set -e
+[ \"$*\" = 'build --release --locked' ]
+grep -q crt-static .cargo/config.toml
+test -f Cargo.toml -a -f Cargo.lock -a -f src/main.rs
+test ! -e tests -a ! -e target
+mkdir -p target/some-triple/release
+cp /graceful target/some-triple/release/graceful
+";
+
+    /// The tests' image with a cargo.
+    fn with_cargo(image: &Arc<Image>) -> Image {
+        let root = tempfile::tempdir().expect("a directory");
+        let (dockerfile, cargo) = (root.path().join("Dockerfile"), root.path().join("cargo"));
+        std::fs::write(&cargo, CARGO).expect("room");
+        std::fs::write(&dockerfile, format!("FROM {}\nCOPY cargo /bin/cargo\n", image.name)).expect("room");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&cargo, mode).expect("it is ours");
+        let made = Image::to_be();
+        docker(&["build", "--quiet", "--tag", &made.name, root.path().to_str().expect("a path")]);
+        made
+    }
+
+    #[test]
+    fn it_builds_turns_healthy_and_stops_cleanly() {
+        let Some(base) = image() else { return };
+        let cargo = with_cargo(&base);
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let example = top.join("Dockerfile.example");
+        let (rust, app) = (format!("RUST={}", cargo.name), format!("BASE={}", base.name));
+        // The build stage too gets a name, by which it can be removed.
+        let (stage, made) = (Image::to_be(), Arc::new(Image::to_be()));
+        for (name, target) in [(&stage.name, &["--target", "build"][..]), (&made.name, &[])] {
+            let fixed = ["build", "--force-rm", "--file", example.to_str().expect("a path"), "--tag", name];
+            let args = ["--build-arg", &rust, "--build-arg", &app, top.to_str().expect("a path")];
+            docker(&[&fixed[..], target, &args].concat());
+        }
+
+        // As it is, but for the waiting of the health check. Python looks up its host's name at start: no name server
+        // answers at once, where one that cannot be reached takes its time.
+        let container = Container::run(&made, &["--health-interval", "1s", "--dns", "127.0.0.1"], &[]);
+        let end = Instant::now() + DEADLINE;
+        while try_health(&container).as_deref() != Some("healthy") {
+            assert!(Instant::now() < end, "not healthy: {:?}\n{}", try_health(&container), container.dump());
+            std::thread::sleep(Duration::from_millis(100)); // The engine tells of it only when asked.
+        }
+        let server = container.address(8000);
+        let load = Load::start(server, "/", 50);
+        load.wait_answered(10, DEADLINE);
+        let begin = Instant::now();
+        // Docker's own 10 s.
+        let stop = || drop(docker(&["stop", &container.name]));
+        let ((), sent) = while_stopping(stop, || load.finish(begin + Duration::from_secs(1)));
+        let took = begin.elapsed();
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        sent.assert_nothing_dropped(begin);
+        let (code, _, stderr) = container.end();
+        assert_eq!((code, container.inspect(".State.ExitCode")), (0, "0".to_owned()), "{stderr}");
+        assert!(stderr.contains("exited after 2") && stderr.contains("by SIGTERM (143)"), "{stderr}");
+    }
+
+    fn try_health(container: &Container) -> Option<String> {
+        let output = try_docker(&["inspect", "--format", "{{.State.Health.Status}}", &container.name]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
