@@ -56,6 +56,13 @@ pub fn strace() -> Option<PathBuf> {
     requires("strace", program("strace"))
 }
 
+/// Root: for other users, setuid files and mounts of one's own.
+#[track_caller]
+pub fn root() -> Option<()> {
+    // SAFETY: geteuid(2) has no preconditions and cannot fail.
+    requires("root", (unsafe { libc::geteuid() } == 0).then_some(()))
+}
+
 /// The Docker client, if its engine answers.
 #[track_caller]
 pub fn docker() -> Option<PathBuf> {
