@@ -209,7 +209,9 @@ fn init_with_signals(program: &Path, options: &[&str]) -> Proc {
 #[test]
 fn control_g2_tini_and_catatonit_hang_when_sigchld_is_ignored() {
     let (Some(tini), Some(catatonit)) = (tini(), catatonit()) else { return };
-    let hanging = [&tini, &catatonit].map(|program| init(program, &["env", "--ignore-signal=CHLD"], &["true"]));
+    // Not `true`: catatonit looks whether its child is there, and may find it gone already.
+    let app = ["sleep", "0.2"];
+    let hanging = [&tini, &catatonit].map(|program| init(program, &["env", "--ignore-signal=CHLD"], &app));
     for process in hanging {
         assert!(hangs_without_its_child(&process), "{}", process.dump());
     }

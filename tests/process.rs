@@ -184,7 +184,7 @@ fn all_64_signals_stay_blocked_or_ignored() {
             command.pre_exec(move || {
                 let ignore = [1u64, 0, 0, 0, 0, 0, 0, 0]; // SIG_IGN, no flags, whatever the architecture's layout.
                 let (all, old) = (u64::MAX, std::ptr::null_mut::<u64>());
-                for signal in if ignored { 1..=64 } else { 1..=0 } {
+                for signal in (1..=64).filter(|_| ignored) {
                     libc::syscall(libc::SYS_rt_sigaction, signal, ignore.as_ptr(), old, 8);
                 }
                 if blocked {
