@@ -22,15 +22,21 @@
 #![allow(dead_code, unused_imports, reason = "every test file compiles this module and uses its own part of it")]
 #![allow(unreachable_pub, reason = "the items are public to the test file that includes the module")]
 
+pub mod checks;
 pub mod docker;
 pub mod load;
 mod needs;
 mod net;
+mod place;
 mod process;
+pub mod procfs;
 pub mod pty;
 
-pub use needs::{Venv, busybox, catatonit, dumb_init, node, release_binary, requires, strace, tini, tini_static, venv};
+pub use needs::{
+    Venv, busybox, catatonit, dumb_init, node, release_binary, requires, root, strace, tini, tini_static, venv,
+};
 pub use net::{address, free_port, get, wait_http};
+pub use place::{Place, graceful_argv};
 pub use process::{Exit, Line, Proc, Stream, in_pid_namespace};
 
 use std::path::{Path, PathBuf};

@@ -66,6 +66,13 @@ pub fn busybox() -> Option<PathBuf> {
     requires("a static busybox (busybox-static)", program("busybox").filter(is_static))
 }
 
+/// Root: for other users, setuid files and mounts of one's own.
+#[track_caller]
+pub fn root() -> Option<()> {
+    // SAFETY: geteuid(2) has no preconditions and cannot fail.
+    requires("root", (unsafe { libc::geteuid() } == 0).then_some(()))
+}
+
 /// The Docker client, if its engine answers.
 #[track_caller]
 pub fn docker() -> Option<PathBuf> {

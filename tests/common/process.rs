@@ -281,12 +281,25 @@ impl Proc {
     }
 }
 
+impl Proc {
+    /// Kills PID 1 itself: --kill-child of `unshare` is lost when PID 1 changes its user (prctl(2), PR_SET_PDEATHSIG).
+    /// A stopped `unshare` does not reap, so that the pid is PID 1's until it is killed.
+    fn end_namespace(&self) -> std::io::Result<()> {
+        kill(self.pid(), libc::SIGSTOP)?;
+        for child in super::procfs::children(self.pid()) {
+            let _ = kill(child, libc::SIGKILL);
+        }
+        kill(self.pid(), libc::SIGKILL)
+    }
+}
+
 impl Drop for Proc {
     fn drop(&mut self) {
         // The child is not reaped yet, so both ids are still its own. An error means that nothing is left.
         let _ = match self.scope {
             Scope::Group => kill(-self.pid(), libc::SIGKILL),
-            Scope::Child | Scope::Namespace => kill(self.pid(), libc::SIGKILL),
+            Scope::Child => kill(self.pid(), libc::SIGKILL),
+            Scope::Namespace => self.end_namespace(),
         };
         let end = Instant::now() + DEADLINE;
         let mut state = self.state();
