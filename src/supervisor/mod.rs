@@ -356,16 +356,19 @@ impl Supervisor {
         }
         self.record(Event::Finished { code });
         self.write_reports(code);
-        self.scribe.finish(LAST_WORDS);
+        self.scribe.finish(self.time_for_last_words());
         code
+    }
+
+    /// Not beyond G, with a little of it left for the exit itself.
+    fn time_for_last_words(&self) -> Duration {
+        let now = self.now();
+        let t0 = self.timeline.t0().unwrap_or(now);
+        LAST_WORDS.min((t0 + self.config.budget.grace_period).saturating_sub(now) * 3 / 4)
     }
 
     fn write_reports(&mut self, code: u8) {
         let end = self.now();
-        if let Some(path) = &self.config.report {
-            let report = Report::new(&self.timeline, end, code);
-            self.scribe.write("--report", path, report.to_json());
-        }
         let asked = self.config.termination_log.as_deref();
         // Unasked it is written only after a stop: for an app that crashed by itself Kubernetes may show the app's last
         // log lines there instead (FallbackToLogsOnError), which a file with our words would hide.
@@ -373,6 +376,11 @@ impl Supervisor {
         if let Some(path) = asked.or_else(default) {
             let message = Report::new(&self.timeline, end, code).to_message();
             self.scribe.append("--termination-log", path, message, TERMINATION_MESSAGE_MAX as u64);
+        }
+        // Last: it may go to a FIFO whose reader never reads.
+        if let Some(path) = &self.config.report {
+            let report = Report::new(&self.timeline, end, code);
+            self.scribe.write("--report", path, report.to_json());
         }
     }
 
