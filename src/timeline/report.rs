@@ -45,7 +45,7 @@ pub struct Report<'a> {
 struct App {
     pid: Option<i32>,
     status: Option<ExitStatus>,
-    /// The app ended before graceful sent it the stop signal.
+    /// The app ended before graceful sent it the stop signal, or of one that graceful knows nothing of.
     ended_before_signal: bool,
     spawn_error: Option<String>,
 }
@@ -179,9 +179,12 @@ impl<'a> Report<'a> {
                 error: error.clone(),
             }),
             Event::SpawnFailed { why, .. } => self.app.spawn_error = Some(why.clone()),
-            Event::AppExited { status, told, phase } => {
+            Event::AppExited { status, .. } => {
                 self.app.status = Some(*status);
-                self.app.ended_before_signal = !told && *phase != Phase::Running;
+                self.app.ended_before_signal = super::text::ended_unasked(event);
+                if self.app.ended_before_signal {
+                    self.warn(timeline, at, event);
+                }
             }
             Event::KilledFromOutside { oom_kills } => {
                 self.killed_from_outside = Some(KilledFromOutside { oom_kills: *oom_kills });

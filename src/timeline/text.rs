@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// `40 ms`, `1.2 s`, `29 s`, `2 min 5 s`.
 pub fn human(duration: Duration) -> String {
-    let millis = duration.as_millis();
+    let millis = (duration.as_micros() + 500) / 1000;
     if millis < 1000 {
         return format!("{millis} ms");
     }
@@ -31,7 +31,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::ReadyWarning { .. }
         | Event::EverythingKilled { .. }
         | Event::Trouble { .. } => LogLevel::Warn,
-        Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => LogLevel::Warn,
+        Event::AppExited { .. } if ended_unasked(event) => LogLevel::Warn,
         Event::HookEnded { result, .. } => match result {
             super::HookResult::Ok => LogLevel::Debug,
             super::HookResult::Cancelled => LogLevel::Info,
@@ -41,7 +41,7 @@ pub fn level(event: &Event) -> LogLevel {
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
         Event::SignalSent { signal: Signal::CONT, .. } => LogLevel::Debug,
         Event::StopBegan { cause: Cause::AppExited | Cause::NotStarted } => LogLevel::Debug,
-        Event::AppExited { phase: Phase::Running, status, .. } if !died_of_stop_signal(*status) => LogLevel::Debug,
+        Event::AppExited { phase: Phase::Running, .. } => LogLevel::Debug,
         Event::StopBegan { .. }
         | Event::PhaseCutShort { .. }
         | Event::SignalSent { .. }
@@ -204,26 +204,37 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
     };
     let (used, left) = (timeline.since_stop(at), timeline.left(at));
     match (phase, status) {
-        (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => format!(
-            "the app died of {signal}, which went past graceful: nothing could delay it. A terminal's Ctrl-C goes to the \
-             app itself; signal graceful's pid for the whole stop sequence"
-        ),
+        (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => {
+            format!("the app died of {signal} that graceful neither got before nor sent: {REMEDY}")
+        }
         (Phase::Running, _) => {
             format!("the app exited by itself {ended} after {}", human(at.saturating_sub(timeline.app_started)))
         }
         (Phase::Kill, _) => format!("killed after {}", human(used)),
         (_, ExitStatus::Signaled(signal)) if !told => format!(
-            "the app died of {signal} {} after the stop signal, before graceful sent it one: something else signals the \
-             app's whole group or cgroup, and no wrapper can delay that. systemd: KillMode=mixed; a terminal's Ctrl-C: \
-             kill graceful's pid instead; Heroku: handle the signal in the app",
+            "the app died of {signal} {} after the stop signal, before graceful sent it one: {REMEDY}",
             human(used)
         ),
         (_, _) if !told => format!(
-            "the app exited {ended} {} after the stop signal, before graceful sent it one: it ended by itself, or \
-             something else signals the app's whole group or cgroup (systemd: KillMode=mixed)",
+            "the app exited {ended} {} after the stop signal, before graceful sent it one. If it did not end by itself: \
+             {REMEDY}",
             human(used)
         ),
         (_, _) => format!("exited after {} {ended}, {} of budget left", human(used), human(left)),
+    }
+}
+
+/// For an app that gets the stop signal from somebody else.
+const REMEDY: &str = "something else signals the app or its whole group or cgroup, and no wrapper can delay that. \
+                      systemd: KillMode=mixed; a terminal's Ctrl-C: signal graceful's pid instead; Heroku: handle the \
+                      signal in the app";
+
+/// The app ended on a stop signal that did not come from graceful, as far as that can be told.
+pub(super) fn ended_unasked(event: &Event) -> bool {
+    match event {
+        Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => true,
+        Event::AppExited { phase: Phase::Running, status, .. } => died_of_stop_signal(*status),
+        _ => false,
     }
 }
 
