@@ -26,6 +26,7 @@ pub mod load;
 mod needs;
 mod net;
 mod process;
+pub mod run;
 
 pub use needs::{Venv, catatonit, docker, dumb_init, node, release_binary, requires, strace, tini, tini_static, venv};
 pub use net::{address, free_port, get, wait_http};
