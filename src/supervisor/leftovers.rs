@@ -8,7 +8,7 @@ use super::Supervisor;
 use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
-use crate::sys::{fds, process};
+use crate::sys::{fds, process, reap};
 use crate::timeline::Event;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -23,6 +23,8 @@ const PASSES: usize = 16;
 impl Supervisor {
     /// Counts what is left and answers the lifecycle.
     pub(super) fn look(&mut self) {
+        // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
+        self.children = self.children && reap::any();
         let left = if self.init { self.left_in_namespace() } else { self.left_of_ours() };
         self.inputs.push_back(Input::Left(left));
         if !self.lifecycle.has_actions() {
