@@ -212,6 +212,8 @@ pub struct Lifecycle {
     t0: Option<Duration>,
     /// The signal that began it.
     stop_signal: Signal,
+    /// A signal or a reason of graceful's own began it, not the app's end.
+    stopped: bool,
     /// The terminal has given the stop signal to the app already.
     delivered: bool,
     delay_over: bool,
@@ -232,6 +234,7 @@ impl Lifecycle {
             app: App::NotStarted,
             t0: None,
             stop_signal: Signal::TERM,
+            stopped: false,
             delivered: false,
             delay_over: false,
             pre_stop_hooks_run: false,
@@ -293,9 +296,10 @@ impl Lifecycle {
         self.t0
     }
 
-    /// The signal that began the stop, or that stands for what began it.
+    /// The signal that began the stop, or that stands for graceful's own reason to stop the app. None where the app
+    /// ended by itself or never ran.
     pub fn stop_signal(&self) -> Option<Signal> {
-        self.t0.is_some().then_some(self.stop_signal)
+        self.stopped.then_some(self.stop_signal)
     }
 
     /// How it ends, once that is certain.
@@ -338,6 +342,7 @@ impl Lifecycle {
             return;
         }
         self.t0 = Some(now);
+        self.stopped = !matches!(cause, Cause::AppExited | Cause::NotStarted);
         self.timers.clear(Timer::Startup);
         self.act(Action::Record(Event::StopBegan { cause }));
         if let Some(kill_at) = self.kill_at() {
