@@ -111,7 +111,8 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::HookOutput { name, line } => format!("[{name}] {line}"),
         Event::LeftoversFound { count } => {
-            format!("the app is gone, {count} other {} not: SIGTERM", plural(*count, "process is", "processes are"))
+            let app = if timeline.app.is_some() { "the app is gone" } else { "the app is not started" };
+            format!("{app}, {count} other {} still there: SIGTERM", plural(*count, "process is", "processes are"))
         }
         Event::LeftoverSignalled { pid, name, signal, error: None } => format!("{signal} to {name} (pid {pid})"),
         Event::LeftoverSignalled { pid, name, signal, error: Some(error) } => {
@@ -259,5 +260,6 @@ fn killed(timeline: &Timeline, at: Duration, count: Option<usize>, app: bool) ->
         None if app => " and whatever else is left".to_owned(),
         None => "whatever is left".to_owned(),
     };
-    format!("budget spent {after} after its begin: SIGKILL to {}{others}", if app { "the app" } else { "" })
+    let whom = format!("{}{others}", if app { "the app" } else { "" });
+    format!("budget spent {after} after its begin: SIGKILL to {}", if whom.is_empty() { "nobody" } else { &whom })
 }
