@@ -423,7 +423,7 @@ fn what_outlives_the_app_gets_sigterm_and_may_end_in_peace() {
         let report = run.ends(Exit::Code(3));
         assert_eq!(report["leftovers"]["found"], 2, "{report:#}");
         assert_eq!(report["sigkill"], false);
-        run.wait_line("the app is gone, 2 other processes are not: SIGTERM", DEADLINE);
+        run.wait_line("the app is gone, 2 other processes are still there: SIGTERM", DEADLINE);
         assert_eq!(run.stdout_so_far().matches(" SIGTERM\n").count(), 2, "{}", run.dump());
     }
 }
