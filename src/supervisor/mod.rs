@@ -279,7 +279,7 @@ impl Supervisor {
 
     fn ended(&mut self, pid: i32, status: status::ExitStatus) {
         let now = self.now();
-        if self.sigkill_sent {
+        if self.sigkill_sent && self.app != Some(pid) {
             self.reaped_after_sigkill += 1;
         }
         if self.app == Some(pid) {
