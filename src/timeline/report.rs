@@ -99,7 +99,7 @@ struct Readiness {
 struct Leftovers {
     /// Processes that outlived the app.
     found: usize,
-    /// Of these and the app's other descendants, how many were reaped after SIGKILL.
+    /// Of these, and of what the app still had when it was killed itself, how many ended after graceful's SIGKILL.
     killed: u64,
     /// Orphans that graceful has reaped in its whole life.
     orphans_reaped: u64,
@@ -248,14 +248,17 @@ impl<'a> Report<'a> {
     pub fn to_message(&self) -> String {
         let mut text = String::from("graceful: ");
         let seconds = |value: f64| human(Duration::from_secs_f64(value.max(0.0)));
-        match self.cause {
-            Some(cause) => _ = write!(text, "{cause}, "),
-            None => text.push_str("no stop signal, "),
-        }
-        match self.app.status {
-            Some(status) => _ = write!(text, "the app ended: {status}"),
-            None => text.push_str("the app did not run"),
-        }
+        let ended =
+            self.app.status.map_or("the app did not run".to_owned(), |status| format!("the app ended: {status}"));
+        _ = match (self.cause, self.app.status) {
+            (Some(Cause::AppExited), Some(status)) => write!(text, "the app ended by itself: {status}"),
+            (Some(Cause::NotStarted), _) => match &self.app.spawn_error {
+                Some(why) => write!(text, "the app did not start: {why}"),
+                None => write!(text, "the app did not start"),
+            },
+            (Some(cause), _) => write!(text, "{cause}, {ended}"),
+            (None, _) => write!(text, "no stop signal, {ended}"),
+        };
         _ = write!(text, "; {} of {} used", seconds(self.budget.used_s), seconds(self.budget.grace_period_s));
         for phase in &self.phases {
             if phase.start_s >= 0.0 && phase.duration_s >= 0.001 {

@@ -14,7 +14,8 @@ pub fn human(duration: Duration) -> String {
         return format!("{millis} ms");
     }
     if millis >= 120_000 {
-        return format!("{} min {} s", millis / 60_000, millis / 1000 % 60);
+        let (minutes, seconds) = (millis / 60_000, millis / 1000 % 60);
+        return if seconds == 0 { format!("{minutes} min") } else { format!("{minutes} min {seconds} s") };
     }
     let tenths = (millis + 50) / 100;
     if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
@@ -120,7 +121,7 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::EverythingKilled { count, app } => killed(timeline, at, *count, *app),
         Event::Reaped { orphans, after_sigkill } => {
-            format!("{orphans} orphans reaped in all, {after_sigkill} of them after SIGKILL")
+            format!("{orphans} orphans reaped in all; {after_sigkill} processes besides the app ended after SIGKILL")
         }
         Event::NotDead => "not even SIGKILL ended everything: leaving it to the kernel".to_owned(),
         Event::Trouble { what } => what.clone(),
