@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Log lines waiting for a slow reader may take this much memory.
 const BACKLOG_MAX: usize = 1 << 20;
@@ -126,12 +126,11 @@ impl Scribe {
         self.hand_over(Job::Remove { option, path: path.to_owned() });
     }
 
-    /// Waits until all is written, this long at most.
-    pub fn finish(&mut self, at_most: Duration) {
-        let end = Instant::now() + at_most;
-        // Files first, since a failure of theirs is one more line; half of the time, so that lines have some in any case.
-        self.files.flush(Job::Flush, at_most / 2);
-        self.lines.flush(Line::Flush, end.saturating_duration_since(Instant::now()));
+    /// Waits until all is written: for the files and then for the lines, each so long at most.
+    pub fn finish(&mut self, files: Duration, lines: Duration) {
+        // Files first, since a failure of theirs is one more line.
+        self.files.flush(Job::Flush, files);
+        self.lines.flush(Line::Flush, lines);
     }
 
     fn hand_over_line(&mut self, line: String) {

@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const NO_DELAY: [&str; 4] = ["--grace-period", "120s", "--pre-stop-delay", "0s"];
-/// SIGKILL after 1 s, and 2 s for a busy machine to end before G.
-const SHORT: [&str; 6] = ["--grace-period", "3s", "--kill-margin", "2s", "--pre-stop-delay", "0s"];
+/// SIGKILL after 1 s, and 4 s for a busy machine to end before G.
+const SHORT: [&str; 6] = ["--grace-period", "5s", "--kill-margin", "4s", "--pre-stop-delay", "0s"];
 /// What Kubernetes reads of a termination message.
 const MESSAGE_MAX: usize = 4096;
 
@@ -345,7 +345,7 @@ fn a_fifo_that_nobody_reads_does_not_hold_up_the_exit() {
         let t0 = Instant::now();
         run.signal(libc::SIGTERM);
         assert_eq!(run.wait(DEADLINE), Exit::Code(3), "{}", run.dump());
-        assert!(run.exited_at().unwrap() - t0 < Duration::from_secs(3), "{}", run.dump());
+        assert!(run.exited_at().unwrap() - t0 < Duration::from_secs(5), "{}", run.dump());
         if !has_reader {
             run.wait_line("cannot write --report", DEADLINE);
         }
@@ -368,7 +368,7 @@ fn a_log_that_nobody_reads_does_not_hold_up_the_stop() {
         let t0 = Instant::now();
         run.signal(libc::SIGTERM);
         assert_eq!(run.wait(DEADLINE), exit, "{}", run.dump());
-        assert!(run.exited_at().unwrap() - t0 < Duration::from_secs(3), "{}", run.dump());
+        assert!(run.exited_at().unwrap() - t0 < Duration::from_secs(5), "{}", run.dump());
         let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
         assert_eq!(report["exit_code"], exit.shell_code());
     }
@@ -376,12 +376,13 @@ fn a_log_that_nobody_reads_does_not_hold_up_the_stop() {
 
 #[test]
 fn a_log_that_nobody_reads_does_not_hold_up_a_short_stop_beyond_g() {
-    // All of the margin is 100 ms here: what is left of G is the only time for last words. A busy machine can be late
-    // by as much, though not each time.
+    // SIGKILL comes right before G here: there is no time for last words. A busy machine can be as late as the wait for
+    // a reader that there is otherwise, though not each time.
     let took = || {
         let (_reader, writer) = full_pipe();
         let mut command = graceful_command();
-        command.args(["--grace-period", "1s", "--log-level", "debug", "--"]).args(signals(&["--never-exit"]));
+        command.args(["--grace-period", "1s", "--kill-margin", "1ms", "--log-level", "debug"]);
+        command.arg("--").args(signals(&["--never-exit"]));
         let run = Proc::spawn_with_stderr(&mut command, Stdio::from(writer));
         run.wait_line("ready pid=", DEADLINE);
         let t0 = Instant::now();
@@ -389,7 +390,7 @@ fn a_log_that_nobody_reads_does_not_hold_up_a_short_stop_beyond_g() {
         assert_eq!(run.wait(DEADLINE), Exit::Code(137));
         run.exited_at().unwrap() - t0
     };
-    let best = (0..5).map(|_| took()).find(|took| *took < Duration::from_millis(1050));
+    let best = (0..5).map(|_| took()).find(|took| *took < Duration::from_millis(1200));
     assert!(best.is_some(), "G is 1 s, and each of five stops took longer");
 }
 

@@ -41,8 +41,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long the end waits for a log reader and a disk.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long the end waits for a disk, and for a log reader.
+const LAST_FILES: Duration = Duration::from_secs(1);
+const LAST_LINES: Duration = Duration::from_millis(250);
 /// Where the waiting cannot be woken by a descriptor (none could be opened), it looks this often instead.
 const BLIND: Duration = Duration::from_millis(100);
 /// Kubernetes' default terminationMessagePath.
@@ -356,15 +357,16 @@ impl Supervisor {
         }
         self.record(Event::Finished { code });
         self.write_reports(code);
-        self.scribe.finish(self.time_for_last_words());
+        self.last_words();
         code
     }
 
     /// Not beyond G, with a little of it left for the exit itself.
-    fn time_for_last_words(&self) -> Duration {
+    fn last_words(&mut self) {
         let now = self.now();
         let t0 = self.timeline.t0().unwrap_or(now);
-        LAST_WORDS.min((t0 + self.config.budget.grace_period).saturating_sub(now) * 3 / 4)
+        let left = (t0 + self.config.budget.grace_period).saturating_sub(now);
+        self.scribe.finish(LAST_FILES.min(left / 2), LAST_LINES.min(left / 4));
     }
 
     fn write_reports(&mut self, code: u8) {
