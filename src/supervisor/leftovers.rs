@@ -19,6 +19,8 @@ const NAMED: usize = 20;
 const WATCHED: usize = 32;
 /// Passes over /proc while processes still fork under SIGKILL.
 const PASSES: usize = 16;
+/// No further pass is begun after this long: SIGKILL comes again soon, and the end must not be late for it.
+const PASSES_LAST: Duration = Duration::from_millis(50);
 
 impl Supervisor {
     /// Counts what is left and answers the lifecycle.
@@ -129,7 +131,11 @@ impl Supervisor {
             }
             killed.push(app);
         }
-        for _ in 0..PASSES {
+        let until = self.now() + PASSES_LAST;
+        for pass in 0..PASSES {
+            if pass > 0 && self.now() >= until {
+                break;
+            }
             let list = self.seen(tree::descendants())?;
             let new: Vec<Process> = list.into_iter().filter(|process| !killed.contains(&process.pid)).collect();
             if new.is_empty() {

@@ -327,7 +327,12 @@ impl Supervisor {
     }
 
     fn record(&mut self, event: Event) {
-        let entry = self.timeline.record(self.start.elapsed(), event);
+        let at = match event {
+            // All deadlines count from the lifecycle's t0, so all that is said must, too.
+            Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
+            _ => self.now(),
+        };
+        let entry = self.timeline.record(at, event);
         if text::level(&entry.event) <= self.config.log_level {
             let line = render(self.config.log_format, &self.timeline, &entry);
             self.scribe.line(line);
