@@ -147,6 +147,8 @@ fn a_broken_endpoint_delays_nothing_and_changes_nothing() {
         let report = run.ends(Exit::Code(4));
         assert_eq!(signals_sent(&report), ["SIGTERM stop"], "{answer}");
         assert_eq!(phases(&report), ["running", "pre-stop", "drain", "leftovers", "post-stop"], "{answer}");
+        let (_, stdout, _) = run.wait_output(DEADLINE);
+        assert!(stdout.contains("SIGTERM\n"), "{answer}: {stdout}");
         let told = run.lines().into_iter().find(|line| line.text == "SIGTERM").expect("the app was told").at;
         assert!(told - t0 >= Duration::from_millis(400), "{answer}\n{}", run.dump());
         // The app lingers 0.3 s; a request waits a minute. The deadline of the wait above is the bound.

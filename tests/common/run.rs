@@ -130,10 +130,21 @@ pub fn phases(report: &Value) -> Vec<String> {
 /// How long a phase of the report lasted.
 #[track_caller]
 pub fn lasted(report: &Value, phase: &str) -> Duration {
+    seconds_of(report, phase, "duration_s")
+}
+
+/// When a phase of the report began, since t0.
+#[track_caller]
+pub fn began(report: &Value, phase: &str) -> Duration {
+    seconds_of(report, phase, "start_s")
+}
+
+#[track_caller]
+fn seconds_of(report: &Value, phase: &str, field: &str) -> Duration {
     let phases = report["phases"].as_array().expect("phases is a list");
     let found = phases.iter().find(|found| found["phase"] == phase);
     let found = found.unwrap_or_else(|| panic!("no phase {phase} in {report:#}"));
-    Duration::from_secs_f64(found["duration_s"].as_f64().expect("a number"))
+    Duration::from_secs_f64(found[field].as_f64().expect("a number"))
 }
 
 /// All that the report warns of, in one text.
