@@ -179,7 +179,13 @@ impl Hooks {
     pub fn posted(&mut self, now: Duration, id: u32, result: Result<(), String>, origin: &Origin) {
         let is = |active: &Active| matches!(active.work, Work::Post(own) if own == id);
         if let Some(index) = self.active.iter().position(is) {
-            self.end(now, index, result.map_or_else(HookResult::Failed, |()| HookResult::Ok), origin);
+            let result = match result {
+                Ok(()) => HookResult::Ok,
+                // The HTTP thread has the same deadline and may be the first to notice.
+                Err(_) if self.active[index].deadline <= now => HookResult::TimedOut,
+                Err(why) => HookResult::Failed(why),
+            };
+            self.end(now, index, result, origin);
         }
     }
 

@@ -1,10 +1,11 @@
-//! Everything that graceful writes goes through one thread, because every write can block: a log reader may have stopped
+//! Everything that graceful writes goes through a thread, because every write can block: a log reader may have stopped
 //! reading, a disk may hang. The main loop only ever puts work into a queue, and at the end waits a bounded time for it.
 //!
-//! The thread is started with the first thing to write, so that a silent graceful has none. If it cannot be started
-//! (no more processes allowed), log lines are written directly when there is room for them, and files are tried directly.
+//! Lines and files have a thread each: a log that nobody reads must not keep the drain file or the report from being
+//! written. Each is started by its first job, so that a silent graceful has none. If one cannot be started (no more
+//! processes allowed), log lines are written directly when there is room for them, and files are tried directly.
 //!
-//! The queue is bounded in bytes: what a flooding hook prints while nobody reads is dropped and counted.
+//! The queue of lines is bounded in bytes: what a flooding hook prints while nobody reads is dropped and counted.
 
 use crate::sys::fds;
 use std::fs::File;
@@ -25,11 +26,16 @@ const STACK: usize = 128 * 1024;
 const STDERR: i32 = 2;
 
 /// Makes a log line of a complaint.
-pub type Complain = Box<dyn Fn(&str) -> String + Send>;
+pub type Complain = Box<dyn Fn(&str) -> String + Send + Sync>;
 
+#[derive(Clone)]
+enum Line {
+    Text(String),
+    Flush(Sender<()>),
+}
+
+/// `option` names the culprit in a complaint.
 enum Job {
-    Line(String),
-    /// `option` names the culprit in a complaint.
     Write {
         option: &'static str,
         path: PathBuf,
@@ -55,16 +61,31 @@ enum Job {
 
 /// See the module's text.
 pub struct Scribe {
-    complain: Option<Complain>,
-    thread: Option<Sender<Job>>,
+    complain: Arc<Complain>,
+    lines: Thread<Line>,
+    files: Thread<Job>,
     backlog: Arc<AtomicUsize>,
     dropped: u64,
+}
+
+/// Started once; it is not tried again where that failed.
+#[derive(Clone)]
+enum Thread<T> {
+    NotStarted,
+    Runs(Sender<T>),
+    Failed,
 }
 
 impl Scribe {
     /// Nothing is started yet.
     pub fn new(complain: Complain) -> Scribe {
-        Scribe { complain: Some(complain), thread: None, backlog: Arc::default(), dropped: 0 }
+        Scribe {
+            complain: Arc::new(complain),
+            lines: Thread::NotStarted,
+            files: Thread::NotStarted,
+            backlog: Arc::default(),
+            dropped: 0,
+        }
     }
 
     /// Writes a line to standard error.
@@ -77,11 +98,12 @@ impl Scribe {
         }
         if self.dropped > 0 {
             let lost = std::mem::take(&mut self.dropped);
-            let notice = format!("graceful: warning: {lost} log lines dropped, standard error was not read\n");
+            let mut notice = (self.complain)(&format!("{lost} log lines dropped, standard error was not read"));
+            notice.push('\n');
             self.backlog.fetch_add(notice.len(), Ordering::Relaxed);
-            self.hand_over(Job::Line(notice));
+            self.hand_over_line(notice);
         }
-        self.hand_over(Job::Line(line));
+        self.hand_over_line(line);
     }
 
     /// Replaces a file's content. `option` is named if that fails.
@@ -104,54 +126,79 @@ impl Scribe {
         self.hand_over(Job::Remove { option, path: path.to_owned() });
     }
 
-    /// Waits until all is written, this long at most.
-    pub fn finish(&mut self, at_most: Duration) {
-        if self.thread.is_some() {
-            let (done, wait) = channel();
-            self.hand_over(Job::Flush(done));
-            _ = wait.recv_timeout(at_most);
+    /// Waits until all is written: for the files and then for the lines, each so long at most.
+    pub fn finish(&mut self, files: Duration, lines: Duration) {
+        // Files first, since a failure of theirs is one more line.
+        self.files.flush(Job::Flush, files);
+        self.lines.flush(Line::Flush, lines);
+    }
+
+    fn hand_over_line(&mut self, line: String) {
+        self.start_lines();
+        if let Some(Line::Text(line)) = self.lines.send(Line::Text(line)) {
+            self.backlog.fetch_sub(line.len(), Ordering::Relaxed);
+            fds::write_if_room(STDERR, line.as_bytes());
+        }
+    }
+
+    fn start_lines(&mut self) {
+        if matches!(self.lines, Thread::NotStarted) {
+            let backlog = Arc::clone(&self.backlog);
+            self.lines = Thread::start("graceful-log", move |line| match line {
+                Line::Text(text) => {
+                    // Nobody is left to tell of a failure.
+                    _ = fds::write_all(STDERR, text.as_bytes());
+                    backlog.fetch_sub(text.len(), Ordering::Relaxed);
+                }
+                Line::Flush(done) => _ = done.send(()),
+            });
         }
     }
 
     fn hand_over(&mut self, job: Job) {
-        if self.thread.is_none() {
-            self.thread = self.start();
-        }
-        let refused = match &self.thread {
-            Some(thread) => thread.send(job).err().map(|refused| refused.0),
-            None => Some(job),
-        };
-        match refused {
-            // No thread. A line is written if it does not block; a file is worth the risk, it comes at the very end.
-            Some(Job::Line(line)) => {
-                self.backlog.fetch_sub(line.len(), Ordering::Relaxed);
-                fds::write_if_room(STDERR, line.as_bytes());
-            }
-            Some(job) => {
-                if let Err(problem) = perform(job) {
-                    fds::write_if_room(STDERR, format!("graceful: warning: {problem}\n").as_bytes());
+        if matches!(self.files, Thread::NotStarted) {
+            // A complaint is a line: the thread that writes files must not wait for a log reader itself.
+            self.start_lines();
+            let (lines, complain) = (self.lines.clone(), Arc::clone(&self.complain));
+            let backlog = Arc::clone(&self.backlog);
+            self.files = Thread::start("graceful-files", move |job| {
+                if let Err(what) = perform(job) {
+                    let line = format!("{}\n", complain(&what));
+                    backlog.fetch_add(line.len(), Ordering::Relaxed);
+                    lines.send(Line::Text(line));
                 }
-            }
-            None => {}
+            });
+        }
+        // No thread: worth the risk of blocking, the files that matter come at the very end.
+        if let Some(Err(what)) = self.files.send(job).map(perform) {
+            self.line((self.complain)(&what));
+        }
+    }
+}
+
+impl<T: Send + 'static> Thread<T> {
+    fn start(name: &str, mut body: impl FnMut(T) + Send + 'static) -> Thread<T> {
+        let (sender, jobs) = channel();
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+        match thread.spawn(move || jobs.into_iter().for_each(&mut body)) {
+            Ok(_) => Thread::Runs(sender),
+            Err(_) => Thread::Failed,
         }
     }
 
-    fn start(&mut self) -> Option<Sender<Job>> {
-        let complain = self.complain.take()?;
-        let backlog = Arc::clone(&self.backlog);
-        let (sender, jobs) = channel();
-        let body = move || {
-            for job in jobs {
-                if let Job::Line(line) = job {
-                    // Nobody is left to tell of a failure.
-                    _ = fds::write_all(STDERR, line.as_bytes());
-                    backlog.fetch_sub(line.len(), Ordering::Relaxed);
-                } else if let Err(problem) = perform(job) {
-                    _ = fds::write_all(STDERR, format!("{}\n", complain(&problem)).as_bytes());
-                }
-            }
-        };
-        thread::Builder::new().name("graceful-write".to_owned()).stack_size(STACK).spawn(body).ok().map(|_| sender)
+    /// Gives the job back where there is no thread for it.
+    fn send(&self, job: T) -> Option<T> {
+        match self {
+            Thread::Runs(sender) => sender.send(job).err().map(|refused| refused.0),
+            Thread::NotStarted | Thread::Failed => Some(job),
+        }
+    }
+
+    fn flush(&self, job: fn(Sender<()>) -> T, at_most: Duration) {
+        let (done, wait) = channel();
+        if self.send(job(done)).is_none() {
+            _ = wait.recv_timeout(at_most);
+        }
     }
 }
 
@@ -160,7 +207,6 @@ fn perform(job: Job) -> Result<(), String> {
         result.map_err(|error| format!("cannot {verb} {option} {}: {error}", path.display()))
     };
     match job {
-        Job::Line(_) => Ok(()),
         Job::Write { option, path, text } => named(option, &path, "write", write(&path, text.as_bytes())),
         Job::Append { option, path, text, max } => named(option, &path, "write", append(&path, text.as_bytes(), max)),
         Job::Create { option, path } => named(option, &path, "create", write(&path, b"")),

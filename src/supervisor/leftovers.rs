@@ -8,7 +8,7 @@ use super::Supervisor;
 use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
-use crate::sys::{fds, process};
+use crate::sys::{fds, process, reap};
 use crate::timeline::Event;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -19,10 +19,14 @@ const NAMED: usize = 20;
 const WATCHED: usize = 32;
 /// Passes over /proc while processes still fork under SIGKILL.
 const PASSES: usize = 16;
+/// No further pass is begun after this long: SIGKILL comes again soon, and the end must not be late for it.
+const PASSES_LAST: Duration = Duration::from_millis(50);
 
 impl Supervisor {
     /// Counts what is left and answers the lifecycle.
     pub(super) fn look(&mut self) {
+        // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
+        self.children = self.children && reap::any();
         let left = if self.launch.init { self.left_in_namespace() } else { self.left_of_ours() };
         self.inputs.push_back(Input::Left(left));
         if !self.lifecycle.has_actions() {
@@ -127,7 +131,11 @@ impl Supervisor {
             }
             killed.push(app);
         }
-        for _ in 0..PASSES {
+        let until = self.now() + PASSES_LAST;
+        for pass in 0..PASSES {
+            if pass > 0 && self.now() >= until {
+                break;
+            }
             let list = self.seen(tree::descendants())?;
             let new: Vec<Process> = list.into_iter().filter(|process| !killed.contains(&process.pid)).collect();
             if new.is_empty() {

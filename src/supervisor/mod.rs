@@ -43,8 +43,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long the end waits for a log reader and a disk.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long the end waits for a disk, and for a log reader.
+const LAST_FILES: Duration = Duration::from_secs(1);
+const LAST_LINES: Duration = Duration::from_millis(250);
 /// Where the waiting cannot be woken by a descriptor (none could be opened), it looks this often instead.
 const BLIND: Duration = Duration::from_millis(100);
 /// Kubernetes' default terminationMessagePath.
@@ -316,7 +317,7 @@ impl Supervisor {
 
     fn ended(&mut self, pid: i32, status: status::ExitStatus) {
         let now = self.now();
-        if self.sigkill_sent {
+        if self.sigkill_sent && self.app != Some(pid) {
             self.reaped_after_sigkill += 1;
         }
         if self.app == Some(pid) {
@@ -363,7 +364,12 @@ impl Supervisor {
     }
 
     fn record(&mut self, event: Event) {
-        let entry = self.timeline.record(self.start.elapsed(), event);
+        let at = match event {
+            // All deadlines count from the lifecycle's t0, so all that is said must, too.
+            Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
+            _ => self.now(),
+        };
+        let entry = self.timeline.record(at, event);
         if text::level(&entry.event) <= self.config.log_level {
             let line = render(self.config.log_format, &self.timeline, &entry);
             self.scribe.line(line);
@@ -393,16 +399,20 @@ impl Supervisor {
         }
         self.record(Event::Finished { code });
         self.write_reports(code);
-        self.scribe.finish(LAST_WORDS);
+        self.last_words();
         code
+    }
+
+    /// Not beyond G, with a little of it left for the exit itself.
+    fn last_words(&mut self) {
+        let now = self.now();
+        let t0 = self.timeline.t0().unwrap_or(now);
+        let left = (t0 + self.config.budget.grace_period).saturating_sub(now);
+        self.scribe.finish(LAST_FILES.min(left / 2), LAST_LINES.min(left / 4));
     }
 
     fn write_reports(&mut self, code: u8) {
         let end = self.now();
-        if let Some(path) = &self.config.report {
-            let report = Report::new(&self.timeline, end, code);
-            self.scribe.write("--report", path, report.to_json());
-        }
         let asked = self.config.termination_log.as_deref();
         // Unasked it is written only after a stop: for an app that crashed by itself Kubernetes may show the app's last
         // log lines there instead (FallbackToLogsOnError), which a file with our words would hide.
@@ -410,6 +420,11 @@ impl Supervisor {
         if let Some(path) = asked.or_else(default) {
             let message = Report::new(&self.timeline, end, code).to_message();
             self.scribe.append("--termination-log", path, message, TERMINATION_MESSAGE_MAX as u64);
+        }
+        // Last: it may go to a FIFO whose reader never reads.
+        if let Some(path) = &self.config.report {
+            let report = Report::new(&self.timeline, end, code);
+            self.scribe.write("--report", path, report.to_json());
         }
     }
 

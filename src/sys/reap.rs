@@ -46,6 +46,17 @@ pub fn next() -> Change {
     }
 }
 
+/// Whether there is any child, one that has ended and was not reaped included. Reaps nothing.
+pub fn any() -> bool {
+    // SAFETY: a siginfo_t of zeroes is valid, and waitid fills it.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: info lives across the call.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+    // Whatever else may go wrong, it is no proof that there is none.
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)
+}
+
 fn change(pid: i32, status: i32) -> Option<Change> {
     if libc::WIFEXITED(status) {
         return Some(Change::Ended { pid, status: ExitStatus::Exited(libc::WEXITSTATUS(status) as u8) });

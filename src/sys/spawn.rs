@@ -26,7 +26,8 @@ pub struct Command<'a> {
     pub env: Option<&'a [CString]>,
     /// The signal state to give it.
     pub inherited: Inherited,
-    /// Standard output and error go here, standard input is /dev/null; `None` leaves all three as they are.
+    /// Standard output and error go here, standard input is /dev/null and no other descriptor is passed on; `None`
+    /// leaves all as they are.
     pub output: Option<RawFd>,
     /// Its working directory, if not graceful's.
     pub dir: Option<&'a CStr>,
@@ -133,6 +134,7 @@ unsafe fn become_command(child: &Child<'_>) -> io::Error {
         }
         if let Some(output) = command.output {
             redirect(output);
+            close_on_exec_from(3);
         }
         if let Some(dir) = command.dir
             && libc::chdir(dir.as_ptr()) != 0
@@ -163,6 +165,22 @@ unsafe fn redirect(output: RawFd) {
         }
         libc::dup2(output, 1);
         libc::dup2(output, 2);
+    }
+}
+
+/// # Safety
+/// Only in the child.
+unsafe fn close_on_exec_from(first: RawFd) {
+    /// Where the kernel cannot do it in one call (before Linux 5.11), descriptors up to here.
+    const LAST_RESORT: RawFd = 1024;
+    // SAFETY: plain system calls on numbers.
+    unsafe {
+        let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_uint;
+        if libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) != 0 {
+            for fd in first..LAST_RESORT {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Report<'a> {
 struct App {
     pid: Option<i32>,
     status: Option<ExitStatus>,
-    /// The app ended before graceful sent it the stop signal.
+    /// The app ended before graceful sent it the stop signal, or of one that graceful knows nothing of.
     ended_before_signal: bool,
     spawn_error: Option<String>,
 }
@@ -99,7 +99,7 @@ struct Readiness {
 struct Leftovers {
     /// Processes that outlived the app.
     found: usize,
-    /// Of these and the app's other descendants, how many were reaped after SIGKILL.
+    /// Of these, and of what the app still had when it was killed itself, how many ended after graceful's SIGKILL.
     killed: u64,
     /// Orphans that graceful has reaped in its whole life.
     orphans_reaped: u64,
@@ -179,9 +179,12 @@ impl<'a> Report<'a> {
                 error: error.clone(),
             }),
             Event::SpawnFailed { why, .. } => self.app.spawn_error = Some(why.clone()),
-            Event::AppExited { status, told, phase } => {
+            Event::AppExited { status, .. } => {
                 self.app.status = Some(*status);
-                self.app.ended_before_signal = !told && *phase != Phase::Running;
+                self.app.ended_before_signal = super::text::ended_unasked(event);
+                if self.app.ended_before_signal {
+                    self.warn(timeline, at, event);
+                }
             }
             Event::KilledFromOutside { oom_kills } => {
                 self.killed_from_outside = Some(KilledFromOutside { oom_kills: *oom_kills });
@@ -245,14 +248,17 @@ impl<'a> Report<'a> {
     pub fn to_message(&self) -> String {
         let mut text = String::from("graceful: ");
         let seconds = |value: f64| human(Duration::from_secs_f64(value.max(0.0)));
-        match self.cause {
-            Some(cause) => _ = write!(text, "{cause}, "),
-            None => text.push_str("no stop signal, "),
-        }
-        match self.app.status {
-            Some(status) => _ = write!(text, "the app ended: {status}"),
-            None => text.push_str("the app did not run"),
-        }
+        let ended =
+            self.app.status.map_or("the app did not run".to_owned(), |status| format!("the app ended: {status}"));
+        _ = match (self.cause, self.app.status) {
+            (Some(Cause::AppExited), Some(status)) => write!(text, "the app ended by itself: {status}"),
+            (Some(Cause::NotStarted), _) => match &self.app.spawn_error {
+                Some(why) => write!(text, "the app did not start: {why}"),
+                None => write!(text, "the app did not start"),
+            },
+            (Some(cause), _) => write!(text, "{cause}, {ended}"),
+            (None, _) => write!(text, "no stop signal, {ended}"),
+        };
         _ = write!(text, "; {} of {} used", seconds(self.budget.used_s), seconds(self.budget.grace_period_s));
         for phase in &self.phases {
             if phase.start_s >= 0.0 && phase.duration_s >= 0.001 {

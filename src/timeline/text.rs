@@ -9,12 +9,13 @@ use std::time::Duration;
 
 /// `40 ms`, `1.2 s`, `29 s`, `2 min 5 s`.
 pub fn human(duration: Duration) -> String {
-    let millis = duration.as_millis();
+    let millis = (duration.as_micros() + 500) / 1000;
     if millis < 1000 {
         return format!("{millis} ms");
     }
     if millis >= 120_000 {
-        return format!("{} min {} s", millis / 60_000, millis / 1000 % 60);
+        let (minutes, seconds) = (millis / 60_000, millis / 1000 % 60);
+        return if seconds == 0 { format!("{minutes} min") } else { format!("{minutes} min {seconds} s") };
     }
     let tenths = (millis + 50) / 100;
     if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
@@ -31,7 +32,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::ReadyWarning { .. }
         | Event::EverythingKilled { .. }
         | Event::Trouble { .. } => LogLevel::Warn,
-        Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => LogLevel::Warn,
+        Event::AppExited { .. } if ended_unasked(event) => LogLevel::Warn,
         Event::HookEnded { result, .. } => match result {
             super::HookResult::Ok => LogLevel::Debug,
             super::HookResult::Cancelled => LogLevel::Info,
@@ -41,7 +42,7 @@ pub fn level(event: &Event) -> LogLevel {
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
         Event::SignalSent { signal: Signal::CONT, .. } => LogLevel::Debug,
         Event::StopBegan { cause: Cause::AppExited | Cause::NotStarted } => LogLevel::Debug,
-        Event::AppExited { phase: Phase::Running, status, .. } if !died_of_stop_signal(*status) => LogLevel::Debug,
+        Event::AppExited { phase: Phase::Running, .. } => LogLevel::Debug,
         Event::StopBegan { .. }
         | Event::PhaseCutShort { .. }
         | Event::SignalSent { .. }
@@ -111,7 +112,8 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::HookOutput { name, line } => format!("[{name}] {line}"),
         Event::LeftoversFound { count } => {
-            format!("the app is gone, {count} other {} not: SIGTERM", plural(*count, "process is", "processes are"))
+            let app = if timeline.app.is_some() { "the app is gone" } else { "the app is not started" };
+            format!("{app}, {count} other {} still there: SIGTERM", plural(*count, "process is", "processes are"))
         }
         Event::LeftoverSignalled { pid, name, signal, error: None } => format!("{signal} to {name} (pid {pid})"),
         Event::LeftoverSignalled { pid, name, signal, error: Some(error) } => {
@@ -119,7 +121,7 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::EverythingKilled { count, app } => killed(timeline, at, *count, *app),
         Event::Reaped { orphans, after_sigkill } => {
-            format!("{orphans} orphans reaped in all, {after_sigkill} of them after SIGKILL")
+            format!("{orphans} orphans reaped in all; {after_sigkill} processes besides the app ended after SIGKILL")
         }
         Event::NotDead => "not even SIGKILL ended everything: leaving it to the kernel".to_owned(),
         Event::Trouble { what } => what.clone(),
@@ -204,26 +206,37 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
     };
     let (used, left) = (timeline.since_stop(at), timeline.left(at));
     match (phase, status) {
-        (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => format!(
-            "the app died of {signal}, which went past graceful: nothing could delay it. A terminal's Ctrl-C goes to the \
-             app itself; signal graceful's pid for the whole stop sequence"
-        ),
+        (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => {
+            format!("the app died of {signal} that graceful neither got before nor sent: {REMEDY}")
+        }
         (Phase::Running, _) => {
             format!("the app exited by itself {ended} after {}", human(at.saturating_sub(timeline.app_started)))
         }
         (Phase::Kill, _) => format!("killed after {}", human(used)),
         (_, ExitStatus::Signaled(signal)) if !told => format!(
-            "the app died of {signal} {} after the stop signal, before graceful sent it one: something else signals the \
-             app's whole group or cgroup, and no wrapper can delay that. systemd: KillMode=mixed; a terminal's Ctrl-C: \
-             kill graceful's pid instead; Heroku: handle the signal in the app",
+            "the app died of {signal} {} after the stop signal, before graceful sent it one: {REMEDY}",
             human(used)
         ),
         (_, _) if !told => format!(
-            "the app exited {ended} {} after the stop signal, before graceful sent it one: it ended by itself, or \
-             something else signals the app's whole group or cgroup (systemd: KillMode=mixed)",
+            "the app exited {ended} {} after the stop signal, before graceful sent it one. If it did not end by itself: \
+             {REMEDY}",
             human(used)
         ),
         (_, _) => format!("exited after {} {ended}, {} of budget left", human(used), human(left)),
+    }
+}
+
+/// For an app that gets the stop signal from somebody else.
+const REMEDY: &str = "something else signals the app or its whole group or cgroup, and no wrapper can delay that. \
+                      systemd: KillMode=mixed; a terminal's Ctrl-C: signal graceful's pid instead; Heroku: handle the \
+                      signal in the app";
+
+/// The app ended on a stop signal that did not come from graceful, as far as that can be told.
+pub(super) fn ended_unasked(event: &Event) -> bool {
+    match event {
+        Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => true,
+        Event::AppExited { phase: Phase::Running, status, .. } => died_of_stop_signal(*status),
+        _ => false,
     }
 }
 
@@ -248,5 +261,6 @@ fn killed(timeline: &Timeline, at: Duration, count: Option<usize>, app: bool) ->
         None if app => " and whatever else is left".to_owned(),
         None => "whatever is left".to_owned(),
     };
-    format!("budget spent {after} after its begin: SIGKILL to {}{others}", if app { "the app" } else { "" })
+    let whom = format!("{}{others}", if app { "the app" } else { "" });
+    format!("budget spent {after} after its begin: SIGKILL to {}", if whom.is_empty() { "nobody" } else { &whom })
 }

@@ -31,6 +31,7 @@ mod place;
 mod process;
 pub mod procfs;
 pub mod pty;
+pub mod run;
 
 pub use needs::{
     Venv, busybox, catatonit, dumb_init, node, release_binary, requires, root, strace, tini, tini_static, venv,

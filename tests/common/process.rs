@@ -105,6 +105,11 @@ impl Proc {
         Proc::start(command.stdin(stdin), Scope::Child)
     }
 
+    /// The same with stderr to wherever the test says; what goes there is not read.
+    pub fn spawn_with_stderr(command: &mut Command, stderr: Stdio) -> Proc {
+        Proc::start_with(command.stdin(Stdio::null()).process_group(0), stderr, Scope::Group)
+    }
+
     /// Starts the command as leader of its own process group. At the end the whole group is killed:
     /// for apps that start workers.
     pub fn spawn_group(command: &mut Command) -> Proc {
@@ -117,16 +122,23 @@ impl Proc {
     }
 
     fn start(command: &mut Command, scope: Scope) -> Proc {
+        Proc::start_with(command, Stdio::piped(), scope)
+    }
+
+    fn start_with(command: &mut Command, stderr: Stdio, scope: Scope) -> Proc {
         let shown = format!("{command:?}");
         let started = Instant::now();
-        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let spawned = command.stdout(Stdio::piped()).stderr(stderr).spawn();
         let child = spawned.unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
-        let state = State { started, lines: Vec::new(), open_streams: 2, exit: None };
+        let open_streams = 1 + usize::from(child.stderr.is_some());
+        let state = State { started, lines: Vec::new(), open_streams, exit: None };
         let news = Arc::new(News { state: Mutex::new(state), changed: Condvar::new() });
         let mut process = Proc { child, scope, command: shown, news, stdin: None };
         process.stdin = process.child.stdin.take();
         read_lines(&process.news, Stream::Stdout, process.child.stdout.take().expect("stdout is piped"));
-        read_lines(&process.news, Stream::Stderr, process.child.stderr.take().expect("stderr is piped"));
+        if let Some(stderr) = process.child.stderr.take() {
+            read_lines(&process.news, Stream::Stderr, stderr);
+        }
         watch_exit(process.pid(), {
             let news = Arc::clone(&process.news);
             move |exit| news.tell(|state| state.exit = Some((exit, Instant::now())))
