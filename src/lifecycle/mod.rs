@@ -30,15 +30,18 @@
 //!
 //! | phase | stop signal | other signal | app exited | hooks done | hold over | left = 0 | left > 0 |
 //! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | PreStart | t0; to the hook | to the hook | - | spawn, or Leftovers | - | - | - |
+//! | PreStart | t0; to the hook, no further one | to the hook | - | spawn, or Leftovers | - | - | - |
 //! | Running | t0: PreStop | to the app | t0: Leftovers | post-start: note, or stop | - | - | - |
-//! | PreStop | Hold or Drain | to the app | Leftovers | pre-stop: one reason less | - | - | - |
-//! | Hold | Drain | to the app | Leftovers | - | Drain | - | - |
+//! | PreStop | the second: Hold or Drain | to the app | Leftovers | pre-stop: one reason less | - | - | - |
+//! | Hold | the second: Drain | to the app | Leftovers | - | Drain | - | - |
 //! | Drain | to the app again | to the app | Leftovers | - | - | - | - |
 //! | Leftovers | to the leftovers | - | - | - | - | PostStop | SIGTERM, once |
 //! | Kill | - | to the app, if it is there | noted; look | - | - | PostStop | - |
 //! | PostStop | to the hooks | - | - | Done | - | - | - |
 //! | Done | - | - | - | - | - | - | - |
+//!
+//! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or look);
+//! "ready" ends the startup timeout. After Done nothing does anything.
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the terminal has already delivered to the app
 //! ("delivered": graceful and the app share the terminal's foreground group) ends delay and hold, and is never sent a
