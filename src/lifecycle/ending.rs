@@ -22,6 +22,7 @@ impl Lifecycle {
                 self.begin(now, Cause::AppExited);
                 self.leftovers();
             }
+            Phase::Kill if self.plan.leave_leftovers => self.post_stop(),
             Phase::Kill => self.act(Action::Look),
             // Not reached with a running app.
             Phase::PreStart | Phase::Leftovers | Phase::PostStop | Phase::Done => {}
@@ -34,16 +35,21 @@ impl Lifecycle {
         }
         self.enter(Phase::Leftovers);
         if self.plan.leave_leftovers {
-            for stage in [Stage::PreStart, Stage::PostStart, Stage::PreStop] {
-                if self.plan.hooks.contains(&stage) {
-                    self.act(Action::CancelHooks(stage));
-                }
-            }
+            self.cancel_hooks();
             self.post_stop();
         } else {
             // Hooks that run are processes that are left, as others are.
             self.no_more_hooks();
             self.act(Action::Look);
+        }
+    }
+
+    /// Hooks are graceful's own, and never left behind.
+    fn cancel_hooks(&mut self) {
+        for stage in [Stage::PreStart, Stage::PostStart, Stage::PreStop] {
+            if self.plan.hooks.contains(&stage) {
+                self.act(Action::CancelHooks(stage));
+            }
         }
     }
 
@@ -78,6 +84,9 @@ impl Lifecycle {
         self.timers.set(Timer::End, end_at.max(now.saturating_add(LEAST_END)));
         self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
         self.no_more_hooks();
+        if self.plan.leave_leftovers {
+            self.cancel_hooks();
+        }
         self.act(Action::KillEverything);
         self.act(Action::Look);
     }

@@ -107,7 +107,7 @@ pub enum Action {
     Look,
     /// Send a signal to everything that is left.
     SignalLeftovers(Signal),
-    /// SIGKILL to everything that is left, the app included.
+    /// SIGKILL to the app and, unless leftovers are to be left, to everything else that is there.
     KillEverything,
     /// Something to be logged and reported.
     Record(Event),

@@ -125,9 +125,8 @@ impl Supervisor {
         self.hook_news();
     }
 
-    /// What hooks did becomes events, and at the end of a stage an input.
+    /// What hooks did becomes events, and at the end of a stage an input, for the next `act`.
     pub(super) fn hook_news(&mut self) {
-        let mut news = false;
         while let Some(happened) = self.hooks.poll() {
             match happened {
                 Happened::Began { name, stage } => {
@@ -141,12 +140,8 @@ impl Supervisor {
                 Happened::Post { id, url, timeout } => self.post(id, url, timeout),
                 Happened::StageDone { stage, abort } => {
                     self.inputs.push_back(Input::HooksDone { stage, abort });
-                    news = true;
                 }
             }
-        }
-        if news && !self.lifecycle.has_actions() {
-            self.act();
         }
     }
 
@@ -191,9 +186,6 @@ impl Supervisor {
     pub(super) fn hold_over(&mut self, why: String) {
         self.record(Event::HoldEnded { why });
         self.inputs.push_back(Input::HoldOver);
-        if !self.lifecycle.has_actions() {
-            self.act();
-        }
     }
 
     fn end_hold(&mut self) {

@@ -5,6 +5,7 @@
 //! nothing else: being their subreaper, graceful has no child left exactly when no descendant is left.
 
 use super::Supervisor;
+use crate::config::Leftovers;
 use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
@@ -23,15 +24,12 @@ const PASSES: usize = 16;
 const PASSES_LAST: Duration = Duration::from_millis(50);
 
 impl Supervisor {
-    /// Counts what is left and answers the lifecycle.
+    /// Counts what is left: an input for the next `act`.
     pub(super) fn look(&mut self) {
         // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
         self.children = self.children && reap::any();
         let left = if self.launch.init { self.left_in_namespace() } else { self.left_of_ours() };
         self.inputs.push_back(Input::Left(left));
-        if !self.lifecycle.has_actions() {
-            self.act();
-        }
     }
 
     fn left_of_ours(&mut self) -> usize {
@@ -130,6 +128,9 @@ impl Supervisor {
                 self.trouble_once(format!("SIGKILL to the app (pid {app}) failed: {error}"));
             }
             killed.push(app);
+        }
+        if self.config.leftovers == Leftovers::Leave {
+            return Some(0);
         }
         let until = self.now() + PASSES_LAST;
         for pass in 0..PASSES {

@@ -196,8 +196,9 @@ impl Supervisor {
             self.hold_tick(now);
             self.readiness_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
-                self.feed(Input::Tick);
+                self.inputs.push_back(Input::Tick);
             }
+            self.act();
         }
         self.finish()
     }
@@ -309,6 +310,7 @@ impl Supervisor {
                 }
             }
         }
+        // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
         self.act();
         if !self.children && self.lifecycle.is_waiting_for_the_last() {
             self.look();

@@ -5,6 +5,7 @@
 //! then is whether readiness failed within milliseconds or not at all.
 
 use super::Supervisor;
+use crate::config::Hold;
 use crate::lifecycle::Input;
 use crate::probe::client::{Observation, Verdict};
 use crate::probe::worker::{Fact, Job, Worker};
@@ -89,7 +90,9 @@ impl Supervisor {
                     self.trouble(format!("the HTTP thread failed: {why}"));
                     self.http = None;
                     self.hooks.posts_failed(now, &why, &self.origin);
-                    self.hold_over("it can no longer be polled".to_owned());
+                    if matches!(self.config.hold, Hold::Url(_)) {
+                        self.hold_over("it can no longer be polled".to_owned());
+                    }
                 }
             }
             self.hook_news();

@@ -122,7 +122,11 @@ impl Expected<'_> {
     fn drain(&mut self) -> Vec<(To, Signal)> {
         self.phase = Phase::Drain;
         let owed = self.plan.stop_signal.unwrap_or(self.first);
-        if self.from_terminal.contains(&owed) { vec![] } else { vec![(To::App, owed), (To::App, Signal::CONT)] }
+        if self.from_terminal.contains(&owed) {
+            vec![(To::App, Signal::CONT)]
+        } else {
+            vec![(To::App, owed), (To::App, Signal::CONT)]
+        }
     }
 
     fn after_other(&self, signal: Signal, delivered: bool) -> Vec<(To, Signal)> {

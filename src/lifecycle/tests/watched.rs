@@ -25,6 +25,8 @@ pub(super) struct Watched {
     /// Stop signals so far, and whether one of them allows to skip the delay.
     stops: usize,
     hurry: bool,
+    /// The terminal has given the app one of them.
+    given: bool,
     stop_sent: bool,
     killed: Option<Duration>,
     hold: bool,
@@ -49,6 +51,7 @@ impl Watched {
             t0: None,
             stops: 0,
             hurry: false,
+            given: false,
             stop_sent: false,
             killed: None,
             hold: false,
@@ -93,6 +96,7 @@ impl Watched {
             }
             Input::Signal { signal, delivered } if self.life.plan.stop_on.contains(signal) => {
                 self.stops += 1;
+                self.given |= delivered;
                 self.hurry |= self.stops > 1 || signal == Signal::INT || delivered;
             }
             Input::Tick
@@ -171,7 +175,7 @@ impl Watched {
                 ensure(waited || self.hurry, "the stop signal before the pre-stop delay was over")?;
                 ensure(self.phase == Phase::Drain, "the stop signal outside of Drain")?;
                 if signal == Signal::CONT {
-                    return ensure(self.stop_sent, "SIGCONT before the stop signal");
+                    return ensure(self.stop_sent || self.given, "SIGCONT before the stop signal");
                 }
                 ensure(!std::mem::replace(&mut self.stop_sent, true), "the stop signal twice")
             }
