@@ -6,7 +6,7 @@
 mod common;
 
 use common::pty::{CTRL_BACKSLASH, CTRL_C, CTRL_Z, Member, Terminal};
-use common::{DEADLINE, Exit, Proc, graceful, graceful_command, signals};
+use common::{DEADLINE, Exit, Proc, graceful, graceful_command, python3, signals};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -481,6 +481,25 @@ mod elsewhere {
         // Bytes typed after a key come after its signal.
         terminal.type_text(CTRL_C);
         assert_eq!(terminal.wait(), Exit::Code(5), "{}", terminal.dump());
+    }
+
+    #[test]
+    fn as_pid_1_ctrl_z_does_not_freeze_an_app_that_took_the_foreground_for_its_own_group() {
+        let graceful = graceful();
+        let take = "import os, signal, sys\n\
+                    signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n\
+                    os.setpgid(0, 0)\n\
+                    os.tcsetpgrp(0, os.getpgrp())\n\
+                    signal.signal(signal.SIGTTOU, signal.SIG_DFL)\n\
+                    os.execv(sys.argv[1], sys.argv[1:])";
+        let app = [&[python3(), "-c".to_owned(), take.to_owned()], signals(&["--default", "TSTP"]).as_slice()].concat();
+        let terminal = as_pid_1(&[graceful.to_str().expect("a path"), "--"], &app);
+        terminal.type_text(CTRL_Z);
+        // Told only by an app that was stopped and continued.
+        terminal.expect("SIGCONT\n");
+        terminal.type_text(CTRL_C);
+        terminal.expect("SIGINT\n");
+        terminal.wait_member("running", |member| member.name == "python3" && member.state == 'S');
     }
 
     #[test]

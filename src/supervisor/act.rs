@@ -103,7 +103,7 @@ impl Supervisor {
         self.inputs.push_back(Input::SpawnFailed(code));
     }
 
-    fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
+    pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
         let Some(pid) = self.app else { return };
         let value = self.value.filter(|_| reason == SignalReason::Forwarded);
         let error = process::signal_child(pid, signal, value).err().map(|error| error.to_string());

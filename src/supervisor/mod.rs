@@ -34,7 +34,7 @@ use crate::sys::signals::{self, Inherited, Received};
 use crate::sys::tty::Terminal;
 use crate::sys::{self, cgroup, process, spawn};
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
-use crate::timeline::{Cause, Entry, Event, Limits, Stage, Timeline, text};
+use crate::timeline::{Cause, Entry, Event, Limits, SignalReason, Stage, Timeline, text};
 use std::collections::VecDeque;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -347,14 +347,21 @@ impl Supervisor {
     }
 
     /// Ctrl-Z and its like: the shell that waits for graceful must see it stop, as it would see the app.
+    ///
+    /// As PID 1 there is no such shell. In our own group the kernel ignores the key, because the group is orphaned
+    /// (setpgid(2)); a group of the app's own is not, but only since graceful is its parent, so the app goes on. Not after
+    /// SIGTTIN and SIGTTOU: what raised them would raise them again at once.
     fn stopped(&mut self, pid: i32, signal: Signal) {
         let by_terminal = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
-        if self.app == Some(pid)
-            && by_terminal
-            && !self.launch.init
-            && self.launch.terminal.is_present()
-            && process::shares_our_group(pid)
-        {
+        if self.app != Some(pid) || !by_terminal || !self.launch.terminal.is_present() {
+            return;
+        }
+        let in_our_group = process::shares_our_group(pid);
+        if self.launch.init {
+            if signal == Signal::TSTP && !in_our_group {
+                self.signal_app(Signal::CONT, SignalReason::JobControl);
+            }
+        } else if in_our_group {
             process::stop_self();
         }
     }
