@@ -189,7 +189,7 @@ fn random_time(random: &mut Random, now: Duration, deadline: Option<Duration>) -
 fn random_sequence(seed: u64, start: &Watched, mut tell: impl FnMut(Duration, Input)) -> Result<(), String> {
     let mut random = Random(seed);
     let (mut life, mut now) = (start.clone(), Duration::ZERO);
-    for _ in 0..2 + random.below(12) {
+    for _ in 0..2 + random.below(8) {
         now = random_time(&mut random, now, life.deadline());
         let input = random_input(&mut random, life.life.phase());
         tell(now, input);

@@ -251,7 +251,7 @@ fn sigint_skips_the_delay() {
 fn ctrl_c_at_a_terminal_that_the_app_shares_is_not_sent_again() {
     running(
         with_hold(None),
-        "10s (INT)        -> stop (INT), [PreStop], drain file, watch readiness, [Drain]
+        "10s (INT)        -> stop (INT), [PreStop], drain file, watch readiness, [Drain], CONT ->app
          11s (INT)        ->
          12s INT          -> INT ->app (again)
          13s app dies INT -> app gone, [Leftovers], look
