@@ -93,7 +93,7 @@ fn processes_brought_in_from_outside_are_stopped_too() {
     assert_eq!(polite.wait(DEADLINE), Exit::Code(0), "{}", polite.dump());
     stubborn.wait_line("SIGTERM", DEADLINE);
     // It will only end when the namespace does, and graceful waits for it until then.
-    app.wait_line("2 other processes are not: SIGTERM", DEADLINE);
+    app.wait_line("2 other processes are still there: SIGTERM", DEADLINE);
     assert_eq!(app.exit(), None, "{}", app.dump());
     drop(app);
     stubborn.wait(DEADLINE);

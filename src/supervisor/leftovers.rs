@@ -10,7 +10,7 @@ use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
 use crate::sys::{fds, process, reap};
-use crate::timeline::Event;
+use crate::timeline::{Event, Phase};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -28,7 +28,14 @@ impl Supervisor {
     pub(super) fn look(&mut self) {
         // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
         self.children = self.children && reap::any();
-        let left = if self.launch.init { self.left_in_namespace() } else { self.left_of_ours() };
+        let left = if self.children && self.lifecycle.phase() == Phase::Kill {
+            // How many is of no interest any more, and to count ten thousand takes longer than to kill them.
+            1
+        } else if self.launch.init {
+            self.left_in_namespace()
+        } else {
+            self.left_of_ours()
+        };
         self.inputs.push_back(Input::Left(left));
     }
 

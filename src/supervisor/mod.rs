@@ -32,7 +32,7 @@ use crate::sys::fds::{self, Waker};
 use crate::sys::reap::{self, Change};
 use crate::sys::signals::{self, Inherited, Received};
 use crate::sys::tty::Terminal;
-use crate::sys::{self, cgroup, process, spawn};
+use crate::sys::{self, cgroup, process, spawn, tree};
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
 use crate::timeline::{Cause, Entry, Event, Limits, SignalReason, Stage, Timeline, text};
 use std::collections::VecDeque;
@@ -140,6 +140,8 @@ struct Supervisor {
     readiness: readiness::Watch,
     /// The value that came with the signal being passed on (sigqueue(3)).
     value: Option<usize>,
+    /// graceful has stopped itself with the app, as a job of a shell.
+    job_stopped: bool,
     outcome: Option<Outcome>,
 }
 
@@ -151,7 +153,7 @@ impl Supervisor {
             kill_margin: budget.kill_margin,
             pre_stop_delay: budget.pre_stop_delay,
         };
-        let program = config.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+        let program = config.command.first().cloned().unwrap_or_default();
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
         let plan = plan(&mut config, &hooks);
         let started_at = SystemTime::now();
@@ -174,6 +176,7 @@ impl Supervisor {
             oom_kills: None,
             readiness: readiness::Watch::default(),
             value: None,
+            job_stopped: false,
             outcome: None,
             origin: Origin { inherited: launch.inherited, dir: launch.dir.take() },
             config,
@@ -288,7 +291,8 @@ impl Supervisor {
                 signal,
                 Signal::INT | Signal::QUIT | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::WINCH
             );
-        let delivered = by_key && self.app.is_some_and(process::shares_our_group);
+        let delivered = by_key && self.app.is_some_and(process::shares_our_group)
+            || signal == Signal::CONT && self.job_was_continued();
         if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
         }
@@ -362,8 +366,16 @@ impl Supervisor {
                 self.signal_app(Signal::CONT, SignalReason::JobControl);
             }
         } else if in_our_group {
+            self.job_stopped = true;
             process::stop_self();
         }
+    }
+
+    /// After Ctrl-Z a shell's `fg` continues the whole group, the app included: to do it again would undo a second Ctrl-Z
+    /// that came meanwhile. Whoever continues graceful alone means the app too, which then is still stopped.
+    fn job_was_continued(&mut self) -> bool {
+        let app = self.app.filter(|_| std::mem::take(&mut self.job_stopped));
+        app.and_then(tree::is_stopped) == Some(false)
     }
 
     /// One input to the lifecycle and everything that follows from it.
@@ -491,7 +503,7 @@ fn render(format: LogFormat, timeline: &Timeline, entry: &Entry) -> String {
 /// For the writing thread, which has no timeline.
 fn complain(format: LogFormat, started_at: SystemTime, start: Instant) -> crate::scribe::Complain {
     Box::new(move |what| {
-        let mut timeline = Timeline::new(started_at, String::new(), Limits::default());
+        let mut timeline = Timeline::new(started_at, OsString::new(), Limits::default());
         let entry = timeline.record(start.elapsed(), Event::Trouble { what: what.to_owned() });
         render(format, &timeline, &entry)
     })

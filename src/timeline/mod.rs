@@ -13,6 +13,7 @@ use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -243,7 +244,7 @@ pub struct Timeline {
     started_at: SystemTime,
     limits: Limits,
     /// argv[0]: the arguments may hold secrets.
-    program: String,
+    program: OsString,
     app: Option<i32>,
     app_started: Duration,
     t0: Option<Duration>,
@@ -258,7 +259,7 @@ const KEPT: usize = 256;
 
 impl Timeline {
     /// Empty, from now on.
-    pub fn new(started_at: SystemTime, program: String, limits: Limits) -> Timeline {
+    pub fn new(started_at: SystemTime, program: OsString, limits: Limits) -> Timeline {
         Timeline {
             started_at,
             limits,

@@ -8,6 +8,7 @@ use super::{Cause, Event, HookResult, Phase, SignalReason, Stage, Timeline, roun
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub const TERMINATION_MESSAGE_MAX: usize = 4096;
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     graceful: &'static str,
-    program: &'a str,
+    program: Cow<'a, str>,
     started_at: String,
     stop_began_at: Option<String>,
     ran_s: f64,
@@ -118,7 +119,7 @@ impl<'a> Report<'a> {
         let used = timeline.since_stop(end);
         let mut report = Report {
             graceful: env!("CARGO_PKG_VERSION"),
-            program: &timeline.program,
+            program: timeline.program.to_string_lossy(),
             started_at: wall(timeline, Duration::ZERO),
             stop_began_at: timeline.t0.map(|t0| wall(timeline, t0)),
             ran_s: rounded(end),
