@@ -48,6 +48,32 @@ pub(crate) fn all(graceful: &Path, notes: &mut Vec<String>) -> Vec<Contender> {
     contenders
 }
 
+/// A copy of the binary, written in one go as a package manager or an image layer writes it, and as the other inits were.
+/// The linker's own file lies in the page cache in pieces of one page, which costs more faults than it ever will again.
+pub(crate) struct Installed(PathBuf);
+
+impl Installed {
+    pub(crate) fn new(program: &Path) -> Result<Installed, String> {
+        let copy = std::env::temp_dir().join(format!("graceful-bench-{}", std::process::id()));
+        let problem = |error: std::io::Error| format!("{} to {}: {error}", program.display(), copy.display());
+        let bytes = std::fs::read(program).map_err(problem)?;
+        std::fs::write(&copy, bytes).map_err(problem)?;
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).map_err(problem)?;
+        Ok(Installed(copy))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        // A file left in the temporary directory is no reason to fail.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 impl Contender {
     /// Whether it can be measured.
     pub(crate) fn takes_part(&self) -> bool {

@@ -136,7 +136,8 @@ fn bench(request: Request) -> Result<(), String> {
     }
     give_up_after(effort.limit);
     let mut table = Table::default();
-    let contenders = contender::all(&request.graceful, &mut table.notes);
+    let installed = contender::Installed::new(&request.graceful)?;
+    let contenders = contender::all(installed.path(), &mut table.notes);
     let namespace = Namespace::find();
     for (name, measure) in FIGURES.iter().filter(|(name, _)| wanted(name)) {
         eprintln!("inits: {name} ...");

@@ -4,7 +4,7 @@
 use crate::signal::Signal;
 use crate::status;
 use crate::sys::reap::{self, Change};
-use crate::sys::{fds, process, signals};
+use crate::sys::{fds, getpid, process, signals};
 
 /// In debug builds a test can ask for the failure that should never come.
 #[cfg(debug_assertions)]
@@ -31,7 +31,7 @@ pub(super) fn run(app: Option<i32>) -> u8 {
         }
         if let Some(received) = signals::wait(None)
             && received.signal != Signal::CHLD
-            && !received.is_own()
+            && !received.is_own(getpid())
         {
             _ = process::signal_child(app, received.signal, received.value);
         }

@@ -34,7 +34,7 @@ use crate::sys::signals::{self, Inherited, Received};
 use crate::sys::tty::Terminal;
 use crate::sys::{self, cgroup, process, spawn, tree};
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
-use crate::timeline::{Cause, Entry, Event, Limits, SignalReason, Stage, Timeline, text};
+use crate::timeline::{Cause, Entry, Event, Limits, Phase, SignalReason, Stage, Timeline, text};
 use std::collections::VecDeque;
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -66,6 +66,7 @@ pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
 struct Launch {
     inherited: Inherited,
     terminal: Terminal,
+    pid: i32,
     /// PID 1 of its namespace.
     init: bool,
     /// Where commands run later are to run.
@@ -77,7 +78,8 @@ struct Launch {
 impl Launch {
     fn new(config: &mut Config, inherited: Inherited) -> Launch {
         fds::fill_standard_streams();
-        let init = sys::getpid() == 1;
+        let pid = sys::getpid();
+        let init = pid == 1;
         if !init && let Err(error) = spawn::become_subreaper() {
             config.warnings.push(format!("orphans cannot be adopted (PR_SET_CHILD_SUBREAPER): {error}"));
         }
@@ -86,7 +88,8 @@ impl Launch {
         {
             config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
         }
-        let mut launch = Launch { inherited, terminal: Terminal::look(), init, dir: original_dir(config), app: None };
+        let mut launch =
+            Launch { inherited, terminal: Terminal::look(), pid, init, dir: original_dir(config), app: None };
         if !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
             launch.app = Some(launch.spawn(&config.command));
         }
@@ -189,6 +192,10 @@ impl Supervisor {
         for warning in std::mem::take(&mut self.config.warnings) {
             self.trouble(warning);
         }
+        if self.launch.app.is_none() {
+            // Where hooks come first the lifecycle begins with them; otherwise this phase has no length.
+            self.record(Event::PhaseBegan { phase: Phase::PreStart });
+        }
         self.act();
         while self.outcome.is_none() {
             let deadline = self.deadline();
@@ -279,7 +286,7 @@ impl Supervisor {
         if received.signal == Signal::CHLD {
             return self.reap();
         }
-        if received.is_own() {
+        if received.is_own(self.launch.pid) {
             return;
         }
         let signal = received.signal;

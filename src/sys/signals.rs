@@ -5,7 +5,7 @@
 //! kill(2) the same signals are queued here and belong to the app.
 
 use crate::signal::{Signal, SignalSet};
-use crate::sys::{check, getpid};
+use crate::sys::check;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -100,8 +100,8 @@ pub fn wait(timeout: Option<Duration>) -> Option<Received> {
 impl Received {
     /// The kernel's answer to something that graceful itself did: SIGPIPE for a log line that nobody reads, SIGXFSZ for a
     /// report over the file size limit. Not the app's.
-    pub fn is_own(&self) -> bool {
-        self.sender == Some(getpid())
+    pub fn is_own(&self, own_pid: i32) -> bool {
+        self.sender == Some(own_pid)
     }
 }
 
