@@ -75,18 +75,7 @@ fn a_sigterm_is_never_too_early() {
 fn processes_brought_in_from_outside_are_stopped_too() {
     let app = Place::Pid1.spawn(graceful_argv(&[], &[], &signals(&["--exit-on", "TERM=7"])));
     app.wait_line("ready pid=2 ppid=1", DEADLINE);
-    let target = app.target().to_string();
-    let enter = |options: &[&str]| {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &target, "--user", "--pid", "--mount", "--preserve-credentials", "--"]);
-        if root_outside() {
-            command = Command::new("nsenter");
-            command.args(["--target", &target, "--pid", "--mount", "--"]);
-        }
-        let entered = Proc::spawn(command.args(signals(options)));
-        entered.wait_line("ready pid=", DEADLINE);
-        entered
-    };
+    let enter = |options: &[&str]| enter(app.target(), options);
     let (polite, stubborn) = (enter(&["--exit-on", "TERM=0"]), enter(&["--never-exit"]));
     app.signal(libc::SIGTERM);
     polite.wait_line("SIGTERM", DEADLINE);
@@ -97,6 +86,29 @@ fn processes_brought_in_from_outside_are_stopped_too() {
     assert_eq!(app.exit(), None, "{}", app.dump());
     drop(app);
     stubborn.wait(DEADLINE);
+}
+
+/// Their end raises no SIGCHLD, and is noticed all the same: long before the budget's end, which is past the deadline.
+#[test]
+fn the_end_of_processes_from_outside_ends_the_stop() {
+    let app = Place::Pid1.spawn(graceful_argv(&[], &["--grace-period", "60s"], &signals(&["--exit-on", "TERM=7"])));
+    app.wait_line("ready pid=2 ppid=1", DEADLINE);
+    let others = [0, 1].map(|_| enter(app.target(), &["--exit-on", "TERM=0", "--delay", "0.3"]));
+    app.signal(libc::SIGTERM);
+    others.iter().for_each(|other| assert_eq!(other.wait(DEADLINE), Exit::Code(0), "{}", other.dump()));
+    assert_eq!(app.wait(DEADLINE), Exit::Code(7), "{}", app.dump());
+}
+
+/// signals.py in the namespace of this PID 1, started from outside as `docker exec` does.
+fn enter(pid1: i32, options: &[&str]) -> Proc {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &pid1.to_string(), "--pid", "--mount"]);
+    if !root_outside() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    let entered = Proc::spawn(command.arg("--").args(signals(options)));
+    entered.wait_line("ready pid=", DEADLINE);
+    entered
 }
 
 fn root_outside() -> bool {

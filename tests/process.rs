@@ -8,7 +8,7 @@
 //!
 //! | trap | test |
 //! | --- | --- |
-//! | G1 kill(-1) outside of an own PID namespace | `g1_others_are_never_touched`, `g1_no_system_call_names_everybody`; p1: `in_a_shared_namespace_the_others_live_on`, `another_namespaces_proc_is_not_believed`, `processes_brought_in_from_outside_are_stopped_too`, `control_as_pid_1_everything_is_signalled_at_once` |
+//! | G1 kill(-1) outside of an own PID namespace | `g1_others_are_never_touched`, `g1_no_system_call_names_everybody`; p1: `in_a_shared_namespace_the_others_live_on`, `another_namespaces_proc_is_not_believed`, `processes_brought_in_from_outside_are_stopped_too`, `the_end_of_processes_from_outside_ends_the_stop`, `control_as_pid_1_everything_is_signalled_at_once` |
 //! | G2 SIGCHLD ignored or blocked by the parent | `ignored_and_blocked_signals_of_the_parent_break_nothing`; p1: `control_g2_…` |
 //! | G3 EPERM from kill | `an_app_that_may_not_be_signalled_is_survived`; p1: `control_g3_…` |
 //! | G4 closed stdin (and stdout, stderr) | `the_app_starts_as_a_direct_exec_would`, `closed_standard_streams_break_nothing`; with a terminal: `tests/terminal.rs` |
@@ -35,7 +35,7 @@
 mod common;
 
 use common::checks::{self, for_everybody, to_nobody};
-use common::procfs::{app_of, children, has_ended, read, state, status, wait_for, wait_runs};
+use common::procfs::{app_of, children, descriptors, has_ended, read, state, status, wait_for, wait_runs};
 use common::{DEADLINE, Exit, Place, Proc, graceful, graceful_argv, graceful_command, python3, root, signals, strace};
 use std::ffi::{CString, OsString};
 use std::io::{Read as _, Write as _};
@@ -217,6 +217,12 @@ fn closed_standard_streams_break_nothing() {
             (read(shell, "comm")? == "sh\n" && !children(shell).is_empty()).then_some(shell)
         });
         assert!(!has_ended(shell));
+        // Whatever graceful opens later must not get the number of a stream that it writes to.
+        let held = wait_for("the start's end", || {
+            let held = descriptors(app.pid());
+            (held.get(&1)? == Path::new("/dev/null") && held.keys().eq(&[0, 1, 2])).then_some(held)
+        });
+        assert_eq!(held[&2] == Path::new("/dev/null"), closed.contains('2'), "{closed}: {held:?}");
         app.signal(libc::SIGTERM);
         assert_eq!(app.wait(DEADLINE), Exit::Code(7), "{closed}\n{}", app.dump());
     }

@@ -4,7 +4,8 @@ use crate::sys::check;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 /// The first descriptor behind the standard streams.
@@ -16,15 +17,22 @@ const LAST_RESORT: u64 = 65_536;
 /// as if it were standard error. What fills them closes on exec: the app sees them closed, as they were.
 pub fn fill_standard_streams() {
     for stream in 0..FIRST {
-        // SAFETY: F_GETFD takes a number; open takes the lowest number that is free, which is `stream`.
-        unsafe {
-            if libc::fcntl(stream, libc::F_GETFD) < 0
-                && libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) < 0
-            {
-                libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
-            }
+        // SAFETY: F_GETFD takes a number.
+        if unsafe { libc::fcntl(stream, libc::F_GETFD) } < 0
+            && let Ok(nothing) = open_nothing()
+        {
+            // The lowest number that is free, which is `stream`; to be kept.
+            _ = nothing.into_raw_fd();
         }
     }
+}
+
+/// /dev/null or, in an image without it, what can neither be read nor written.
+fn open_nothing() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null").or_else(|_| {
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_PATH).open("/")
+    })
 }
 
 /// Lets go of what graceful was started with and the app now has: descriptors from 3 on, and standard input and output.
@@ -44,10 +52,10 @@ pub fn release_inherited(alone: bool) {
             unsafe { libc::close(fd) };
         });
     }
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+    if let Ok(nothing) = open_nothing() {
         for stream in 0..=1 {
             // SAFETY: both are open; nothing in this process reads the one or writes the other.
-            unsafe { libc::dup3(null.as_raw_fd(), stream, libc::O_CLOEXEC) };
+            unsafe { libc::dup3(nothing.as_raw_fd(), stream, libc::O_CLOEXEC) };
         }
     }
 }

@@ -57,6 +57,7 @@ def child(on_term, ready):
         signal.signal(sig, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, action)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM} if on_term == "exit" else set())
+    signal.alarm(120)  # No test that failed leaves it behind for good.
     say(f"child {pid} ready")
     os.write(ready, b".")
     os.close(ready)

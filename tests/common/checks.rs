@@ -407,6 +407,8 @@ fn lives_well(place: Place, prefix: &[&str], binary: Option<&str>) {
     app.wait_line("ready pid", DEADLINE);
     app.signal(libc::SIGUSR1);
     app.wait_line("SIGUSR1", DEADLINE);
+    let held = descriptors(app.target());
+    assert!(held.get(&1).is_some_and(|stdout| !stdout.to_string_lossy().starts_with("pipe:")), "{held:?}");
     app.signal(libc::SIGTERM);
     assert_eq!(app.wait(DEADLINE), Exit::Code(7), "{}", app.dump());
     app.wait_line("20 orphans reaped", DEADLINE);
