@@ -16,11 +16,13 @@
 
 mod act;
 mod last_resort;
+mod launch;
 mod leftovers;
 mod readiness;
+mod words;
 
 use crate::command::Origin;
-use crate::config::{Config, Hold as HoldConfig, LogFormat, StartupAction};
+use crate::config::{Config, Hold as HoldConfig, StartupAction};
 use crate::hold::Hold;
 use crate::hooks::Hooks;
 use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, Plan};
@@ -31,88 +33,29 @@ use crate::status;
 use crate::sys::fds::{self, Waker};
 use crate::sys::reap::{self, Change};
 use crate::sys::signals::{self, Inherited, Received};
-use crate::sys::tty::Terminal;
-use crate::sys::{self, cgroup, process, spawn, tree};
-use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
-use crate::timeline::{Cause, Entry, Event, Limits, Phase, SignalReason, Stage, Timeline, text};
+use crate::sys::{cgroup, process, tree};
+use crate::timeline::{Event, Limits, Phase, SignalReason, Timeline, text};
+use launch::Launch;
 use std::collections::VecDeque;
-use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long the end waits for a disk, and for a log reader.
-const LAST_FILES: Duration = Duration::from_secs(1);
-const LAST_LINES: Duration = Duration::from_millis(250);
 /// Where the waiting cannot be woken by a descriptor (none could be opened), it looks this often instead.
 const BLIND: Duration = Duration::from_millis(100);
-/// Kubernetes' default terminationMessagePath.
-const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Runs the app to its end and returns graceful's exit code.
 pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
     let launch = Launch::new(&mut config, inherited);
-    let mut supervisor = Supervisor::new(config, launch, start);
-    match catch_unwind(AssertUnwindSafe(|| supervisor.run())) {
-        Ok(code) => code,
-        Err(_) => last_resort::run(supervisor.app),
-    }
-}
-
-/// What must be done before the app is started, and, unless hooks come first, its start: as early as that. What is
-/// built after it is built while the app loads on another processor.
-struct Launch {
-    inherited: Inherited,
-    terminal: Terminal,
-    pid: i32,
-    /// PID 1 of its namespace.
-    init: bool,
-    /// Where commands run later are to run.
-    dir: Option<CString>,
-    /// The app's start, until the lifecycle asks for it.
-    app: Option<Result<i32, spawn::Error>>,
-}
-
-impl Launch {
-    fn new(config: &mut Config, inherited: Inherited) -> Launch {
-        fds::fill_standard_streams();
-        let pid = sys::getpid();
-        let init = pid == 1;
-        if !init && let Err(error) = spawn::become_subreaper() {
-            config.warnings.push(format!("orphans cannot be adopted (PR_SET_CHILD_SUBREAPER): {error}"));
-        }
-        if let Some(path) = &config.drain_file
-            && let Err(error) = crate::scribe::remove(path)
-        {
-            config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
-        }
-        let mut launch =
-            Launch { inherited, terminal: Terminal::look(), pid, init, dir: original_dir(config), app: None };
-        if !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
-            launch.app = Some(launch.spawn(&config.command));
-        }
-        launch
-    }
-
-    fn spawn(&self, command: &[OsString]) -> Result<i32, spawn::Error> {
-        let argv: Vec<CString> = command
-            .iter()
-            .map(|part| CString::new(part.as_bytes()))
-            .collect::<Result<_, _>>()
-            .map_err(|error| spawn::Error::Exec(error.into()))?;
-        spawn::spawn(&spawn::Command {
-            argv: &argv,
-            env: None,
-            inherited: self.inherited,
-            output: None,
-            dir: None,
-            own_group: false,
-            // As PID 1 the kernel ends the whole namespace with graceful.
-            parent_death_signal: (!self.init).then_some(Signal::TERM),
-        })
-    }
+    let early = launch.app.as_ref().and_then(|app| app.as_ref().ok()).copied();
+    let mut supervisor = None;
+    let life = || supervisor.insert(Supervisor::new(config, launch, start)).run();
+    catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_| match &supervisor {
+        // It failed over its last words: what counts is known.
+        Some(Supervisor { app: None, lifecycle, .. }) => lifecycle.outcome().map_or(status::FAILURE, Outcome::code),
+        Some(supervisor) => last_resort::run(supervisor.app),
+        None => last_resort::run(early),
+    })
 }
 
 struct Supervisor {
@@ -163,7 +106,7 @@ impl Supervisor {
         Supervisor {
             lifecycle: Lifecycle::new(plan),
             timeline: Timeline::new(started_at, program, limits),
-            scribe: Scribe::new(complain(config.log_format, started_at, start)),
+            scribe: Scribe::new(words::complain(config.log_format, started_at, start)),
             hooks,
             hold: Hold::default(),
             http: None,
@@ -390,88 +333,6 @@ impl Supervisor {
         self.inputs.push_back(input);
         self.act();
     }
-
-    fn record(&mut self, event: Event) {
-        let at = match event {
-            // All deadlines count from the lifecycle's t0, so all that is said must, too.
-            Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
-            _ => self.now(),
-        };
-        let entry = self.timeline.record(at, event);
-        if text::level(&entry.event) <= self.config.log_level {
-            let line = render(self.config.log_format, &self.timeline, &entry);
-            self.scribe.line(line);
-        }
-    }
-
-    fn trouble(&mut self, what: String) {
-        self.record(Event::Trouble { what });
-    }
-
-    fn trouble_once(&mut self, what: String) {
-        if !self.timeline.has_trouble(&what) {
-            self.trouble(what);
-        }
-    }
-
-    /// The app and all the rest is gone: what is left to do is to say so.
-    fn finish(&mut self) -> u8 {
-        let outcome = self.outcome.unwrap_or(Outcome::NotStarted(status::FAILURE));
-        let code = self.exit_code(outcome);
-        self.launch.terminal.take_back();
-        if let Some(path) = &self.config.drain_file {
-            self.scribe.remove("--drain-file", path);
-        }
-        if self.orphans > 0 || self.sigkill_sent {
-            self.record(Event::Reaped { orphans: self.orphans, after_sigkill: self.reaped_after_sigkill });
-        }
-        self.record(Event::Finished { code });
-        self.write_reports(code);
-        self.last_words();
-        code
-    }
-
-    /// Not beyond G, with a little of it left for the exit itself.
-    fn last_words(&mut self) {
-        let now = self.now();
-        let t0 = self.timeline.t0().unwrap_or(now);
-        let left = (t0 + self.config.budget.grace_period).saturating_sub(now);
-        self.scribe.finish(LAST_FILES.min(left / 2), LAST_LINES.min(left / 4));
-    }
-
-    fn write_reports(&mut self, code: u8) {
-        let end = self.now();
-        let asked = self.config.termination_log.as_deref();
-        // Unasked it is written only after a stop: for an app that crashed by itself Kubernetes may show the app's last
-        // log lines there instead (FallbackToLogsOnError), which a file with our words would hide.
-        let default = || self.worth_a_message().then(|| Path::new(TERMINATION_LOG)).filter(|path| path.exists());
-        if let Some(path) = asked.or_else(default) {
-            let message = Report::new(&self.timeline, end, code).to_message();
-            self.scribe.append("--termination-log", path, message, TERMINATION_MESSAGE_MAX as u64);
-        }
-        // Last: it may go to a FIFO whose reader never reads.
-        if let Some(path) = &self.config.report {
-            let report = Report::new(&self.timeline, end, code);
-            self.scribe.write("--report", path, report.to_json());
-        }
-    }
-
-    fn worth_a_message(&self) -> bool {
-        self.timeline.events().any(|event| {
-            matches!(
-                event,
-                Event::StopBegan { cause: Cause::Signal(_) | Cause::HookFailed | Cause::StartupTimeout }
-                    | Event::KilledFromOutside { .. }
-            )
-        })
-    }
-
-    fn exit_code(&self, outcome: Outcome) -> u8 {
-        match outcome {
-            Outcome::App(status) if self.config.success.contains(status) => 0,
-            outcome => outcome.code(),
-        }
-    }
 }
 
 fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
@@ -491,27 +352,4 @@ fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
         startup: config.startup.map(|startup| (startup.timeout, startup.action == StartupAction::Stop)),
         leave_leftovers: config.leftovers == crate::config::Leftovers::Leave,
     }
-}
-
-/// Commands run later need the directory, and graceful itself leaves it: a supervisor must not keep a disk mounted.
-fn original_dir(config: &Config) -> Option<CString> {
-    let needed = !config.hooks.is_empty() || matches!(config.hold, HoldConfig::Command(_));
-    let dir = needed.then(std::env::current_dir)?.ok()?;
-    CString::new(dir.into_os_string().into_vec()).ok()
-}
-
-fn render(format: LogFormat, timeline: &Timeline, entry: &Entry) -> String {
-    match format {
-        LogFormat::Text => text::line(timeline, entry),
-        LogFormat::Json => text::json_line(timeline, entry),
-    }
-}
-
-/// For the writing thread, which has no timeline.
-fn complain(format: LogFormat, started_at: SystemTime, start: Instant) -> crate::scribe::Complain {
-    Box::new(move |what| {
-        let mut timeline = Timeline::new(started_at, OsString::new(), Limits::default());
-        let entry = timeline.record(start.elapsed(), Event::Trouble { what: what.to_owned() });
-        render(format, &timeline, &entry)
-    })
 }

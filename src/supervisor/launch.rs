@@ -1,0 +1,70 @@
+//! The start: what the app must find in place, and then the app itself, before anything else is built.
+
+use crate::config::{Config, Hold, Stage};
+use crate::signal::Signal;
+use crate::sys::signals::Inherited;
+use crate::sys::tty::Terminal;
+use crate::sys::{self, fds, spawn};
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// What must be done before the app is started, and, unless hooks come first, its start: as early as that. What is
+/// built after it is built while the app loads on another processor.
+pub(super) struct Launch {
+    pub(super) inherited: Inherited,
+    pub(super) terminal: Terminal,
+    pub(super) pid: i32,
+    /// PID 1 of its namespace.
+    pub(super) init: bool,
+    /// Where commands run later are to run.
+    pub(super) dir: Option<CString>,
+    /// The app's start, until the lifecycle asks for it.
+    pub(super) app: Option<Result<i32, spawn::Error>>,
+}
+
+impl Launch {
+    pub(super) fn new(config: &mut Config, inherited: Inherited) -> Launch {
+        fds::fill_standard_streams();
+        let pid = sys::getpid();
+        let init = pid == 1;
+        if !init && let Err(error) = spawn::become_subreaper() {
+            config.warnings.push(format!("orphans cannot be adopted (PR_SET_CHILD_SUBREAPER): {error}"));
+        }
+        if let Some(path) = &config.drain_file
+            && let Err(error) = crate::scribe::remove(path)
+        {
+            config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
+        }
+        let mut launch =
+            Launch { inherited, terminal: Terminal::look(), pid, init, dir: original_dir(config), app: None };
+        if !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
+            launch.app = Some(launch.spawn(&config.command));
+        }
+        launch
+    }
+
+    pub(super) fn spawn(&self, command: &[OsString]) -> Result<i32, spawn::Error> {
+        let argv: Vec<CString> = command
+            .iter()
+            .map(|part| CString::new(part.as_bytes()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| spawn::Error::Exec(error.into()))?;
+        spawn::spawn(&spawn::Command {
+            argv: &argv,
+            env: None,
+            inherited: self.inherited,
+            output: None,
+            dir: None,
+            own_group: false,
+            // As PID 1 the kernel ends the whole namespace with graceful.
+            parent_death_signal: (!self.init).then_some(Signal::TERM),
+        })
+    }
+}
+
+/// Commands run later need the directory, and graceful itself leaves it: a supervisor must not keep a disk mounted.
+fn original_dir(config: &Config) -> Option<CString> {
+    let needed = !config.hooks.is_empty() || matches!(config.hold, Hold::Command(_));
+    let dir = needed.then(std::env::current_dir)?.ok()?;
+    CString::new(dir.into_os_string().into_vec()).ok()
+}

@@ -1,0 +1,118 @@
+//! What graceful says: events into timeline and log, and at the end the reports.
+
+use super::Supervisor;
+use crate::config::LogFormat;
+use crate::lifecycle::Outcome;
+use crate::scribe::Complain;
+use crate::status;
+use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
+use crate::timeline::{Cause, Entry, Event, Limits, Timeline, text};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long the end waits for a disk, and for a log reader.
+const LAST_FILES: Duration = Duration::from_secs(1);
+const LAST_LINES: Duration = Duration::from_millis(250);
+/// Kubernetes' default terminationMessagePath.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+impl Supervisor {
+    pub(super) fn record(&mut self, event: Event) {
+        let at = match event {
+            // All deadlines count from the lifecycle's t0, so all that is said must, too.
+            Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
+            _ => self.now(),
+        };
+        let entry = self.timeline.record(at, event);
+        if text::level(&entry.event) <= self.config.log_level {
+            let line = render(self.config.log_format, &self.timeline, &entry);
+            self.scribe.line(line);
+        }
+    }
+
+    pub(super) fn trouble(&mut self, what: String) {
+        self.record(Event::Trouble { what });
+    }
+
+    pub(super) fn trouble_once(&mut self, what: String) {
+        if !self.timeline.has_trouble(&what) {
+            self.trouble(what);
+        }
+    }
+
+    /// The app and all the rest is gone: what is left to do is to say so.
+    pub(super) fn finish(&mut self) -> u8 {
+        let outcome = self.outcome.unwrap_or(Outcome::NotStarted(status::FAILURE));
+        let code = self.exit_code(outcome);
+        self.launch.terminal.take_back();
+        if let Some(path) = &self.config.drain_file {
+            self.scribe.remove("--drain-file", path);
+        }
+        if self.orphans > 0 || self.sigkill_sent {
+            self.record(Event::Reaped { orphans: self.orphans, after_sigkill: self.reaped_after_sigkill });
+        }
+        self.record(Event::Finished { code });
+        self.write_reports(code);
+        self.last_words();
+        code
+    }
+
+    /// Not beyond G, with a little of it left for the exit itself.
+    fn last_words(&mut self) {
+        let now = self.now();
+        let t0 = self.timeline.t0().unwrap_or(now);
+        let left = (t0 + self.config.budget.grace_period).saturating_sub(now);
+        self.scribe.finish(LAST_FILES.min(left / 2), LAST_LINES.min(left / 4));
+    }
+
+    fn write_reports(&mut self, code: u8) {
+        let end = self.now();
+        let asked = self.config.termination_log.as_deref();
+        // Unasked it is written only after a stop: for an app that crashed by itself Kubernetes may show the app's last
+        // log lines there instead (FallbackToLogsOnError), which a file with our words would hide.
+        let default = || self.worth_a_message().then(|| Path::new(TERMINATION_LOG)).filter(|path| path.exists());
+        if let Some(path) = asked.or_else(default) {
+            let message = Report::new(&self.timeline, end, code).to_message();
+            self.scribe.append("--termination-log", path, message, TERMINATION_MESSAGE_MAX as u64);
+        }
+        // Last: it may go to a FIFO whose reader never reads.
+        if let Some(path) = &self.config.report {
+            let report = Report::new(&self.timeline, end, code);
+            self.scribe.write("--report", path, report.to_json());
+        }
+    }
+
+    fn worth_a_message(&self) -> bool {
+        self.timeline.events().any(|event| {
+            matches!(
+                event,
+                Event::StopBegan { cause: Cause::Signal(_) | Cause::HookFailed | Cause::StartupTimeout }
+                    | Event::KilledFromOutside { .. }
+            )
+        })
+    }
+
+    pub(super) fn exit_code(&self, outcome: Outcome) -> u8 {
+        match outcome {
+            Outcome::App(status) if self.config.success.contains(status) => 0,
+            outcome => outcome.code(),
+        }
+    }
+}
+
+fn render(format: LogFormat, timeline: &Timeline, entry: &Entry) -> String {
+    match format {
+        LogFormat::Text => text::line(timeline, entry),
+        LogFormat::Json => text::json_line(timeline, entry),
+    }
+}
+
+/// For the writing thread, which has no timeline.
+pub(super) fn complain(format: LogFormat, started_at: SystemTime, start: Instant) -> Complain {
+    Box::new(move |what| {
+        let mut timeline = Timeline::new(started_at, OsString::new(), Limits::default());
+        let entry = timeline.record(start.elapsed(), Event::Trouble { what: what.to_owned() });
+        render(format, &timeline, &entry)
+    })
+}
