@@ -15,8 +15,10 @@ use std::os::unix::ffi::OsStringExt;
 
 /// A longer line is cut into pieces.
 const LINE_MAX: usize = 8 * 1024;
-/// At most this much is read at one time, so that a flood of output does not starve the main loop.
-const READ_MAX: usize = 64 * 1024;
+/// At most this much is read in one turn of the main loop, so that a flood of output makes no deadline late.
+const READ_MAX: usize = 1024;
+/// What a pipe holds at most (pipe(7)): to be read when the command has ended.
+const PIPE_SIZE: usize = 64 * 1024;
 
 /// What every command needs to know of how graceful was started.
 #[derive(Debug)]
@@ -66,11 +68,15 @@ impl Running {
         self.output.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Takes the whole lines that are there.
+    /// Takes the whole lines that are there, some at a time.
     pub fn lines(&mut self) -> Vec<String> {
+        self.read(READ_MAX)
+    }
+
+    fn read(&mut self, most: usize) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut buffer = [0; 4096];
-        for _ in 0..READ_MAX / buffer.len() {
+        let mut buffer = [0; READ_MAX];
+        for _ in 0..most / READ_MAX {
             let Some(output) = &self.output else { break };
             match fds::read(output, &mut buffer) {
                 Read::Bytes(count) => self.split(&buffer[..count.min(buffer.len())], &mut lines),
@@ -95,7 +101,7 @@ impl Running {
 
     /// It was reaped: the rest of its output, the last line even without its end.
     pub fn finish(mut self) -> Vec<String> {
-        let mut lines = self.lines();
+        let mut lines = self.read(PIPE_SIZE);
         if !self.partial.is_empty() {
             lines.push(String::from_utf8_lossy(&self.partial).into_owned());
         }

@@ -32,7 +32,7 @@ pub fn run(address: SocketAddr) -> u8 {
 fn serve(address: SocketAddr) -> std::io::Result<()> {
     let listener = TcpListener::bind(address)?;
     let signal_fd = signals::notifier()?;
-    println!("demo-app: serving http://{}/ (also /slow and /ready)", listener.local_addr()?);
+    say(&format!("demo-app: serving http://{}/ (also /slow and /ready)", listener.local_addr()?));
     let mut requests = Vec::new();
     loop {
         let woken = fds::poll(&[signal_fd.as_raw_fd(), listener.as_raw_fd()], None);
@@ -43,21 +43,26 @@ fn serve(address: SocketAddr) -> std::io::Result<()> {
             break;
         }
         if woken.get(1) == Some(&true) {
-            let (stream, _) = listener.accept()?;
-            requests.push(thread::spawn(move || answer(stream)));
+            // A client that was gone before it was accepted is no reason to end.
+            if let Ok((stream, _)) = listener.accept() {
+                requests.push(thread::spawn(move || answer(stream)));
+            }
             requests.retain(|request| !request.is_finished());
         }
     }
     drop(listener);
-    println!(
-        "demo-app: stopping, {} requests in flight",
-        requests.iter().filter(|request| !request.is_finished()).count()
-    );
+    let in_flight = requests.iter().filter(|request| !request.is_finished()).count();
+    say(&format!("demo-app: stopping, {in_flight} in flight"));
     for request in requests {
         _ = request.join();
     }
-    println!("demo-app: done");
+    say("demo-app: done");
     Ok(())
+}
+
+/// Standard output may be full or closed; the app serves on.
+fn say(line: &str) {
+    _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// One request, one answer; a client that goes away is its own business.

@@ -88,6 +88,16 @@ impl Scribe {
         }
     }
 
+    /// Whether a line would be kept.
+    pub fn has_room(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) < BACKLOG_MAX
+    }
+
+    /// Counts a line that was not even made because there was no room for it.
+    pub fn lose_line(&mut self) {
+        self.dropped += 1;
+    }
+
     /// Writes a line to standard error.
     pub fn line(&mut self, mut line: String) {
         line.push('\n');

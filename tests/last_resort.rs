@@ -23,6 +23,21 @@ fn a_failure_in_graceful_does_not_end_the_app() {
 }
 
 #[test]
+fn a_failure_in_the_middle_of_a_stop_loses_neither_the_stop_signal_nor_sigkill() {
+    let mut command = graceful_command();
+    command.env("TEST_PANIC_ON_SIGUSR2", "1");
+    command.args(["--grace-period", "3s", "--pre-stop-delay", "2s", "--"]).args(signals(&["--never-exit"]));
+    let app = Proc::spawn(&mut command);
+    app.wait_line("ready", DEADLINE);
+    app.signal(libc::SIGTERM);
+    app.wait_line("stopping", DEADLINE);
+    app.signal(libc::SIGUSR2);
+    app.wait_line("internal failure", DEADLINE);
+    app.wait_line("SIGCONT", DEADLINE);
+    assert_eq!(app.wait(DEADLINE), Exit::Code(137));
+}
+
+#[test]
 fn a_failure_in_pid_1_does_not_end_the_container() {
     let graceful = common::graceful().to_string_lossy().into_owned();
     let mut args = vec![graceful, "--".to_owned()];

@@ -183,7 +183,7 @@ fn an_out_of_memory_kill_is_named_with_its_count() {
     inside.arg("--termination-log").arg(folder.path().join("message")).arg("--").args(hungry);
     let run = Proc::spawn_group(&mut inside);
     assert_eq!(run.wait(DEADLINE), Exit::Code(137), "{}", run.dump());
-    run.wait_line("oom_kill count rose by 1: out of memory", DEADLINE);
+    run.wait_line("oom_kill count rose by 1 since the start: out of memory", DEADLINE);
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
     assert_eq!(report["killed_from_outside"], json!({"oom_kills": 1}));
     let message = std::fs::read_to_string(folder.path().join("message")).unwrap();

@@ -53,7 +53,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn left(&mut self, count: usize) {
+    pub(super) fn left(&mut self, now: Duration, count: usize) {
         match self.phase {
             Phase::Leftovers if count == 0 => self.post_stop(),
             Phase::Leftovers => {
@@ -64,6 +64,11 @@ impl Lifecycle {
                 }
             }
             Phase::Kill if count == 0 && matches!(self.app, App::NotStarted | App::Gone) => self.post_stop(),
+            // To send SIGKILL to a whole tree may have taken long; whoever has it still needs a moment to be reaped.
+            Phase::Kill if !std::mem::replace(&mut self.sigkill_looked_at, true) => {
+                let least = now.saturating_add(LEAST_END);
+                self.timers.set(Timer::End, self.end_at().map_or(least, |end_at| end_at.max(least)));
+            }
             Phase::Kill
             | Phase::PreStart
             | Phase::Running

@@ -136,3 +136,12 @@ impl Outcome {
         }
     }
 }
+
+/// A stop that has begun, in short; see [`super::Lifecycle::stop_in_progress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopInProgress {
+    /// K, since graceful's start.
+    pub kill_at: Duration,
+    /// The stop signal, if the app has not got it yet.
+    pub owed: Option<Signal>,
+}

@@ -30,14 +30,14 @@
 //!
 //! | phase | stop signal | other signal | app exited | hooks done | hold over | left = 0 | left > 0 |
 //! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | PreStart | t0; to the hook, no further one | to the hook | - | spawn, or Leftovers | - | - | - |
+//! | PreStart | t0; to the hook, no further one | kept for the app | - | spawn, or Leftovers | - | - | - |
 //! | Running | t0: PreStop | to the app | t0: Leftovers | post-start: note, or stop | - | - | - |
 //! | PreStop | the second: Hold or Drain | to the app | Leftovers | pre-stop: one reason less | - | - | - |
 //! | Hold | the second: Drain | to the app | Leftovers | - | Drain | - | - |
 //! | Drain | to the app again | to the app | Leftovers | - | - | - | - |
-//! | Leftovers | to the leftovers | - | - | - | - | PostStop | SIGTERM, once |
+//! | Leftovers | to the leftovers | noted | - | - | - | PostStop | SIGTERM, once |
 //! | Kill | - | to the app, if it is there | noted; look | - | - | PostStop | - |
-//! | PostStop | to the hooks | - | - | Done | - | - | - |
+//! | PostStop | - | noted | - | Done | - | - | - |
 //! | Done | - | - | - | - | - | - | - |
 //!
 //! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or look);
@@ -63,7 +63,7 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
-pub use interface::{Action, HoldPlan, Input, Outcome, Plan};
+pub use interface::{Action, HoldPlan, Input, Outcome, Plan, StopInProgress};
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::{self, ExitStatus};
@@ -100,6 +100,10 @@ pub struct Lifecycle {
     asked: bool,
     /// The stop signals that the terminal has given to the app already.
     delivered: SignalSet,
+    /// Signals for the app that came before it ran.
+    waiting: SignalSet,
+    /// What SIGKILL left was counted once.
+    sigkill_looked_at: bool,
     delay_over: bool,
     pre_stop_hooks_run: bool,
     next_escalation: usize,
@@ -120,6 +124,8 @@ impl Lifecycle {
             stop_signal: None,
             asked: false,
             delivered: SignalSet::EMPTY,
+            waiting: SignalSet::EMPTY,
+            sigkill_looked_at: false,
             delay_over: false,
             pre_stop_hooks_run: false,
             next_escalation: 0,
@@ -156,7 +162,7 @@ impl Lifecycle {
                 }
             }
             Input::Ready => self.timers.clear(Timer::Startup),
-            Input::Left(count) => self.left(count),
+            Input::Left(count) => self.left(now, count),
         }
         while let Some(timer) = self.timers.take_due(now) {
             self.fire(now, timer);
@@ -193,9 +199,11 @@ impl Lifecycle {
         self.outcome
     }
 
-    /// There are actions to poll.
-    pub fn has_actions(&self) -> bool {
-        !self.actions.is_empty()
+    /// What a caller that can no longer drive the lifecycle must still do.
+    pub fn stop_in_progress(&self) -> Option<StopInProgress> {
+        let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
+        let owed = (self.phase < Phase::Drain && !self.delivered.contains(signal)).then_some(signal);
+        Some(StopInProgress { kill_at: self.kill_at()?, owed })
     }
 
     /// It wants to know when nothing is left.
@@ -265,6 +273,9 @@ impl Lifecycle {
             return;
         }
         self.enter(Phase::Running);
+        for signal in std::mem::take(&mut self.waiting).iter() {
+            self.pass_on(signal, false);
+        }
         if let Some(signal) = self.stop_signal {
             // It came between the last hook and the app's start.
             return self.stop(now, signal, Cause::Signal(signal));
@@ -368,9 +379,9 @@ impl Lifecycle {
                 }
             }
             Phase::Leftovers => self.act(Action::SignalLeftovers(signal)),
-            Phase::PostStop => self.act(Action::SignalHooks(signal)),
-            // SIGKILL is out, there is nothing gentler to say; after the end there is nobody.
-            Phase::Kill | Phase::Done => {}
+            // SIGKILL is out, there is nothing gentler to say. Post-stop hooks have their end, and an orchestrator that
+            // repeats itself must not cost a deregistration. After the end there is nobody.
+            Phase::Kill | Phase::PostStop | Phase::Done => {}
         }
     }
 
@@ -380,9 +391,10 @@ impl Lifecycle {
             return;
         }
         match self.app {
-            App::NotStarted if self.phase == Phase::PreStart => self.act(Action::SignalHooks(signal)),
-            // Starting lasts no longer than the caller takes for Spawn.
-            App::NotStarted | App::Starting | App::Gone => {}
+            // It is the app's, not the hook's that happens to run: a migration must not die of a SIGHUP.
+            App::NotStarted | App::Starting => self.waiting = self.waiting.with(signal),
+            App::Gone if self.phase == Phase::Done => {}
+            App::Gone => self.act(Action::Record(Event::SignalUnheard { signal })),
             App::Running => {
                 let rewritten = self.plan.rewrite.iter().find(|(from, _)| *from == signal);
                 match rewritten.map_or(Some(signal), |(_, to)| *to) {

@@ -108,7 +108,8 @@ impl Supervisor {
         let value = self.value.filter(|_| reason == SignalReason::Forwarded);
         let error = process::signal_child(pid, signal, value).err().map(|error| error.to_string());
         self.record(Event::SignalSent { signal, reason, pid, error });
-        if reason == SignalReason::Stop && signal != Signal::CONT {
+        // SIGCONT ends the telling, and is sent where the terminal has given the stop signal itself.
+        if reason == SignalReason::Stop && signal == Signal::CONT {
             self.app_told();
         }
     }
@@ -133,6 +134,8 @@ impl Supervisor {
                     self.children = true;
                     self.record(Event::HookBegan { name, stage });
                 }
+                // A flood that nobody reads is not even put into words.
+                Happened::Output { .. } if !self.scribe.has_room() => self.scribe.lose_line(),
                 Happened::Output { name, line } => self.record(Event::HookOutput { name, line }),
                 Happened::Ended { name, stage, result, took } => {
                     self.record(Event::HookEnded { name, stage, result, took });

@@ -1,10 +1,12 @@
 //! The loop behind the loop. It runs only if the supervisor panicked, which it never should: whatever went wrong, the app
-//! must not be ended by it, and its exit status must still come out. No budget, no hooks, no report.
+//! must not be ended by it, and its exit status must still come out. No hooks and no report; of the budget only its end.
 
+use crate::lifecycle::StopInProgress;
 use crate::signal::Signal;
 use crate::status;
 use crate::sys::reap::{self, Change};
 use crate::sys::{fds, getpid, process, signals};
+use std::time::Instant;
 
 /// In debug builds a test can ask for the failure that should never come.
 #[cfg(debug_assertions)]
@@ -15,10 +17,16 @@ pub(super) fn fail_if_asked(signal: Signal) {
     }
 }
 
-/// Forwards every signal and reaps until the app has ended; returns its code.
-pub(super) fn run(app: Option<i32>) -> u8 {
+/// Forwards every signal and reaps until the app has ended; returns its code. A stop that had begun is brought to its end:
+/// the app gets the signal that it is still owed, and SIGKILL when the budget is spent.
+pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant) -> u8 {
     fds::write_if_room(2, b"graceful: error: internal failure; signals are only forwarded from here on\n");
     let Some(app) = app else { return status::FAILURE };
+    if let Some(signal) = stop.and_then(|stop| stop.owed) {
+        _ = process::signal_child(app, signal, None);
+        _ = process::signal_child(app, Signal::CONT, None);
+    }
+    let mut kill_at = stop.map(|stop| stop.kill_at);
     loop {
         // First look, then wait: the exit may have come during the failure.
         loop {
@@ -29,7 +37,11 @@ pub(super) fn run(app: Option<i32>) -> u8 {
                 Change::NoChildren => return status::FAILURE,
             }
         }
-        if let Some(received) = signals::wait(None)
+        if kill_at.take_if(|at| *at <= start.elapsed()).is_some() {
+            _ = process::signal_child(app, Signal::KILL, None);
+        }
+        let timeout = kill_at.map(|at| at.saturating_sub(start.elapsed()));
+        if let Some(received) = signals::wait(timeout)
             && received.signal != Signal::CHLD
             && !received.is_own(getpid())
         {

@@ -43,6 +43,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Where the waiting cannot be woken by a descriptor (none could be opened), it looks this often instead.
 const BLIND: Duration = Duration::from_millis(100);
+/// Deaths taken in one turn: a storm of orphans must not make a deadline late.
+const REAPED_AT_ONCE: usize = 1000;
 
 /// Runs the app to its end and returns graceful's exit code.
 pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
@@ -53,8 +55,8 @@ pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
     catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_| match &supervisor {
         // It failed over its last words: what counts is known.
         Some(Supervisor { app: None, lifecycle, .. }) => lifecycle.outcome().map_or(status::FAILURE, Outcome::code),
-        Some(supervisor) => last_resort::run(supervisor.app),
-        None => last_resort::run(early),
+        Some(Supervisor { app, lifecycle, .. }) => last_resort::run(*app, lifecycle.stop_in_progress(), start),
+        None => last_resort::run(early, None, start),
     })
 }
 
@@ -77,6 +79,8 @@ struct Supervisor {
     inputs: VecDeque<Input>,
     /// wait(2) knows of children.
     children: bool,
+    /// It had more to tell than one turn of the loop takes.
+    more_to_reap: bool,
     /// Processes that are left but are no children of ours, to be told of their end.
     outsiders: Vec<OwnedFd>,
     orphans: u64,
@@ -115,6 +119,7 @@ impl Supervisor {
             app: launch.app.as_ref().and_then(|app| app.as_ref().ok()).copied(),
             inputs: VecDeque::new(),
             children: false,
+            more_to_reap: false,
             outsiders: Vec::new(),
             orphans: 0,
             reaped_after_sigkill: 0,
@@ -149,6 +154,8 @@ impl Supervisor {
             self.hold_tick(now);
             self.readiness_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
+                // Whoever has ended by now has ended in time.
+                self.reap();
                 self.inputs.push_back(Input::Tick);
             }
             self.act();
@@ -168,6 +175,9 @@ impl Supervisor {
 
     /// Sleeps until something comes, and takes it.
     fn wait(&mut self, deadline: Option<Duration>) {
+        if self.more_to_reap {
+            return self.reap();
+        }
         let timeout = deadline.map(|at| at.saturating_sub(self.now()));
         let fds = self.fds();
         if fds.is_empty() && self.http.is_none() {
@@ -253,12 +263,17 @@ impl Supervisor {
 
     /// Takes every exit that there is: SIGCHLD coalesces.
     fn reap(&mut self) {
-        loop {
+        self.more_to_reap = true;
+        for _ in 0..REAPED_AT_ONCE {
             match reap::next() {
                 Change::Ended { pid, status } => self.ended(pid, status),
                 Change::Stopped { pid, signal } => self.stopped(pid, signal),
-                Change::Nothing => break,
+                Change::Nothing => {
+                    self.more_to_reap = false;
+                    break;
+                }
                 Change::NoChildren => {
+                    self.more_to_reap = false;
                     self.children = false;
                     break;
                 }

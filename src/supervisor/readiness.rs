@@ -10,7 +10,7 @@ use crate::lifecycle::Input;
 use crate::probe::client::{Observation, Verdict};
 use crate::probe::worker::{Fact, Job, Worker};
 use crate::sys::fds::Waker;
-use crate::timeline::Event;
+use crate::timeline::{Event, Phase};
 use std::io;
 use std::time::Duration;
 
@@ -84,13 +84,15 @@ impl Supervisor {
                     let result = if ok { Ok(()) } else { Err(observation.detail) };
                     self.hooks.posted(now, id, result, &self.origin);
                 }
-                Fact::HoldOver { detail } => self.hold_over(detail),
+                Fact::HoldOver { detail } if self.lifecycle.phase() == Phase::Hold => self.hold_over(detail),
+                // It came when the hold was over for another reason.
+                Fact::HoldOver { .. } => {}
                 Fact::HoldCheck(observation) => self.record(Event::HoldCheck { detail: observation.detail }),
                 Fact::Died(why) => {
                     self.trouble(format!("the HTTP thread failed: {why}"));
                     self.http = None;
                     self.hooks.posts_failed(now, &why, &self.origin);
-                    if matches!(self.config.hold, Hold::Url(_)) {
+                    if self.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
                         self.hold_over("it can no longer be polled".to_owned());
                     }
                 }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long the end waits for a disk, and for a log reader.
 const LAST_FILES: Duration = Duration::from_secs(1);
 const LAST_LINES: Duration = Duration::from_millis(250);
+/// Even beyond G: whoever would end us has not done so yet.
+const LAST_LEAST: Duration = Duration::from_millis(30);
 /// Kubernetes' default terminationMessagePath.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
@@ -58,12 +60,12 @@ impl Supervisor {
         code
     }
 
-    /// Not beyond G, with a little of it left for the exit itself.
+    /// Within G where there is anything left of it, and a little of that for the exit itself.
     fn last_words(&mut self) {
         let now = self.now();
         let t0 = self.timeline.t0().unwrap_or(now);
         let left = (t0 + self.config.budget.grace_period).saturating_sub(now);
-        self.scribe.finish(LAST_FILES.min(left / 2), LAST_LINES.min(left / 4));
+        self.scribe.finish(LAST_FILES.min(left / 2).max(LAST_LEAST), LAST_LINES.min(left / 4).max(LAST_LEAST));
     }
 
     fn write_reports(&mut self, code: u8) {

@@ -124,8 +124,10 @@ unsafe fn become_command(child: &Child<'_>) -> io::Error {
     unsafe {
         if let Some(signal) = command.parent_death_signal {
             libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong);
-            if libc::getppid() != child.parent {
-                // The parent died before the line above could take effect.
+            let parent = libc::getppid();
+            if parent != child.parent && parent != 0 {
+                // The parent died before the line above could take effect. (0: the parent is in another PID namespace, as
+                // after `unshare --pid` without --fork.)
                 libc::_exit(128 + signal.number());
             }
         }

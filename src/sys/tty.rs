@@ -56,8 +56,12 @@ impl Terminal {
         }
         let Some(tty) = open() else { return };
         let (group, own) = (foreground(&tty), own_group());
-        // SAFETY: signal 0 sends nothing; a group number above 1 names a group and not everybody.
-        let gone = |group: i32| group > 1 && unsafe { libc::kill(-group, 0) } != 0;
+        let gone = |group: i32| {
+            // SAFETY: signal 0 sends nothing; a group number above 1 names a group and not everybody.
+            let answered = group <= 1 || unsafe { libc::kill(-group, 0) } == 0;
+            // EPERM: a group of another user, very much alive.
+            !answered && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+        };
         if group != own && gone(group) {
             // SAFETY: a live descriptor and our own group.
             unsafe { libc::tcsetpgrp(tty.as_raw_fd(), own) };

@@ -109,6 +109,9 @@ pub enum Event {
     SignalDropped {
         signal: Signal,
     },
+    SignalUnheard {
+        signal: Signal,
+    },
     SignalSent {
         signal: Signal,
         reason: SignalReason,
@@ -290,8 +293,10 @@ impl Timeline {
     }
 
     fn keep(&mut self, entry: Entry) {
-        if self.entries.len() == KEPT {
-            self.entries.pop_front();
+        if self.entries.len() >= KEPT {
+            // What can come without end goes first: the stop's own steps are what the report is about.
+            let chatter = self.entries.iter().position(|entry| is_chatter(&entry.event));
+            self.entries.remove(chatter.unwrap_or(0));
             self.forgotten += 1;
         }
         self.entries.push_back(entry);
@@ -332,6 +337,20 @@ impl Timeline {
     fn since_stop(&self, at: Duration) -> Duration {
         at.saturating_sub(self.t0.unwrap_or(at))
     }
+}
+
+/// What may come any number of times in one life.
+fn is_chatter(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl | SignalReason::Again, .. }
+            | Event::SignalDropped { .. }
+            | Event::SignalUnheard { .. }
+            | Event::HoldCheck { .. }
+            | Event::NotReadyYet { .. }
+            | Event::ReadyWarning { .. }
+            | Event::Trouble { .. }
+    )
 }
 
 impl fmt::Display for Phase {
@@ -410,4 +429,24 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 
 fn rounded(duration: Duration) -> f64 {
     duration.as_millis() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_signals_do_not_push_out_what_began_the_stop() {
+        let mut timeline = Timeline::new(SystemTime::now(), OsString::from("app"), Limits::default());
+        timeline.record(Duration::ZERO, Event::StopBegan { cause: Cause::Signal(Signal::TERM) });
+        for millis in 0..1000 {
+            let event =
+                Event::SignalSent { signal: Signal::USR1, reason: SignalReason::Forwarded, pid: 7, error: None };
+            timeline.record(Duration::from_millis(millis), event);
+        }
+        timeline.record(Duration::from_secs(2), Event::NotDead);
+        assert_eq!(timeline.events().count(), KEPT);
+        assert!(matches!(timeline.events().next(), Some(Event::StopBegan { .. })));
+        assert!(matches!(timeline.events().last(), Some(Event::NotDead)));
+    }
 }

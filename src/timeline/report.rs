@@ -213,6 +213,7 @@ impl<'a> Report<'a> {
             Event::Trouble { what } => self.warnings.push(what.clone()),
             Event::PhaseCutShort { .. }
             | Event::SignalDropped { .. }
+            | Event::SignalUnheard { .. }
             | Event::AppStarted { .. }
             | Event::HoldBegan { .. }
             | Event::HoldCheck { .. }

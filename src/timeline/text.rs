@@ -56,6 +56,7 @@ pub fn level(event: &Event) -> LogLevel {
         Event::PhaseBegan { .. }
         | Event::StopSignalFrom { .. }
         | Event::SignalDropped { .. }
+        | Event::SignalUnheard { .. }
         | Event::AppStarted { .. }
         | Event::HoldCheck { .. }
         | Event::NotReadyYet { .. }
@@ -76,12 +77,13 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::StopSignalFrom { signal, sender: None } => format!("{signal} came from the kernel or another namespace"),
         Event::PhaseCutShort { phase, signal } => format!("a second stop signal, {signal}, ends the {phase} phase"),
         Event::SignalDropped { signal } => format!("{signal} dropped, as --rewrite says"),
+        Event::SignalUnheard { signal } => format!("{signal} came when the app was gone"),
         Event::SignalSent { signal, reason, pid, error } => sent(*signal, *reason, *pid, error.as_deref()),
         Event::AppStarted { pid } => format!("the app runs as pid {pid}"),
         Event::SpawnFailed { program, why, .. } => format!("cannot run {program}: {why}"),
         Event::AppExited { status, phase, told } => exited(timeline, at, *status, *phase, *told),
         Event::KilledFromOutside { oom_kills: Some(count) } => format!(
-            "the app was killed by SIGKILL that graceful did not send; the cgroup's oom_kill count rose by {count}: \
+            "the app was killed by SIGKILL that graceful did not send; the cgroup's oom_kill count rose by {count} since the start: \
              out of memory"
         ),
         Event::KilledFromOutside { oom_kills: None } => {

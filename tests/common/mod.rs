@@ -68,6 +68,17 @@ fn without_settings(command: &mut Command) {
     }
 }
 
+/// A test run that was put in the background (`cargo test &`, many a CI) ignores SIGINT and SIGQUIT, every child of it
+/// too, and no shell can trap what was ignored when it started. Called before anything is started.
+pub fn default_signals() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: puts back a default; nothing in a test process handles these.
+    ONCE.call_once(|| unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+    });
+}
+
 /// A file of `tests/apps`.
 pub fn app(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name);

@@ -122,6 +122,7 @@ impl Proc {
     }
 
     fn start(command: &mut Command, scope: Scope) -> Proc {
+        super::default_signals();
         Proc::start_with(command, Stdio::piped(), scope)
     }
 

@@ -88,7 +88,7 @@ impl Expected<'_> {
             self.from_terminal.push(signal);
         }
         match self.phase {
-            Phase::PreStart | Phase::PostStop => vec![(To::Hooks, signal)],
+            Phase::PreStart => vec![(To::Hooks, signal)],
             Phase::Running => {
                 self.first = signal;
                 match (delivered, signal) {
@@ -107,7 +107,7 @@ impl Expected<'_> {
                 if delivered && to_app == signal { vec![] } else { vec![(To::App, to_app)] }
             }
             Phase::Leftovers => vec![(To::Leftovers, signal)],
-            Phase::Kill | Phase::Done => vec![],
+            Phase::Kill | Phase::PostStop | Phase::Done => vec![],
         }
     }
 
@@ -132,13 +132,12 @@ impl Expected<'_> {
     fn after_other(&self, signal: Signal, delivered: bool) -> Vec<(To, Signal)> {
         match self.phase {
             _ if delivered => vec![],
-            Phase::PreStart => vec![(To::Hooks, signal)],
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain | Phase::Kill => match signal {
                 Signal::USR1 => vec![(To::App, Signal::USR2)],
                 Signal::WINCH => vec![],
                 other => vec![(To::App, other)],
             },
-            Phase::Leftovers | Phase::PostStop | Phase::Done => vec![],
+            Phase::PreStart | Phase::Leftovers | Phase::PostStop | Phase::Done => vec![],
         }
     }
 }

@@ -125,6 +125,7 @@ fn event_said(event: &Event) -> String {
         Event::StopBegan { cause } => format!("stop ({cause:?})"),
         Event::PhaseCutShort { phase, .. } => format!("{phase:?} cut short"),
         Event::SignalDropped { signal } => format!("{} dropped", bare(signal)),
+        Event::SignalUnheard { signal } => format!("{} unheard", bare(signal)),
         Event::AppExited { told: true, .. } => "app gone".to_owned(),
         Event::AppExited { told: false, .. } => "app gone untold".to_owned(),
         Event::StartupLate { .. } => "not ready in time".to_owned(),
@@ -319,7 +320,7 @@ fn every_other_signal_goes_to_the_app_at_once_rewritten_or_dropped_on_request() 
          15s time        -> [Drain], TERM ->app, CONT ->app
          16s SEGV        -> SEGV ->app (forwarded)
          17s app exits 0 -> app gone, [Leftovers], look
-         17s USR1        ->
+         17s USR1        -> USR1 unheard
          17s left 0      -> [PostStop], [Done], exit 0",
     );
 }
@@ -481,11 +482,26 @@ fn a_stop_signal_before_the_app_goes_to_the_hook_that_runs_and_the_app_is_not_st
     story(
         with_hooks(&[Stage::PreStart]),
         "begin                   -> run pre-start hooks
-         1s USR1                 -> USR1 ->hooks
+         1s USR1                 ->
          2s TERM                 -> stop (TERM), no more hooks, TERM ->hooks
          3s INT                  -> INT ->hooks
          4s pre-start hooks done -> [Leftovers], no more hooks, look
          4s left 0               -> [PostStop], [Done], exit 143 not started",
+    );
+}
+
+#[test]
+fn another_signal_before_the_app_is_kept_for_it() {
+    story(
+        with_hooks(&[Stage::PreStart]),
+        "begin                   -> run pre-start hooks
+         1s HUP                  ->
+         2s HUP                  ->
+         3s pre-start hooks done -> spawn
+         3s started              -> [Running], HUP ->app (forwarded)
+         9s app exits 0          -> app gone untold, stop (AppExited), [Leftovers], no more hooks, look
+         9s HUP                  -> HUP unheard
+         9s left 0               -> [PostStop], [Done], exit 0",
     );
 }
 
@@ -554,13 +570,13 @@ fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
 }
 
 #[test]
-fn post_stop_hooks_have_until_the_end_and_stop_signals_reach_them() {
+fn post_stop_hooks_have_until_the_end_whatever_stop_signals_come() {
     running(
         with_hooks(&[Stage::PostStop]),
         "10s   INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app, CONT ->app
          11s   app exits 0 -> app gone, [Leftovers], no more hooks, look
          11s   left 0      -> [PostStop], run post-stop hooks
-         12s   TERM        -> TERM ->hooks
+         12s   TERM        ->
          39.5s time        -> cancel post-stop hooks, [Done], exit 0",
     );
 }

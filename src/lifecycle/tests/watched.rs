@@ -235,7 +235,8 @@ impl Watched {
         let again = |action: &&Action| matches!(action, Action::SignalApp { reason: SignalReason::Again, .. });
         let count = self.actions.iter().filter(forwarded).count();
         let Input::Signal { signal, delivered } = input else {
-            return ensure(count == 0, "a signal that nobody sent");
+            // What came before the app ran is the app's when it does.
+            return ensure(count == 0 || input == Input::Started, "a signal that nobody sent");
         };
         let stop = self.life.plan.stop_on.contains(signal);
         let due = self.app == Seen::Running && !stop && !delivered && before != Phase::Done;
