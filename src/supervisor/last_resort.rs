@@ -32,7 +32,7 @@ pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant
         loop {
             match reap::next() {
                 Change::Ended { pid, status } if pid == app => return status.code(),
-                Change::Ended { .. } | Change::Stopped { .. } => {}
+                Change::Ended { .. } | Change::Stopped { .. } | Change::Continued { .. } => {}
                 Change::Nothing => break,
                 Change::NoChildren => return status::FAILURE,
             }

@@ -33,7 +33,7 @@ use crate::status;
 use crate::sys::fds::{self, Waker};
 use crate::sys::reap::{self, Change};
 use crate::sys::signals::{self, Inherited, Received};
-use crate::sys::{cgroup, process, tree};
+use crate::sys::{cgroup, process};
 use crate::timeline::{Event, Limits, Phase, SignalReason, Timeline, text};
 use launch::Launch;
 use std::collections::VecDeque;
@@ -90,8 +90,10 @@ struct Supervisor {
     readiness: readiness::Watch,
     /// The value that came with the signal being passed on (sigqueue(3)).
     value: Option<usize>,
-    /// graceful has stopped itself with the app, as a job of a shell.
+    /// graceful has stopped itself with the app, as a job of a shell, and the app has not gone on yet.
     job_stopped: bool,
+    /// It was continued after that, and the SIGCONT that did it is still to come out of the mask.
+    continue_expected: bool,
     outcome: Option<Outcome>,
 }
 
@@ -128,6 +130,7 @@ impl Supervisor {
             readiness: readiness::Watch::default(),
             value: None,
             job_stopped: false,
+            continue_expected: false,
             outcome: None,
             origin: Origin { inherited: launch.inherited, dir: launch.dir.take() },
             config,
@@ -268,6 +271,7 @@ impl Supervisor {
             match reap::next() {
                 Change::Ended { pid, status } => self.ended(pid, status),
                 Change::Stopped { pid, signal } => self.stopped(pid, signal),
+                Change::Continued { pid } => self.job_stopped &= self.app != Some(pid),
                 Change::Nothing => {
                     self.more_to_reap = false;
                     break;
@@ -332,15 +336,20 @@ impl Supervisor {
             }
         } else if in_our_group {
             self.job_stopped = true;
+            self.continue_expected = true;
             process::stop_self();
         }
     }
 
     /// After Ctrl-Z a shell's `fg` continues the whole group, the app included: to do it again would undo a second Ctrl-Z
-    /// that came meanwhile. Whoever continues graceful alone means the app too, which then is still stopped.
+    /// that came meanwhile. Whoever continues graceful alone means the app too, which then is still stopped. wait(2) tells
+    /// the one from the other, and keeps them in order, which a look at the app's present state would not.
     fn job_was_continued(&mut self) -> bool {
-        let app = self.app.filter(|_| std::mem::take(&mut self.job_stopped));
-        app.and_then(tree::is_stopped) == Some(false)
+        let expected = std::mem::take(&mut self.continue_expected);
+        if expected {
+            self.reap();
+        }
+        expected && !self.job_stopped
     }
 
     /// One input to the lifecycle and everything that follows from it.

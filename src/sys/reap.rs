@@ -22,6 +22,11 @@ pub enum Change {
         /// By what.
         signal: Signal,
     },
+    /// A stopped child goes on.
+    Continued {
+        /// Who.
+        pid: i32,
+    },
     /// Nothing now, but there are children.
     Nothing,
     /// There is no child at all.
@@ -33,7 +38,7 @@ pub fn next() -> Change {
     loop {
         let mut status = 0;
         // SAFETY: the status is written to a live int.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED) };
         match pid {
             0 => return Change::Nothing,
             pid if pid > 0 => match change(pid, status) {
@@ -64,6 +69,9 @@ fn change(pid: i32, status: i32) -> Option<Change> {
     if libc::WIFSIGNALED(status) {
         let status = ExitStatus::Signaled(Signal::new(libc::WTERMSIG(status))?);
         return Some(Change::Ended { pid, status });
+    }
+    if libc::WIFCONTINUED(status) {
+        return Some(Change::Continued { pid });
     }
     let signal = libc::WIFSTOPPED(status).then(|| Signal::new(libc::WSTOPSIG(status))).flatten()?;
     Some(Change::Stopped { pid, signal })

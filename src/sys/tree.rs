@@ -38,16 +38,6 @@ pub fn is_usable() -> bool {
     fs::read_link("/proc/self").is_ok_and(|target| target.to_str() == Some(&getpid().to_string()))
 }
 
-/// Whether the process is stopped now, as by Ctrl-Z; `None` without a usable /proc.
-pub fn is_stopped(pid: i32) -> Option<bool> {
-    if !is_usable() {
-        return None;
-    }
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
-    Some(stat.get(name_ends + 2) == Some(&b'T'))
-}
-
 /// Every other process that is visible and has not ended; `None` without a usable /proc.
 pub fn others() -> Option<Vec<Process>> {
     let own = getpid();
@@ -157,22 +147,6 @@ mod tests {
         let pids: Vec<i32> = below(all.clone(), &[1]).iter().map(|process| process.pid).collect();
         assert_eq!(pids, [3]);
         assert_eq!(below(all, &[5]).len(), 1);
-    }
-
-    #[test]
-    fn a_stopped_process_is_seen_as_such() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep runs");
-        let pid = child.id() as i32;
-        assert_eq!(is_stopped(pid), Some(false));
-        crate::sys::process::signal_child(pid, crate::signal::Signal::STOP, None).expect("it runs");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while is_stopped(pid) != Some(true) {
-            assert!(std::time::Instant::now() < deadline, "SIGSTOP does not show");
-            std::thread::yield_now();
-        }
-        child.kill().expect("it is there");
-        child.wait().expect("it ended");
-        assert_eq!(is_stopped(pid), None);
     }
 
     #[test]
