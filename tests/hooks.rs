@@ -349,6 +349,18 @@ fn a_flood_that_nobody_reads_does_not_block_the_stop() {
     assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap(), "flooded\n");
 }
 
+#[test]
+fn hooks_that_never_stop_printing_do_not_keep_sigkill_waiting() {
+    let flood = "[[hook]]\nstage = 'pre-stop'\ntimeout = '900ms'\nrun = ['yes', '']\n".repeat(2);
+    let run = InFolder::start(&SHORT, &[], &flood, &signals(&["--never-exit"]));
+    run.wait_line("ready pid=", DEADLINE);
+    run.signal(libc::SIGTERM);
+    // The report would be missing if the words of the flood had been waited for.
+    let report = run.ends(Exit::Code(137));
+    assert_eq!(results(&report), ["yes timed_out", "yes timed_out"]);
+    assert_eq!(report["sigkill"], true);
+}
+
 // What hooks inherit
 
 #[test]

@@ -227,6 +227,19 @@ fn without_a_margin_sigkill_comes_at_g_and_the_dead_are_still_reaped() {
 }
 
 #[test]
+fn a_tree_that_takes_longer_to_kill_than_the_margin_is_still_reaped() {
+    running(
+        no_delay(),
+        "10s    TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+         39s    time        -> [Kill], KILL, look
+         40s    late left 1500 -> KILL, look
+         40.01s left 900    ->
+         40.02s app exits 0 -> app gone, look
+         40.03s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
 fn a_graceful_that_was_frozen_beyond_everything_still_reaps() {
     running(
         with_hold(None),
