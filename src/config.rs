@@ -123,7 +123,7 @@ pub enum Hold {
     Command(Vec<String>),
 }
 
-pub use crate::timeline::Stage;
+pub use crate::timeline::{LogLevel, Stage};
 
 /// One `--hook` or `[[hook]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -208,19 +208,6 @@ pub enum LogFormat {
     Text,
     /// One object a line.
     Json,
-}
-
-/// `--log-level`: this and everything graver is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Something failed.
-    Error,
-    /// Something that the user should change.
-    Warn,
-    /// What happens.
-    Info,
-    /// Every step.
-    Debug,
 }
 
 /// The signals that begin the shutdown without `--stop-on`.

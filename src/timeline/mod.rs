@@ -87,6 +87,19 @@ pub enum SignalReason {
     JobControl,
 }
 
+/// How grave an event is (`--log-level`: this and everything graver is written).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something that the user should change.
+    Warn,
+    /// What happens.
+    Info,
+    /// Every step.
+    Debug,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

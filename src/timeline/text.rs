@@ -1,7 +1,6 @@
 //! Events in words: what a person needs to know, in one line each.
 
-use super::{Cause, Entry, Event, Phase, SignalReason, Timeline};
-use crate::config::LogLevel;
+use super::{Cause, Entry, Event, LogLevel, Phase, SignalReason, Timeline};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
