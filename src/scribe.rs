@@ -88,9 +88,9 @@ impl Scribe {
         }
     }
 
-    /// Whether a line would be kept.
+    /// Whether there is room for a line that is not graceful's own; half of the queue is kept for those that are.
     pub fn has_room(&self) -> bool {
-        self.backlog.load(Ordering::Relaxed) < BACKLOG_MAX
+        self.backlog.load(Ordering::Relaxed) < BACKLOG_MAX / 2
     }
 
     /// Counts a line that was not even made because there was no room for it.
@@ -106,6 +106,12 @@ impl Scribe {
             self.dropped += 1;
             return;
         }
+        self.own_up();
+        self.hand_over_line(line);
+    }
+
+    /// Says how many lines were dropped since it was last said.
+    fn own_up(&mut self) {
         if self.dropped > 0 {
             let lost = std::mem::take(&mut self.dropped);
             let mut notice = (self.complain)(&format!("{lost} log lines dropped, standard error was not read"));
@@ -113,7 +119,6 @@ impl Scribe {
             self.backlog.fetch_add(notice.len(), Ordering::Relaxed);
             self.hand_over_line(notice);
         }
-        self.hand_over_line(line);
     }
 
     /// Replaces a file's content. `option` is named if that fails.
@@ -138,6 +143,7 @@ impl Scribe {
 
     /// Waits until all is written: for the files and then for the lines, each so long at most.
     pub fn finish(&mut self, files: Duration, lines: Duration) {
+        self.own_up();
         // Files first, since a failure of theirs is one more line.
         self.files.flush(Job::Flush, files);
         self.lines.flush(Line::Flush, lines);
