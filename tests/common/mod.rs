@@ -68,14 +68,25 @@ fn without_settings(command: &mut Command) {
     }
 }
 
-/// A test run that was put in the background (`cargo test &`, many a CI) ignores SIGINT and SIGQUIT, every child of it
-/// too, and no shell can trap what was ignored when it started. Called before anything is started.
+/// A test run that was put in the background (`cargo test &`, `nohup`, many a CI) ignores SIGINT, SIGQUIT or SIGHUP, every
+/// child of it too, and no shell can trap what was ignored when it started. Called before anything is started.
 pub fn default_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
-    // SAFETY: puts back a default; nothing in a test process handles these.
-    ONCE.call_once(|| unsafe {
-        libc::signal(libc::SIGINT, libc::SIG_DFL);
-        libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+    const SIGNALS: [i32; 8] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGUSR1,
+    ];
+    ONCE.call_once(|| {
+        for signal in SIGNALS {
+            // SAFETY: puts back a default; nothing in a test process handles these.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
     });
 }
 

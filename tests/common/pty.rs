@@ -69,6 +69,7 @@ impl Terminal {
             });
         }
         super::without_settings(command);
+        super::default_signals();
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         // The command keeps clones of the slave for as long as it exists.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
