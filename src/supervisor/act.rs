@@ -121,7 +121,6 @@ impl Supervisor {
             app: self.timeline.app(),
             exit_code: self.lifecycle.outcome().map(|outcome| self.exit_code(outcome)),
         };
-        self.children = true;
         self.hooks.run(now, stage, facts, &self.origin);
         self.hook_news();
     }

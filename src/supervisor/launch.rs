@@ -43,6 +43,11 @@ impl Launch {
         launch
     }
 
+    /// The app, where it was started already.
+    pub(super) fn started(&self) -> Option<i32> {
+        self.app.as_ref()?.as_ref().ok().copied()
+    }
+
     pub(super) fn spawn(&self, command: &[OsString]) -> Result<i32, spawn::Error> {
         let argv: Vec<CString> = command
             .iter()

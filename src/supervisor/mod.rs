@@ -49,7 +49,7 @@ const REAPED_AT_ONCE: usize = 1000;
 /// Runs the app to its end and returns graceful's exit code.
 pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
     let launch = Launch::new(&mut config, inherited);
-    let early = launch.app.as_ref().and_then(|app| app.as_ref().ok()).copied();
+    let early = launch.started();
     let mut supervisor = None;
     let life = || supervisor.insert(Supervisor::new(config, launch, start)).run();
     catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_| match &supervisor {
@@ -118,7 +118,7 @@ impl Supervisor {
             http: None,
             waker: None,
             notifier: None,
-            app: launch.app.as_ref().and_then(|app| app.as_ref().ok()).copied(),
+            app: launch.started(),
             inputs: VecDeque::new(),
             children: false,
             more_to_reap: false,

@@ -1,6 +1,6 @@
 //! Descriptors: what was inherited and is not ours to keep, pipes, an eventfd to be woken by, polling.
 
-use crate::sys::check;
+use crate::sys::{check, timespec};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -177,10 +177,7 @@ impl AsFd for Waker {
 pub fn poll(fds: &[RawFd], timeout: Option<Duration>) -> Vec<bool> {
     let mut polled: Vec<libc::pollfd> =
         fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
-    let timespec = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
-        tv_nsec: i64::from(timeout.subsec_nanos()),
-    });
+    let timespec = timeout.map(timespec);
     let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: a live array with its length; the timeout is live or null; no mask.
     unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timespec, std::ptr::null()) };
@@ -196,7 +193,7 @@ pub fn write_all(fd: RawFd, mut bytes: &[u8]) -> io::Result<()> {
             Ok(count) => bytes = bytes.get(count as usize..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Somebody made the stream non-blocking, and it is shared with us: wait for room.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_writable(fd, None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = wait_writable(fd, FOR_EVER),
             Err(error) => return Err(error),
         }
     }
@@ -205,9 +202,7 @@ pub fn write_all(fd: RawFd, mut bytes: &[u8]) -> io::Result<()> {
 
 /// Writes if there is room now; for where no thread can be had to wait for it.
 pub fn write_if_room(fd: RawFd, bytes: &[u8]) {
-    let mut polled = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one live pollfd.
-    if unsafe { libc::poll(&raw mut polled, 1, 0) } == 1 && polled.revents & libc::POLLOUT != 0 {
+    if wait_writable(fd, 0) {
         // A pipe that is writable has room for PIPE_BUF (pipe(7)).
         let bytes = &bytes[..bytes.len().min(libc::PIPE_BUF)];
         // SAFETY: a live buffer with its length.
@@ -215,9 +210,12 @@ pub fn write_if_room(fd: RawFd, bytes: &[u8]) {
     }
 }
 
-fn wait_writable(fd: RawFd, timeout: Option<Duration>) {
+/// poll(2): no timeout.
+const FOR_EVER: i32 = -1;
+
+/// Whether the descriptor can be written to, after at most so many milliseconds.
+fn wait_writable(fd: RawFd, millis: i32) -> bool {
     let mut polled = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    let millis = timeout.map_or(-1, |timeout| timeout.as_millis().min(i32::MAX as u128) as i32);
     // SAFETY: one live pollfd.
-    unsafe { libc::poll(&raw mut polled, 1, millis) };
+    unsafe { libc::poll(&raw mut polled, 1, millis) == 1 && polled.revents & libc::POLLOUT != 0 }
 }

@@ -25,10 +25,19 @@ pub mod tty;
 
 use std::ffi::{CStr, c_char};
 use std::io;
+use std::time::Duration;
 
 /// The result of a system call as io::Result.
 fn check(result: i64) -> io::Result<i64> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A time to wait, as the kernel takes it; more than 68 years is as good as for ever.
+fn timespec(timeout: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    }
 }
 
 /// The pid of this process in its own namespace, asked of the kernel each time (nothing cached is trusted where it

@@ -5,7 +5,7 @@
 //! kill(2) the same signals are queued here and belong to the app.
 
 use crate::signal::{Signal, SignalSet};
-use crate::sys::check;
+use crate::sys::{check, timespec};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -76,10 +76,7 @@ pub fn wait(timeout: Option<Duration>) -> Option<Received> {
     let all = SignalSet::ALL.bits();
     // SAFETY: siginfo_t is plain data.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let timespec = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
-        tv_nsec: i64::from(timeout.subsec_nanos()),
-    });
+    let timespec = timeout.map(timespec);
     let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: all pointers are live or, for the timeout, null, which means for ever.
     let number = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, timespec, SET_SIZE) };
