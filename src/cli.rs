@@ -12,13 +12,15 @@
 //! ```
 
 mod help;
+pub mod running;
 mod subcommands;
 mod tokens;
 
 pub use clap_complete::Shell;
 
 use crate::config::suggest::nearest;
-use crate::config::{Problem, Settings, quoted};
+use crate::config::{Listen, Problem, Settings, quoted};
+use crate::health::Probe;
 use crate::status::{FAILURE, USAGE};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -37,10 +39,10 @@ pub enum Command {
         /// The app's argv.
         command: Vec<OsString>,
     },
-    /// Probe this URL once.
+    /// Probe once.
     Probe {
-        /// http or https, with a host.
-        url: Url,
+        /// What is asked.
+        target: ProbeTarget,
         /// For the whole probe.
         timeout: Duration,
     },
@@ -50,6 +52,27 @@ pub enum Command {
     Completions(Shell),
     /// Serve the app that ships with graceful; not in the help.
     DemoApp(SocketAddr),
+}
+
+/// What `graceful probe` asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeTarget {
+    /// http or https, with a host.
+    Url(Url),
+    /// Whether a connection can be made.
+    Tcp {
+        /// A name or an address, that of IPv6 in brackets.
+        host: String,
+        /// Not 0.
+        port: u16,
+    },
+    /// A graceful's own probe server.
+    Own {
+        /// Which of the three.
+        probe: Probe,
+        /// Where it listens, if that was said; see [`running::find`] for the rest.
+        at: Option<Listen>,
+    },
 }
 
 /// Why there is nothing to do.
@@ -136,6 +159,9 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Command, Quit> {
         && problems.is_empty()
     {
         return Err(Quit::Text(text_for(info, spelled_out.then_some("run"))));
+    }
+    if flags.iter().any(|(name, value)| *name == "profile" && value == "list") && problems.is_empty() {
+        return Err(Quit::Text(crate::config::profiles()));
     }
     if let Some(stray) = rest.first() {
         problems.push(match separator {
@@ -230,6 +256,7 @@ pub fn print(text: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Target};
     use std::os::unix::ffi::OsStringExt;
 
     fn args(words: &[&str]) -> Vec<OsString> {
@@ -296,7 +323,10 @@ mod tests {
 
     #[test]
     fn the_small_commands() {
-        let probe = |url: &str, timeout| Command::Probe { url: Url::parse(url).unwrap(), timeout };
+        let probe = |url: &str, timeout| {
+            let target = ProbeTarget::Url(Url::parse(url).unwrap());
+            Command::Probe { target, timeout }
+        };
         let second = Duration::from_secs(1);
         assert_eq!(parsed(&["probe", "http://h:1/r"]), probe("http://h:1/r", second));
         assert_eq!(parsed(&["probe", "http://h/", "--timeout", "5s"]), probe("http://h/", second * 5));
@@ -306,6 +336,39 @@ mod tests {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let Command::Completions(found) = parsed(&["completions", shell]) else { panic!("{shell}") };
             assert_eq!(found.to_string(), shell);
+        }
+    }
+
+    #[test]
+    fn what_a_probe_asks() {
+        let target = |words: &[&str]| match parsed(&[&["probe"], words].concat()) {
+            Command::Probe { target, timeout } if timeout == Duration::from_secs(1) => target,
+            other => panic!("{words:?}: {other:?}"),
+        };
+        let own = |probe, at: Option<&str>| {
+            let listen = |text: &str| match text.strip_prefix("unix:") {
+                Some(path) => Listen::Unix(path.into()),
+                None => Listen::Tcp(text.parse().unwrap()),
+            };
+            ProbeTarget::Own { probe, at: at.map(listen) }
+        };
+        assert_eq!(target(&[]), own(Probe::Ready, None));
+        for (word, probe) in [("live", Probe::Live), ("ready", Probe::Ready), ("startup", Probe::Startup)] {
+            assert_eq!(target(&[word]), own(probe, None));
+            assert_eq!(target(&[word, ":9090"]), own(probe, Some("[::]:9090")));
+            assert_eq!(target(&[word, "unix:/run/x.sock"]), own(probe, Some("unix:/run/x.sock")));
+        }
+        for (text, at) in [("127.0.0.1:9", "127.0.0.1:9"), ("localhost:9", "127.0.0.1:9"), ("[::1]:9", "[::1]:9")] {
+            assert_eq!(target(&[text]), own(Probe::Ready, Some(at)));
+        }
+        assert_eq!(target(&["unix:x.sock"]), own(Probe::Ready, Some("unix:x.sock")));
+        for (text, host, port) in [
+            ("tcp://db:5432", "db", 5432),
+            ("TCP://DB.Example:1/", "db.example", 1),
+            ("tcp://127.0.0.1:65535", "127.0.0.1", 65535),
+            ("tcp://[::1]:7", "[::1]", 7),
+        ] {
+            assert_eq!(target(&[text]), ProbeTarget::Tcp { host: host.to_owned(), port });
         }
     }
 
@@ -334,7 +397,9 @@ mod tests {
         for spec in crate::config::options::OPTIONS {
             assert!(help.contains(&format!("--{} <{}>", spec.name, spec.value.name())), "{}", spec.name);
         }
-        for part in ["Usage: graceful [OPTIONS] -- COMMAND", "Exit status:", "GRACEFUL_GRACE_PERIOD=", "[[hook]]"] {
+        for part in
+            ["Usage: graceful [OPTIONS] -- COMMAND", "Exit status:", "GRACEFUL_GRACE_PERIOD=", "[[hook]]", "[[check]]"]
+        {
             assert!(help.contains(part), "{part}");
         }
         for line in help.lines() {
@@ -342,18 +407,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_file_shown_in_the_help_is_right() {
+    /// The tables that the help shows.
+    fn shown_file() -> String {
         let help = help::text(None);
         let from = help.find("    [[hook]]").expect("an example");
-        let example = &help[from..help.find("Exit status:").expect("the next part")];
+        help[from..help.find("Exit status:").expect("the next part")].to_owned()
+    }
+
+    /// What graceful makes of this file, or of this one flag.
+    fn loaded(file: Option<&str>, flag: Option<(&'static str, &str)>) -> Config {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("graceful.toml"), example).unwrap();
-        let settings = Settings { flags: vec![("config", "graceful.toml".into())], problems: Vec::new() };
+        let mut flags: Vec<(&str, OsString)> = flag.into_iter().map(|(name, value)| (name, value.into())).collect();
+        if let Some(text) = file {
+            std::fs::write(dir.path().join("graceful.toml"), text).unwrap();
+            flags.push(("config", "graceful.toml".into()));
+        }
+        let settings = Settings { flags, problems: Vec::new() };
         let surroundings =
             crate::config::Surroundings { environment: Vec::new(), cwd: dir.path().to_owned(), pid: 7, https: true };
-        let config = crate::config::load(settings, vec!["app".into()], &surroundings).unwrap();
+        crate::config::load(settings, vec!["app".into()], &surroundings).unwrap_or_else(|p| panic!("{p:?}"))
+    }
+
+    #[test]
+    fn the_file_shown_in_the_help_is_right() {
+        let config = loaded(Some(&shown_file()), None);
         assert_eq!((config.hooks[0].name.as_str(), config.hooks[0].priority), ("drain", 10));
+        let mut check = config.checks[0].clone();
+        assert_eq!(check.degraded_after.take(), Some(Duration::from_millis(500)));
+        let Target::Tcp { send, expect, .. } = &mut check.target else { panic!("{check:?}") };
+        assert_eq!((send.take().as_deref(), expect.take().as_deref()), (Some("PING\r\n"), Some("+PONG")));
+        // All the rest it calls defaults.
+        assert_eq!(loaded(None, Some(("check", "redis=tcp://redis:6379"))).checks, [check]);
+    }
+
+    #[test]
+    fn keys_of_other_checks_shown_in_the_help_are_right() {
+        for (target, kind, are_defaults) in [("exec:x", "# exec only: ", false), ("disk:/", "# disk only: ", true)] {
+            let file = shown_file();
+            let line = file.lines().find_map(|line| line.trim().strip_prefix(kind)).expect("a line of this kind");
+            let keys: Vec<&str> = line.split(", ").filter(|part| part.contains(" = ")).collect();
+            let table = format!("[[check]]\nname = \"x\"\ntarget = \"{target}\"\n{}", keys.join("\n"));
+            let without = loaded(None, Some(("check", &format!("x={target}")))).checks;
+            assert_eq!(loaded(Some(&table), None).checks == without, are_defaults, "{line}");
+        }
     }
 
     proptest::proptest! {
@@ -411,6 +507,10 @@ mod tests {
         b"5",
         b"--hook",
         b"pre-stop=x",
+        b"--check",
+        b"x=exec:y",
+        b"--probe-listen",
+        b":0",
         b"=",
         b":",
         b"--rewrite",

@@ -5,31 +5,37 @@
 //! further than here.
 //!
 //! The way of a value: `options` (the one table of flags, variables and keys) names it, `raw` keeps it together
-//! with the place where it was typed, `load` collects it from file, environment and flags, `values` and `hook` give it
-//! a type, `draft` and `budget` check it against the others. Each step adds to one list of problems, and all of
+//! with the place where it was typed, `load` collects it from file, environment and flags, `values`, `hook` and `check`
+//! give it a type, `draft` and `budget` check it against the others. Each step adds to one list of problems, and all of
 //! them are reported in one run.
 
 mod budget;
+mod check;
 mod draft;
 mod file;
 mod hook;
 mod load;
 pub(crate) mod options;
+mod profile;
 mod raw;
 pub(crate) mod suggest;
+mod table;
+mod target;
 pub(crate) mod values;
 
 #[cfg(test)]
 mod tests;
 
-pub use load::{Settings, Surroundings, load};
+pub use load::{Settings, Surroundings, load, probe_listen};
 pub use raw::Problem;
 pub(crate) use raw::quoted;
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::SuccessStatuses;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
@@ -52,12 +58,24 @@ pub struct Config {
     pub hold: Hold,
     /// An explicit `--hold-timeout`.
     pub hold_timeout: Option<Duration>,
+    /// `--quiet-window`.
+    pub quiet_window: Duration,
+    /// `--ports`; none: those that the app's tree listens on.
+    pub ports: Option<Vec<u16>>,
+    /// What `--profile` has to say, one line each.
+    pub advice: Vec<String>,
     /// All hooks, in the order in which they were given (file first, then flags).
     pub hooks: Vec<Hook>,
     /// The app's readiness endpoint.
     pub ready: Option<Readiness>,
-    /// `--startup-timeout` with its action; only together with `ready`.
+    /// `--startup-timeout` with its action; only together with `ready` or a post-start hook.
     pub startup: Option<Startup>,
+    /// `--probe-listen`: where the probe server listens.
+    pub probe_listen: Option<Listen>,
+    /// `--fail-readiness`: when a stop turns /readyz to 503.
+    pub fail_readiness: FailReadiness,
+    /// All dependency checks, in the order given.
+    pub checks: Vec<Check>,
     /// `--drain-file`, absolute.
     pub drain_file: Option<PathBuf>,
     /// What becomes of processes that outlive the app.
@@ -115,6 +133,10 @@ pub struct Escalation {
 /// `--hold WHEN`: how long the stop signal is held back after the pre-stop delay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hold {
+    /// Until no request is in flight.
+    Idle,
+    /// The same, and nothing new has come for the quiet window.
+    Quiet,
     /// Not at all.
     Never,
     /// Until a GET of this URL answers 2xx.
@@ -192,6 +214,114 @@ pub enum StartupAction {
     Stop,
 }
 
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// ADDRESS:PORT. An unspecified IPv6 address takes IPv4 connections too.
+    Tcp(SocketAddr),
+    /// unix:PATH, absolute.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// With a relative path below this directory.
+    pub(crate) fn below(self, cwd: &Path) -> Listen {
+        match self {
+            Listen::Tcp(address) => Listen::Tcp(address),
+            Listen::Unix(path) => Listen::Unix(cwd.join(path)),
+        }
+    }
+}
+
+/// As `--probe-listen` takes it.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => write!(f, "{address}"),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `--fail-readiness`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailReadiness {
+    /// With the stop signal.
+    AtStop,
+    /// When the app gets its signal.
+    AtDrain,
+    /// Not because of a stop; when the app is gone.
+    Never,
+}
+
+/// `--check NAME=TARGET` or `[[check]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Unique.
+    pub name: String,
+    /// What is asked.
+    pub target: Target,
+    /// From the start of one try to the start of the next.
+    pub interval: Duration,
+    /// For one try.
+    pub timeout: Duration,
+    /// Up to this much is added to each interval, at random, so that many instances do not ask at once.
+    pub jitter: Duration,
+    /// A success that took longer than this is degraded.
+    pub degraded_after: Option<Duration>,
+    /// Whether the app is not ready while this is unhealthy.
+    pub critical: bool,
+    /// So many failures in a row open the circuit breaker; at least 1.
+    pub failure_threshold: u32,
+    /// So many successes in a row make an unhealthy check healthy again; at least 1.
+    pub success_threshold: u32,
+    /// An open breaker answers unhealthy without trying for this long.
+    pub reset_after: Duration,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// GET, by the rules of a readiness probe; a `status` field of a JSON answer counts as well.
+    Http(Url),
+    /// Connect, send, and find `expect` in what comes back.
+    Tcp {
+        /// A name or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Written after connecting.
+        send: Option<String>,
+        /// The answer must contain it.
+        expect: Option<String>,
+    },
+    /// Run this argv, without a shell; exit 0 is healthy.
+    Exec {
+        /// The command.
+        argv: Vec<String>,
+        /// Exit statuses that mean degraded.
+        degraded_status: Vec<u8>,
+    },
+    /// The free space, and the free inodes, of the file system that holds this path.
+    Disk {
+        /// Absolute.
+        path: PathBuf,
+        /// Less than this is degraded.
+        degraded_free: Space,
+        /// Less than this is unhealthy.
+        unhealthy_free: Space,
+    },
+}
+
+/// An amount of disk space.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Space {
+    /// Of the file system's size; holds for inodes as well.
+    Percent(f64),
+    /// Absolute.
+    Bytes(u64),
+}
+
 /// `--leftovers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftovers {
@@ -210,8 +340,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// The default of `--quiet-window`.
+pub const QUIET_WINDOW: Duration = Duration::from_secs(2);
+
 /// The signals that begin the shutdown without `--stop-on`.
 pub const STOP_SIGNALS: SignalSet = SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT).with(Signal::QUIT);
+
+/// `--profile list`: every server that is known, its signal and what to know of it.
+pub fn profiles() -> String {
+    profile::table()
+}
 
 impl Config {
     /// The configuration of `graceful -- COMMAND` where nothing else was said: built without a parser, because
@@ -224,11 +362,17 @@ impl Config {
             stop_on: STOP_SIGNALS,
             rewrite: Vec::new(),
             escalate: Vec::new(),
-            hold: Hold::Never,
+            hold: Hold::Idle,
             hold_timeout: None,
+            quiet_window: QUIET_WINDOW,
+            ports: None,
+            advice: Vec::new(),
             hooks: Vec::new(),
             ready: None,
             startup: None,
+            probe_listen: None,
+            fail_readiness: FailReadiness::AtStop,
+            checks: Vec::new(),
             drain_file: None,
             leftovers: Leftovers::Stop,
             success: SuccessStatuses::default(),

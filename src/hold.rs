@@ -36,7 +36,8 @@ impl Hold {
     /// Begins to look.
     pub fn begin(&mut self, now: Duration, what: &config::Hold, origin: &Origin) -> Begun {
         match what {
-            config::Hold::Never => Begun::Runs,
+            // For requests in flight there is a thread that looks.
+            config::Hold::Idle | config::Hold::Quiet | config::Hold::Never => Begun::Runs,
             config::Hold::Url(url) => Begun::Poll(url.clone()),
             config::Hold::Command(argv) => {
                 self.command.clone_from(argv);

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   t0  stop signal arrives          the load balancer still sends requests for some seconds
-//!   │   PRE-STOP   app untouched, keeps serving; hooks run; the delay passes
-//!   │   HOLD       the stop signal is held back while a URL or a command asks for it
+//!   │   PRE-STOP   app untouched, keeps serving; /readyz says 503; hooks run; the delay passes
+//!   │   HOLD       the stop signal is held back while requests are in flight, or a URL or a command asks for it
 //!   │   DRAIN      stop signal sent to the app; readiness polled, until the app exits
 //!   │   LEFTOVERS  the app is gone, other processes are not: SIGTERM and the rest of the budget
 //!   K   kill       budget spent: SIGKILL to everything that is left
@@ -18,7 +18,9 @@
 //! ```text
 //!   main ──► cli ──► config ──► supervisor ──┬──► lifecycle   pure: what happens when (no I/O, clock, async, libc)
 //!                                            ├──► hooks, hold ──► command   commands run for graceful's own ends
-//!                                            ├──► probe       HTTP, on a thread that the first use starts
+//!                                            ├──► probe ──► health   HTTP, client and server, on a thread that the
+//!                                            │                       first use starts; what probes say is pure
+//!                                            ├──► inflight    what the app's connections do, on a thread from t0 on
 //!                                            ├──► scribe      writing, on a thread that the first line starts
 //!                                            ├──► timeline    one vocabulary of events: log, report, message
 //!                                            └──► sys         the only unsafe, the only wait(2); no policy
@@ -32,7 +34,8 @@
 //!
 //! The main thread waits in one system call and never for anything else: not for a server (`probe` has a thread), not for
 //! a log reader or a disk (`scribe` has one), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
-//! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer.
+//! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer. (`disk:` checks have threads of their own: a file
+//! system can hang.)
 //!
 //! # What must never be
 //!
@@ -45,8 +48,10 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod health;
 pub mod hold;
 pub mod hooks;
+pub mod inflight;
 pub mod lifecycle;
 pub mod probe;
 pub mod scribe;

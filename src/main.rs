@@ -4,13 +4,14 @@
 //! ignore SIGPIPE and install handlers, all of which the app would inherit or notice.
 #![no_main]
 
-use graceful::cli::{self, Command};
+use graceful::cli::running::{self, Unknown};
+use graceful::cli::{self, Command, ProbeTarget};
 use graceful::config::{self, Config};
 use graceful::sys::signals::{self, Inherited};
 use graceful::{demo, probe, status, supervisor, sys};
 use std::ffi::OsString;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the C library calls. `std::env::args_os` knows the arguments without it.
 // SAFETY: the one symbol `main` of this program, with a signature that C allows.
@@ -48,17 +49,27 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 
     match command {
         // Both were dealt with above.
         Command::Run { .. } | Command::DemoApp(_) => status::FAILURE,
-        Command::Probe { url, timeout } => {
-            let (ready, line) = probe::command::run(&url, timeout);
-            cli::print(&format!("{line}\n"));
-            u8::from(!ready)
-        }
+        Command::Probe { target, timeout } => probe(target, timeout),
         Command::Sleep(duration) => {
             thread::sleep(duration);
             0
         }
         Command::Completions(shell) => cli::print_completions(shell),
     }
+}
+
+fn probe(target: ProbeTarget, timeout: Duration) -> u8 {
+    let (ready, line) = match target {
+        ProbeTarget::Url(url) => probe::command::http(&url, timeout),
+        ProbeTarget::Tcp { host, port } => probe::command::tcp(&host, port, timeout),
+        ProbeTarget::Own { probe, at } => match probe::command::own(probe, at, running::find, timeout) {
+            Ok(outcome) => outcome,
+            Err(Unknown::Nowhere(problem)) => (false, problem.to_string()),
+            Err(Unknown::Wrong(problem)) => return cli::report(&[problem]),
+        },
+    };
+    cli::print(&format!("{line}\n"));
+    u8::from(!ready)
 }
 
 fn supervise(config: Config, inherited: &mut Inherited, start: Instant) -> u8 {

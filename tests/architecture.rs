@@ -8,20 +8,36 @@ use std::path::Path;
 /// Every module with what it may use. An arrow that is not here is a fault; one that nobody uses any more too.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "demo", "probe", "status", "supervisor", "sys"]),
-    ("cli", &["config", "status"]),
+    ("cli", &["config", "health", "status"]),
     // The stages of hooks and the levels of the log are named once, and shared in both directions.
     ("config", &["signal", "status", "timeline"]),
     ("timeline", &["signal", "status"]),
     (
         "supervisor",
-        &["command", "config", "hold", "hooks", "lifecycle", "probe", "scribe", "signal", "status", "sys", "timeline"],
+        &[
+            "command",
+            "config",
+            "health",
+            "hold",
+            "hooks",
+            "inflight",
+            "lifecycle",
+            "probe",
+            "scribe",
+            "signal",
+            "status",
+            "sys",
+            "timeline",
+        ],
     ),
     ("lifecycle", &["signal", "status", "timeline"]),
     ("hooks", &["command", "config", "signal", "status", "timeline"]),
     ("hold", &["command", "config", "status"]),
     ("command", &["signal", "sys"]),
+    ("health", &["config", "signal", "timeline"]),
     ("demo", &["signal", "status", "sys"]),
-    ("probe", &[]),
+    ("inflight", &["signal", "sys"]),
+    ("probe", &["config", "health", "signal", "status", "sys", "timeline"]),
     ("scribe", &["sys"]),
     ("sys", &["signal", "status"]),
     ("status", &["signal"]),
@@ -184,6 +200,14 @@ fn the_lifecycle_is_pure() {
     let wild = |source: &Source| source.code.iter().any(|line| line.trim_start().starts_with("_ =>"));
     let hits = sources().into_iter().filter(|source| source.module() == "lifecycle" && wild(source));
     none(hits.map(|source| source.path).collect(), "the lifecycle says every state and input out loud, without `_ =>`");
+}
+
+#[test]
+fn the_tracker_of_requests_is_pure() {
+    let impure =
+        ["Instant", "SystemTime", "libc", "tokio", "std::fs", "std::io", "std::env", "std::thread", "async ", "Mutex"];
+    let hits = all_with(&impure, |source| source.module() != "inflight" || source.path == "inflight/watch.rs");
+    none(hits, "the tracker knows no clock and no I/O");
 }
 
 #[test]

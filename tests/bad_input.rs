@@ -277,13 +277,18 @@ fn signals() {
 #[test]
 fn holds_and_urls() {
     all_refused(vec![
-        flags(&["--hold", "idle"], &["--hold \"idle\"", "not available in this version", "never"]),
-        variable("GRACEFUL_HOLD", "quiet", &["GRACEFUL_HOLD=\"quiet\"", "not available in this version"]),
         flags(&["--hold", "nver"], &["--hold \"nver\"", "did you mean never?"]),
         flags(&["--hold", "ftp://host/"], &["--hold \"ftp://host/\"", "http:// or https://"]),
         flags(&["--hold", "sh -c 'x"], &["--hold \"sh -c 'x\"", "quote", "not closed"]),
         flags(&["--hold", " "], &["--hold \" \"", "command is empty"]),
         flags(&["--ready-url", "localhost:8080/ready"], &["--ready-url \"localhost", "http://localhost:8080/ready"]),
+        flags(&["--hold", "idel"], &["--hold \"idel\"", "did you mean idle?"]),
+        flags(&["--hold", "Quiet"], &["--hold \"Quiet\"", "did you mean quiet?"]),
+        flags(&["--ports", "0"], &["--ports \"0\"", "1 to 65535"]),
+        variable("GRACEFUL_PORTS", "80,http", &["GRACEFUL_PORTS=\"http\"", "1 to 65535"]),
+        flags(&["--profile", "ngnix"], &["--profile \"ngnix\"", "did you mean nginx?"]),
+        variable("GRACEFUL_PROFILE", "list", &["GRACEFUL_PROFILE=\"list\"", "graceful run --profile list"]),
+        flags(&["--ready-url", "tcp://h"], &["--ready-url \"tcp://h\"", "has no port", "tcp://redis:6379"]),
         flags(&["--ready-url", "/ready"], &["--ready-url \"/ready\"", "http://127.0.0.1:8080/ready"]),
         flags(&["--ready-url", "http://"], &["--ready-url \"http://\"", "not a URL", "http://127.0.0.1:8080/ready"]),
         flags(&["--ready-url", "http://h:99999/"], &["--ready-url \"http://h:99999/\"", "port"]),
@@ -292,6 +297,14 @@ fn holds_and_urls() {
         variable("GRACEFUL_READY_TIMEOUT", "2s", &["GRACEFUL_READY_TIMEOUT=\"2s\"", "--ready-url"]),
         file("startup_timeout = \"9s\"", &["graceful.toml: startup_timeout = \"9s\"", "--ready-url"]),
         flags(&["--startup-action", "stop"], &["--startup-action \"stop\"", "--ready-url"]),
+        flags(
+            &["--startup-timeout", "9s", "--hook", "pre-start=true"],
+            &["--startup-timeout \"9s\"", "--ready-url or a post-start hook", "--hook post-start=COMMAND"],
+        ),
+        flags(
+            &["--startup-action", "stop", "--hook", "post-start=true"],
+            &["--startup-action \"stop\"", "--startup-timeout"],
+        ),
         flags(
             &["--ready-url", "http://h/", "--startup-action", "stop"],
             &["--startup-action \"stop\"", "--startup-timeout"],
@@ -374,6 +387,177 @@ fn hooks() {
 }
 
 #[test]
+fn the_probe_server() {
+    let listen = |value: &'static str, contains: &[&'static str]| {
+        let row = flags(&["--probe-listen", value], contains);
+        Row { lines: vec![[&["--probe-listen", value], contains].concat()], ..row }
+    };
+    all_refused(vec![
+        listen("", &["right is ADDRESS:PORT, :PORT or unix:PATH"]),
+        listen("web:9090", &["web is no IP address", "right is ADDRESS:PORT"]),
+        listen("http://127.0.0.1:9090", &["no IP address", "right is ADDRESS:PORT"]),
+        listen("/run/x.sock", &["did you mean unix:/run/x.sock?"]),
+        listen("127.0.0.1", &["no port", "as :9090"]),
+        listen(":65536", &["no port from 0 to 65535"]),
+        listen("::1", &["IPv6 address stands in brackets", "[::1]:9090"]),
+        listen("::1:80", &["IPv6 address stands in brackets", "[::1]:9090"]),
+        listen("unix:", &["path is empty"]),
+        listen("unix:dir", &["is a directory", "path of a socket"]),
+        listen("unix:none/x", &["/none does not exist", "create it first"]),
+        listen("unix:plain/x", &["plain is not a directory"]),
+        listen("unix:plain", &["no socket"]),
+        flags(&["--probe-listen", &format!("unix:/{}", "x".repeat(107))], &["107 bytes at most", "has 108"]),
+        // Short as typed, too long with what stands before it.
+        flags(&["--probe-listen", &format!("unix:{}", "x".repeat(106))], &["107 bytes at most"]),
+        file("probe_listen = 9090", &["graceful.toml: probe_listen = 9090", "a string, as \":9090\""]),
+        flags(&["--fail-readiness", "never"], &["--fail-readiness \"never\"", "--probe-listen ADDR"]),
+        flags(
+            &["--probe-listen", ":0", "--fail-readiness", "at-stp"],
+            &["--fail-readiness \"at-stp\"", "at-stop or at-drain or never", "did you mean at-stop?"],
+        ),
+        // An address that cannot be read is not also missing.
+        flags(&["--probe-listen", "x", "--fail-readiness", "never"], &["--probe-listen \"x\""]),
+    ]);
+}
+
+#[test]
+fn names_and_targets_of_checks() {
+    let long = format!("{}=tcp://h:1", "x".repeat(64));
+    let check = |value: &'static str, contains: &[&'static str]| {
+        let row = flags(&["--check", value], contains);
+        Row { lines: vec![[&["--check", value], contains].concat()], ..row }
+    };
+    all_refused(vec![
+        check("redis", &["NAME=TARGET", "redis=tcp://redis:6379"]),
+        check("tcp://redis:6379", &["NAME=TARGET"]),
+        check("=tcp://h:1", &["1 to 63 letters, digits, -, _ and .", "NAME=TARGET"]),
+        check("a b=tcp://h:1", &["1 to 63 letters"]),
+        check("é=tcp://h:1", &["1 to 63 letters"]),
+        flags(&["--check", &long], &["1 to 63 letters"]),
+        check("ready-url=http://h/", &["ready-url is what graceful calls a part of its own", "any other"]),
+        check("shutdown=http://h/", &["a part of its own"]),
+        check("running=http://h/", &["a part of its own"]),
+        check("startup=http://h/", &["a part of its own"]),
+        check("a=", &["right is http://…, https://…, tcp://HOST:PORT, exec:COMMAND or disk:/PATH"]),
+        check("a=./check", &["right is http://…", "exec:COMMAND"]),
+        check("a=redis:6379", &["did you mean tcp://redis:6379?"]),
+        check("a=tcp:redis:6379", &["did you mean tcp://redis:6379?"]),
+        check("a=htp://h/", &["did you mean http://127.0.0.1:8080/health?"]),
+        check("a=disc:/data", &["did you mean disk:/var/lib/app?"]),
+        check("a=redis://:secret@db:6379/0", &["redis:// is not spoken", "exec:COMMAND", "asked by tcp://db:6379"]),
+        check("a=postgres://db/x", &["postgres:// is not spoken", "tcp://HOST:PORT"]),
+        check("a=grpc://h:50051", &["grpc is not supported", "tcp://HOST:PORT", "exec:COMMAND"]),
+        check("a=http://", &["not a URL"]),
+        check("a=http:h", &["did you mean http://"]),
+        check("a=tcp://redis", &["has no port", "tcp://HOST:PORT, as tcp://redis:6379"]),
+        check("a=tcp://redis:", &["a port is a number from 1 to 65535"]),
+        check("a=tcp://redis:0", &["a port is a number from 1 to 65535"]),
+        check("a=tcp://redis:65536", &["a port is a number from 1 to 65535"]),
+        check("a=tcp://:6379", &["no name and no IP address", "tcp://HOST:PORT"]),
+        check("a=tcp://a b:1", &["no name and no IP address"]),
+        check("a=tcp://::1:6379", &["IPv6 address stands in brackets", "tcp://[::1]:6379"]),
+        check("a=tcp://[::1]", &["has no port"]),
+        check("a=tcp://[::x]:1", &["no name and no IP address"]),
+        check("a=tcp://h:1/x", &["no path and no query"]),
+        check("a=tcp://h:1?x", &["no path and no query"]),
+        check("a=tcp://me@h:1", &["no user and no password"]),
+        check("a=exec:", &["command is empty"]),
+        check("a=exec:sh -c 'x", &["quote", "not closed"]),
+        check("a=exec://usr/bin/x", &["as exec:usr/bin/x"]),
+        check("a=disk:", &["path is empty", "disk:/var/lib/app"]),
+        check("a=disk://data", &["did you mean disk:/var/lib/app?"]),
+        variable("GRACEFUL_CHECK", "a=tcp://h:1\n\nb\n", &["GRACEFUL_CHECK=\"b\"", "NAME=TARGET"]),
+        flags(
+            &["--check", "a=tcp://h:1", "--check", "a=tcp://h:2"],
+            &["--check \"a=tcp://h:2\"", "the name a is taken by --check \"a=tcp://h:1\""],
+        ),
+        Row {
+            file: Some("[[check]]\nname = \"a\"\ntarget = \"disk:/\"".to_owned()),
+            ..flags(&["--config", "graceful.toml"], &["GRACEFUL_CHECK=\"a=exec:x\"", "graceful.toml: check[1].name"])
+        }
+        .with("GRACEFUL_CHECK", "a=exec:x"),
+    ]);
+}
+
+#[test]
+fn tables_of_checks() {
+    let check = |body: &str, contains: &[&'static str]| {
+        file(&format!("[[check]]\nname = \"a\"\ntarget = \"tcp://h:1\"\n[[check]]\n{body}"), contains)
+    };
+    let tcp = |keys: &str, contains: &[&'static str]| {
+        check(&format!("name = \"b\"\ntarget = \"tcp://h:1\"\n{keys}"), contains)
+    };
+    let disk =
+        |keys: &str, contains: &[&'static str]| check(&format!("name = \"b\"\ntarget = \"disk:/\"\n{keys}"), contains);
+    let exec =
+        |keys: &str, contains: &[&'static str]| check(&format!("name = \"b\"\ntarget = \"exec:x\"\n{keys}"), contains);
+    all_refused(vec![
+        check("target = \"tcp://h:1\"", &["graceful.toml: check[2]", "has no name", "name = \"redis\""]),
+        check("name = \"b\"", &["graceful.toml: check[2]", "has no target", "target = \"tcp://redis:6379\""]),
+        check("name = 1\ntarget = \"disk:/\"", &["graceful.toml: check[2].name = 1", "a string, as \"redis\""]),
+        check("name = \" b\"\ntarget = \"disk:/\"", &["check[2].name = \" b\"", "1 to 63 letters"]),
+        check("name = \"b\"\ntarget = \"redis\"", &["check[2].target = \"redis\"", "right is http://…"]),
+        check("name = \"b\"\ntarget = [\"x\"]", &["check[2].target = [\"x\"]", "right is a string"]),
+        check("name = \"a\"\ntarget = \"disk:/\"", &["check[2].name = \"a\"", "taken by graceful.toml: check[1].name"]),
+        tcp("intervall = \"5s\"", &["graceful.toml: check[2].intervall", "did you mean interval?"]),
+        tcp("zzz = 1", &["check[2].zzz", "unknown key of a check", "reset_after, send", "unhealthy_free"]),
+        tcp("interval = 5", &["graceful.toml: check[2].interval = 5", "\"5s\""]),
+        tcp("interval = \"0s\"", &["check[2].interval = \"0s\"", "longer than zero"]),
+        tcp("timeout = \"0s\"", &["check[2].timeout = \"0s\"", "longer than zero"]),
+        tcp("jitter = \"-1s\"", &["check[2].jitter = \"-1s\"", "negative"]),
+        tcp("reset_after = \"0s\"", &["check[2].reset_after = \"0s\"", "longer than zero"]),
+        tcp("degraded_after = \"0s\"", &["check[2].degraded_after = \"0s\"", "longer than zero"]),
+        tcp("degraded_after = \"2s\"", &["check[2].degraded_after = \"2s\"", "shorter than the timeout, 2s"]),
+        tcp("interval = \"1s\"\ndegraded_after = \"1s\"", &["degraded_after", "shorter than the timeout, 1s"]),
+        // What a wrong value means for others is not guessed.
+        tcp("interval = \"1\"\ndegraded_after = \"3s\"", &["check[2].interval = \"1\""]),
+        tcp("critical = \"no\"", &["check[2].critical = \"no\"", "true or false"]),
+        tcp("failure_threshold = 0", &["check[2].failure_threshold = 0", "whole number from 1, as 3"]),
+        tcp("failure_threshold = 4294967296", &["failure_threshold", "whole number from 1"]),
+        tcp("success_threshold = \"1\"", &["check[2].success_threshold = \"1\"", "whole number from 1, as 1"]),
+        tcp("send = [1]", &["check[2].send = [1]", "\"PING\\r\\n\""]),
+        tcp("expect = \"\"", &["check[2].expect = \"\"", "empty", "+PONG"]),
+        tcp("degraded_status = 2", &["check[2].degraded_status = 2", "for exec targets, as exec:pg_isready", "is tcp"]),
+        tcp("degraded_free = \"5%\"", &["check[2].degraded_free", "for disk targets, as disk:/var/lib/app"]),
+        exec("send = \"x\"", &["check[2].send = \"x\"", "for tcp targets, as tcp://redis:6379", "this one is exec"]),
+        disk("expect = \"\"", &["check[2].expect = \"\"", "for tcp targets"]),
+        check(
+            "name = \"b\"\ntarget = \"https://h/\"\nunhealthy_free = 1",
+            &["check[2].unhealthy_free = 1", "for disk targets", "this one is http"],
+        ),
+        exec("degraded_status = [0]", &["check[2].degraded_status = [0]", "1 to 255, as [2, 3]"]),
+        exec("degraded_status = 256", &["check[2].degraded_status = 256", "1 to 255"]),
+        exec("degraded_status = [2, \"3\"]", &["check[2].degraded_status = [2, \"3\"]", "1 to 255"]),
+        disk("degraded_free = 20", &["check[2].degraded_free = 20", "a string, as \"20%\" or \"5GiB\""]),
+        disk("degraded_free = \"20\"", &["check[2].degraded_free = \"20\"", "20%", "20GiB"]),
+        disk("degraded_free = \"101%\"", &["check[2].degraded_free = \"101%\"", "more than 100%"]),
+        disk("degraded_free = \"-5%\"", &["check[2].degraded_free = \"-5%\"", "as 20%", "5GiB or 500MB"]),
+        disk("degraded_free = \"5G\"", &["check[2].degraded_free = \"5G\"", "5GiB or 500MB"]),
+        disk("unhealthy_free = \"1e3\"", &["check[2].unhealthy_free = \"1e3\"", "5GiB or 500MB"]),
+        disk("unhealthy_free = \"99999999TiB\"", &["check[2].unhealthy_free", "larger than any file system"]),
+        disk(
+            "degraded_free = \"5%\"",
+            &["check[2].degraded_free = \"5%\"", "more than unhealthy_free, 10% by default"],
+        ),
+        disk(
+            "unhealthy_free = \"20%\"",
+            &["check[2].unhealthy_free = \"20%\"", "less than degraded_free, 20% by default"],
+        ),
+        disk(
+            "degraded_free = \"500MB\"\nunhealthy_free = \"512MiB\"",
+            &["check[2].degraded_free = \"500MB\"", "more than unhealthy_free, 512MiB"],
+        ),
+        file("check = \"a=disk:/\"", &["graceful.toml: check", "[[check]]", "name = \"redis\""]),
+        file("[check]\nname = \"a\"", &["graceful.toml: check", "[[check]]"]),
+        // Every problem of a table.
+        check("name = \"b c\"\ntarget = \"h:1\"\ntimeout = 1\nnme = 1", &["check[2].name = \"b c\""])
+            .and(&["check[2].target = \"h:1\"", "tcp://h:1"])
+            .and(&["check[2].timeout = 1", "\"1s\""])
+            .and(&["check[2].nme", "did you mean name?"]),
+    ]);
+}
+
+#[test]
 fn files() {
     all_refused(vec![
         file("grace_perod = \"5s\"", &["graceful.toml: grace_perod", "unknown key", "grace_period?"]),
@@ -396,14 +580,39 @@ fn the_small_commands() {
         line(&["sleep"], &["sleep", "graceful sleep DUR"]),
         line(&["sleep", "5s", "6s"], &["\"6s\"", "too many", "graceful sleep DUR"]),
         line(&["sleep", "--grace-period", "5s"], &["--grace-period", "unknown option"]),
-        line(&["probe"], &["graceful probe URL"]),
-        line(&["probe", "localhost:80"], &["probe localhost:80", "http://localhost:80"]),
         line(&["probe", "--timeout", "5", "http://h/"], &["--timeout 5", "needs a unit, as 5s"]),
         line(&["probe", "http://h/", "--timeot", "5s"], &["--timeot", "did you mean --timeout?"]),
         line(&["probe", "--timeout", "5s", "--timeout", "6s", "http://h/"], &["--timeout", "2 times"]),
         line(&["probe", "--timeout", "fast", "h"], &["--timeout fast", "not a duration"]).and(&["probe h", "http://h"]),
         line(&["completions", "bsh"], &["completions bsh", "did you mean bash?"]),
         line(&["completions"], &["graceful completions SHELL"]),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_probed() {
+    const ADDRESS: &str = ":9090 or unix:/run/graceful.sock";
+    all_refused(vec![
+        line(&["probe", "redy"], &["probe redy", "live, ready or startup", "did you mean ready?"]),
+        line(&["probe", "lives", ":9090"], &["probe lives", "live or ready or startup", "did you mean live?"]),
+        line(&["probe", "web"], &["probe web", "http://web", ADDRESS]),
+        line(&["probe", "/healthz"], &["probe /healthz", "http://127.0.0.1:8080/healthz", ADDRESS]),
+        line(&["probe", "web:8080"], &["probe web:8080", "web is no IP address", ADDRESS, "http://web:8080"]),
+        line(&["probe", "127.0.0.1:99999"], &["probe 127.0.0.1:99999", "no port from 0 to 65535", ADDRESS]),
+        line(&["probe", ":0"], &["probe :0", "nobody listens on port 0", ":9090"]),
+        line(&["probe", "live", "127.0.0.1:0"], &["probe live 127.0.0.1:0", "nobody listens on port 0"]),
+        line(&["probe", "unix:"], &["probe unix:", "the path is empty", ADDRESS]),
+        line(&["probe", ""], &["probe \"\"", "http://", ADDRESS]),
+        line(&["probe", "live", "http://h/"], &["probe live http://h/", "without such a word", ADDRESS]),
+        line(&["probe", "ready", "live"], &["probe ready live", ADDRESS]),
+        line(&["probe", "live", ":1", ":2"], &["\":2\"", "too many", "graceful probe [live|ready|startup] [TARGET]"]),
+        line(&["probe", "http://h/", "live"], &["\"live\"", "too many"]),
+        line(&["probe", "tcp://db"], &["probe tcp://db", "no port", "tcp://127.0.0.1:5432"]),
+        line(&["probe", "tcp://db:0"], &["probe tcp://db:0", "no port from 1 to 65535", "tcp://HOST:PORT"]),
+        line(&["probe", "tcp://:5432"], &["probe tcp://:5432", "not a host", "tcp://HOST:PORT"]),
+        line(&["probe", "tcp://amy@db:5432"], &["probe tcp://amy@db:5432", "not a host"]),
+        line(&["probe", "ftp://h/"], &["probe ftp://h/", "http://, https:// or tcp://"]),
+        line(&["probe", "http://h:99999/"], &["probe http://h:99999/", "port"]),
     ]);
 }
 
@@ -415,12 +624,12 @@ fn every_problem_is_reported() {
             ..file("", &["log_level = \"loud\""])
         }
         .and(&["graceful.toml: kill_marg", "kill_margin?"])
-        .and(&["GRACEFUL_HOLD=\"idle\"", "not available"])
+        .and(&["GRACEFUL_HOLD=\"idel\"", "did you mean idle?"])
         .and(&["GRACEFUL_STOP_ON=\"KILL\"", "SIGKILL"])
-        .with("GRACEFUL_HOLD", "idle")
+        .with("GRACEFUL_HOLD", "idel")
         .with("GRACEFUL_STOP_ON", "KILL"),
-        flags(&["--grace-period", "x", "--hold", "idle", "--bogus"], &["--grace-period \"x\""])
-            .and(&["--hold \"idle\""])
+        flags(&["--grace-period", "x", "--hold", "idel", "--bogus"], &["--grace-period \"x\""])
+            .and(&["--hold \"idel\""])
             .and(&["--bogus"]),
         // A wrong value does not hide behind a stronger source.
         flags(&["--log-level", "debug"], &["GRACEFUL_LOG_LEVEL=\"loud\""]).with("GRACEFUL_LOG_LEVEL", "loud"),
@@ -439,6 +648,9 @@ fn every_problem_is_reported() {
         flags(&["--kill-margin", "0", "--pre-stop-delay", "29500ms"], &["--kill-margin \"0\""]),
         // A URL that cannot be read is not also missing.
         flags(&["--ready-url", "nowhere", "--ready-interval", "2s"], &["--ready-url \"nowhere\""]),
+        // Nor is a hook.
+        flags(&["--startup-timeout", "9s", "--hook", "post-start=sh '"], &["--hook \"post-start=sh '\""]),
+        file("startup_timeout = \"9s\"\n[[hook]]\nstage = \"post-start\"", &["hook[1]", "does nothing"]),
         file("[[hook]]\nstage = \"x\"\ntimeout = \"5\"\nurl = \"y\"\nprio = 1", &["hook[1].stage = \"x\""])
             .and(&["hook[1].timeout = \"5\"", "5s"])
             .and(&["hook[1].url = \"y\"", "http://y"])

@@ -477,11 +477,7 @@ cp /graceful target/some-triple/release/graceful
         // As it is, but for the waiting of the health check. Python looks up its host's name at start: no name server
         // answers at once, where one that cannot be reached takes its time.
         let container = Container::run(&made, &["--health-interval", "1s", "--dns", "127.0.0.1"], &[]);
-        let end = Instant::now() + DEADLINE;
-        while try_health(&container).as_deref() != Some("healthy") {
-            assert!(Instant::now() < end, "not healthy: {:?}\n{}", try_health(&container), container.dump());
-            std::thread::sleep(Duration::from_millis(100)); // The engine tells of it only when asked.
-        }
+        container.wait_health("healthy");
         let server = container.address(8000);
         let load = Load::start(server, "/", 50);
         load.wait_answered(10, DEADLINE);
@@ -495,10 +491,5 @@ cp /graceful target/some-triple/release/graceful
         let (code, _, stderr) = container.end();
         assert_eq!((code, container.inspect(".State.ExitCode")), (0, "0".to_owned()), "{stderr}");
         assert!(stderr.contains("exited after 2") && stderr.contains("by SIGTERM (143)"), "{stderr}");
-    }
-
-    fn try_health(container: &Container) -> Option<String> {
-        let output = try_docker(&["inspect", "--format", "{{.State.Health.Status}}", &container.name]);
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }

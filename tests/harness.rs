@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::load::{Load, Outcome, slow_requests};
+use common::load::{KeptAlive, Load, Outcome, slow_requests};
 use common::{DEADLINE, Exit, Proc, address, free_port, in_pid_namespace, signals};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -90,6 +90,32 @@ fn the_load_goes_on_when_every_request_fails() {
     // One of each 10 ms; those that a busy machine sends after the end are left out.
     assert!((50..=100).contains(&results.records.len()), "{} requests", results.records.len());
     assert_eq!(results.count(Outcome::Refused), results.records.len());
+}
+
+/// A server for one client with a connection for each of these: after how many answers, with this further header, it
+/// closes it. How the client's requests ended.
+fn kept_alive(connections: &'static [(usize, &'static str)]) -> Vec<Outcome> {
+    let listener = TcpListener::bind(address(0)).unwrap();
+    let load = KeptAlive::start(listener.local_addr().unwrap(), "/", 1, 1000);
+    for (answers, header) in connections {
+        let (mut stream, _) = listener.accept().unwrap();
+        for _ in 0..*answers {
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            let answer = format!("HTTP/1.1 200 OK\r\n{header}Content-Length: 2\r\n\r\nok");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    drop(listener);
+    let end = Instant::now();
+    let records = load.finish(end).records;
+    records.into_iter().map(|record| record.outcome).filter(|outcome| *outcome != Outcome::Refused).collect()
+}
+
+#[test]
+fn a_kept_connection_is_used_until_the_server_says_close_or_breaks_it() {
+    use Outcome::{BlackHole, Ok};
+    assert_eq!(kept_alive(&[(3, ""), (2, "")])[..6], [Ok, Ok, Ok, BlackHole, Ok, Ok]);
+    assert_eq!(kept_alive(&[(1, "Connection: close\r\n"), (1, "connection: Close\r\n")])[..2], [Ok, Ok]);
 }
 
 #[test]

@@ -67,6 +67,24 @@ fn the_log_says_when_the_app_was_ready() {
     assert!(report["readiness"][0]["at_s"].as_f64().unwrap() <= 0.0, "before the stop signal: {report:#}");
 }
 
+/// For an app without an endpoint: that it listens, as kubelet's tcpSocket probes.
+#[test]
+fn a_port_that_takes_connections_is_ready() {
+    let port = free_port();
+    let url = format!("tcp://127.0.0.1:{port}");
+    let command = words(&[&python3(), &app("ready.py"), &port.to_string(), "--on-term", "close", "--linger", "0.6"]);
+    let options = ["--ready-interval", "20ms", "--log-level", "debug", "--ready-url", &url];
+    let run = Run::start(&[&NO_DELAY[..], &options].concat(), &command);
+    let early = run.wait_line("not ready yet: connection refused", DEADLINE);
+    let listening = run.wait_line("listening", DEADLINE);
+    let ready = run.wait_line("ready after ", DEADLINE);
+    assert!(ready.text.ends_with(" (connected)") && early.at < listening.at, "{}", run.dump());
+    run.stop(libc::SIGTERM);
+    run.wait_line("listener closed ", DEADLINE);
+    let report = run.ends(Exit::Code(0));
+    assert_eq!(changes(&report).last(), Some(&"refused"), "{report:#}");
+}
+
 #[test]
 fn a_ready_app_is_left_alone_until_the_stop_signal() {
     let options = ["--grace-period", "120s", "--pre-stop-delay", "60s", "--ready-interval", "20ms"];

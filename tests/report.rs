@@ -51,7 +51,7 @@ fn the_report_of_a_clean_stop_field_by_field() {
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(3));
     let keys = "graceful program started_at stop_began_at ran_s cause stop_signal_sender app exit_code budget phases \
-                signals hooks readiness hold leftovers sigkill killed_from_outside warnings events_forgotten";
+                signals hooks readiness checks in_flight hold leftovers sigkill killed_from_outside warnings events_forgotten";
     assert_keys(&report, &keys.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["graceful"], env!("CARGO_PKG_VERSION"));
     assert_eq!(report["program"], common::python3(), "without the arguments: they may hold secrets");
@@ -70,6 +70,15 @@ fn the_report_of_a_clean_stop_field_by_field() {
     assert_eq!(report["leftovers"], json!({"found": 0, "killed": 0, "orphans_reaped": 0}));
     assert_eq!((&report["sigkill"], &report["killed_from_outside"]), (&json!(false), &Value::Null));
     assert_eq!((&report["readiness"], &report["warnings"]), (&json!([]), &json!([])));
+    assert_eq!(report["checks"], json!([]));
+    let none = |moment: &str| json!({"moment": moment, "busy": 0, "unknown": 0, "idle": 0, "unaccepted": 0});
+    let mut in_flight = report["in_flight"].clone();
+    in_flight
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .for_each(|numbers| drop(numbers.as_object_mut().unwrap().remove("at_s")));
+    assert_eq!(in_flight, json!([none("stop"), none("signal"), none("exit")]));
     assert_eq!(report["events_forgotten"], 0);
     assert_budget(&report);
     assert_signals_and_hooks(&report, pid);
@@ -202,8 +211,9 @@ fn the_termination_message_says_it_in_one_line() {
     run.stop(libc::SIGTERM);
     run.ends(Exit::Code(3));
     let message = std::fs::read_to_string(&path).unwrap();
-    assert!(message.starts_with("graceful: SIGTERM, the app ended: exit status 3; 3"), "{message}");
-    assert!(message.contains(" ms of 2 min used; ") && message.contains("drain 3"), "{message}");
+    assert!(message.starts_with("graceful: SIGTERM, the app ended: exit status 3; "), "{message}");
+    // How long it took is the machine's business.
+    assert!(message.contains("s of 2 min used; ") && message.contains("; drain "), "{message}");
     assert!(message.ends_with('\n') && message.lines().count() == 1, "{message}");
 }
 

@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 pub(super) const SHORT_USAGE: &str = "\
 graceful: error: no command to run
 usage: graceful [OPTIONS] -- COMMAND [ARGS...]
-       graceful probe [--timeout DUR] URL
+       graceful probe [OPTIONS] [live|ready|startup] [TARGET]
        graceful sleep DUR
        graceful completions SHELL
 all options: graceful --help
@@ -29,7 +29,7 @@ end of the budget gets SIGKILL before the orchestrator would send it. The exit s
 const USAGE: &str = "\
 graceful [OPTIONS] -- COMMAND [ARGS...]
        graceful run [OPTIONS] -- COMMAND [ARGS...]
-       graceful probe [--timeout DUR] URL
+       graceful probe [OPTIONS] [live|ready|startup] [TARGET]
        graceful sleep DUR
        graceful completions SHELL";
 
@@ -44,6 +44,7 @@ Values:
   DUR   a number and a unit, as 500ms, 5s or 2m
   SIG   a name or a number, as TERM, SIGTERM, 15 or RTMIN+3
   URL   http:// or https://
+  ADDR  ADDRESS:PORT, :PORT or unix:PATH, as 127.0.0.1:9090, :9090 or unix:/run/graceful.sock
 
 Environment and file:
   Every option can be given three ways; a flag beats a variable, a variable beats the file.
@@ -52,7 +53,7 @@ Environment and file:
     grace_period = \"25s\"           in the TOML file that --config or GRACEFUL_CONFIG names
   Lists: a comma separates the values of stop-on, rewrite, escalate and success-exit-status; the
   file may have arrays, as stop_on = [\"HUP\", \"USR1\"]. The strongest source gives the whole list.
-  Hooks alone add up: the file's, then the variable's, one a line, then the flags'. In the file:
+  Hooks and checks add up: file, then variable (one a line), then flags. In the file:
     [[hook]]
     stage = \"pre-stop\"         # or pre-start, post-start, post-stop
     run = \"./drain --now\"      # or a list, [\"./drain\", \"--now\"]; or url = \"http://...\" to POST to
@@ -61,6 +62,22 @@ Environment and file:
     priority = 10              # higher runs first, equal ones run together; default: 0
     on_failure = \"continue\"    # or abort: pre-start does not start the app, post-start stops it;
                                # default: abort for pre-start, otherwise continue
+    [[check]]
+    name = \"redis\"             # up to 63 letters, digits, -, _ and .
+    target = \"tcp://redis:6379\"
+                               # or http://..., https://..., exec:COMMAND, disk:/PATH
+    send = \"PING\\r\\n\"          # tcp only; default: nothing
+    expect = \"+PONG\"           # tcp only, part of the answer; default: connecting is enough
+    degraded_after = \"500ms\"   # a slower success is degraded; default: none
+    interval = \"10s\"           # this and all below are the defaults
+    timeout = \"2s\"             # or the interval if shorter
+    jitter = \"1s\"              # a tenth of the interval; up to this is added to each, at random
+    critical = true            # false: unhealthy only degrades
+    failure_threshold = 3      # failures in a row until it is unhealthy, and no longer asked
+    reset_after = \"30s\"        # for this long
+    success_threshold = 1      # successes in a row until it is healthy again
+    # exec only: degraded_status = [2], exit statuses that mean degraded; default: none
+    # disk only: degraded_free = \"20%\", unhealthy_free = \"10%\", or sizes, as \"5GiB\"
 
 Exit status:
   the app's own; 128+n if signal n killed it
@@ -68,7 +85,24 @@ Exit status:
   125   graceful's own failure, or a pre-start hook that failed
   126   COMMAND was found but cannot be executed
   127   COMMAND was not found
-  probe: 0 if the URL answers 200 to 399, else 1";
+  probe: 0 if the answer is 200 to 399 or, for tcp://, the connection was made; otherwise 1";
+
+const PROBE_USAGE: &str = "graceful probe [OPTIONS] [live|ready|startup] [TARGET]";
+
+const AFTER_PROBE: &str = "\
+Without a URL it asks a running graceful for its /livez, /readyz or /startupz. TARGET is
+  http:// or https://            fine is a status from 200 to 399
+  tcp://HOST:PORT                fine is a connection
+  :9090, 127.0.0.1:9090          graceful's address, as --probe-listen has it
+  unix:/run/graceful.sock
+Where graceful listens, if TARGET is left out, is said by the first of these that says it:
+  GRACEFUL_PROBE_LISTEN, or probe_listen in the file that GRACEFUL_CONFIG names
+  a running graceful's own options, as /proc shows them; PID 1 before all others
+  /run/graceful.sock, if it is a socket
+In a Dockerfile:
+  HEALTHCHECK CMD [\"/graceful\", \"probe\"]
+asks for ready, and is unhealthy while a critical dependency is gone. live looks at no dependency:
+it is right where a failure restarts the container, as a Kubernetes liveness probe.";
 
 /// The whole command line.
 pub(super) fn tree() -> Command {
@@ -149,9 +183,20 @@ fn subcommand(name: &'static str) -> Command {
     let command = Command::new(name);
     match name {
         "probe" => command
-            .about("Probe a URL once: exit 0 if it answers 200 to 399, else 1. For HEALTHCHECK and exec probes")
-            .override_usage("graceful probe [--timeout DUR] URL")
-            .arg(positional("URL", "http:// or https://").value_hint(ValueHint::Url))
+            .about("Ask graceful, a URL or a port once: exit 0 if ready, else 1. For HEALTHCHECK and exec probes")
+            .override_usage(PROBE_USAGE)
+            .after_help(AFTER_PROBE)
+            .arg(
+                positional("PROBE", "live, ready or startup, of graceful itself. Default: ready")
+                    .required(false)
+                    .value_parser(Words(&["live", "ready", "startup"]))
+                    .hide_possible_values(true),
+            )
+            .arg(
+                positional("TARGET", "What is asked. Default: the graceful that runs")
+                    .required(false)
+                    .value_hint(ValueHint::Url),
+            )
             .arg(
                 Arg::new(TIMEOUT)
                     .long(TIMEOUT)

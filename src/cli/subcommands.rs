@@ -2,14 +2,19 @@
 //! any.
 
 use super::tokens::{Tokens, tokenise};
-use super::{Command, Quit, Shell, help, text_for};
+use super::{Command, ProbeTarget, Quit, Shell, help, text_for};
 use crate::config::suggest::did_you_mean;
-use crate::config::{Problem, quoted, values};
+use crate::config::{Listen, Problem, quoted, values};
+use crate::health::Probe;
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::time::Duration;
+use url::Host;
 
-/// `graceful probe [--timeout DUR] URL`
+/// The words of `graceful probe`.
+const PROBES: &[(&str, Probe)] = &[("live", Probe::Live), ("ready", Probe::Ready), ("startup", Probe::Startup)];
+
+/// `graceful probe [OPTIONS] [live|ready|startup] [TARGET]`
 pub(super) fn probe(args: &[OsString]) -> Result<Command, Quit> {
     let (tokens, mut problems) = tokens("probe", args)?;
     let timeouts: Vec<&OsString> = tokens.flags.iter().map(|(_, value)| value).collect();
@@ -20,11 +25,32 @@ pub(super) fn probe(args: &[OsString]) -> Result<Command, Quit> {
         Some(text) => checked("--timeout ", text, values::positive_duration, &mut problems),
         None => Some(Duration::from_secs(1)),
     };
-    let url = only(&tokens.rest, "probe", "URL", &mut problems)
-        .and_then(|text| checked("probe ", text, url_to_probe, &mut problems));
-    match (url, timeout) {
-        (Some(url), Some(timeout)) if problems.is_empty() => Ok(Command::Probe { url, timeout }),
+    let target = probe_target(&tokens.rest, &mut problems);
+    match (target, timeout) {
+        (Some(target), Some(timeout)) if problems.is_empty() => Ok(Command::Probe { target, timeout }),
         _ => Err(Quit::Problems(problems)),
+    }
+}
+
+fn probe_target(rest: &[OsString], problems: &mut Vec<Problem>) -> Option<ProbeTarget> {
+    let Some((first, others)) = rest.split_first() else {
+        return Some(ProbeTarget::Own { probe: Probe::Ready, at: None });
+    };
+    let word = |text: &str| values::choice(text, PROBES);
+    let probe = first.to_str().and_then(|text| word(text).ok());
+    let too_many = if probe.is_some() { others.get(1..).unwrap_or_default() } else { others };
+    if probe.is_none() && !others.is_empty() && !first.to_string_lossy().contains([':', '/', '.']) {
+        // A slip in the word, and what follows may well be right.
+        return checked("probe ", first, word, problems).and(None);
+    }
+    refuse(too_many, "probe", "[live|ready|startup] [TARGET]", problems);
+    match (probe, others.first()) {
+        (Some(probe), None) => Some(ProbeTarget::Own { probe, at: None }),
+        (Some(probe), Some(at)) => {
+            let at = checked(&format!("probe {} ", first.display()), at, own_address, problems)?;
+            Some(ProbeTarget::Own { probe, at: Some(at) })
+        }
+        (None, _) => checked("probe ", first, target_to_probe, problems),
     }
 }
 
@@ -73,14 +99,18 @@ fn tokens(name: &'static str, args: &[OsString]) -> Result<(Tokens, Vec<Problem>
 
 /// The one argument that the command takes.
 fn only<'a>(rest: &'a [OsString], command: &str, form: &str, problems: &mut Vec<Problem>) -> Option<&'a OsString> {
-    for extra in rest.iter().skip(1) {
-        problems
-            .push(Problem::new(quoted(extra), format!("one argument too many; right is: graceful {command} {form}")));
-    }
+    refuse(rest.get(1..).unwrap_or_default(), command, form, problems);
     if rest.is_empty() {
         problems.push(Problem::new(command, format!("needs an argument; right is: graceful {command} {form}")));
     }
     rest.first()
+}
+
+fn refuse(extra: &[OsString], command: &str, form: &str, problems: &mut Vec<Problem>) {
+    for extra in extra {
+        problems
+            .push(Problem::new(quoted(extra), format!("one argument too many; right is: graceful {command} {form}")));
+    }
 }
 
 fn checked<T>(
@@ -95,6 +125,55 @@ fn checked<T>(
         _ => format!("{prefix}{}", quoted(text)),
     };
     parsed.map_err(|reason| problems.push(Problem::new(place(), reason))).ok()
+}
+
+/// What can be probed without a word before it.
+fn target_to_probe(text: &str) -> Result<ProbeTarget, String> {
+    if values::is_http(text) {
+        return url_to_probe(text).map(ProbeTarget::Url);
+    }
+    match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => return tcp_to_probe(rest),
+        Some((scheme, _)) if scheme != "unix" => {
+            return Err("a URL to probe begins with http://, https:// or tcp://".into());
+        }
+        _ => {}
+    }
+    let at = own_address(text).map_err(|reason| {
+        let meant = did_you_mean(text, PROBES.iter().map(|(word, _)| *word), str::to_owned);
+        let url = values::http_url(text).err().unwrap_or_default();
+        match text.split_once(':') {
+            Some(("" | "unix", _)) => reason,
+            Some(_) => format!("{reason}; {url}"),
+            None if meant.is_empty() => format!("{url}; graceful's own address is as :9090 or unix:/run/graceful.sock"),
+            None => format!("right is live, ready or startup{meant}"),
+        }
+    })?;
+    Ok(ProbeTarget::Own { probe: Probe::Ready, at: Some(at) })
+}
+
+/// Where a graceful listens.
+fn own_address(text: &str) -> Result<Listen, String> {
+    if text.contains("://") && !text.starts_with("unix:") {
+        return Err("live, ready and startup are asked of graceful itself, and a URL without such a word; right is \
+                    graceful's address, as :9090 or unix:/run/graceful.sock"
+            .into());
+    }
+    match values::listen(text)? {
+        Listen::Tcp(address) if address.port() == 0 => Err("nobody listens on port 0; right is as :9090".into()),
+        listen => Ok(listen),
+    }
+}
+
+/// `HOST:PORT` of `tcp://HOST:PORT`.
+fn tcp_to_probe(text: &str) -> Result<ProbeTarget, String> {
+    const RIGHT: &str = "right is tcp://HOST:PORT, as tcp://127.0.0.1:5432";
+    let (host, port) = text.trim_end_matches('/').rsplit_once(':').ok_or(format!("no port in it; {RIGHT}"))?;
+    let host = Host::parse(host).map_err(|error| format!("not a host ({error}); {RIGHT}"))?;
+    match port.parse() {
+        Ok(port) if port > 0 => Ok(ProbeTarget::Tcp { host: host.to_string(), port }),
+        _ => Err(format!("no port from 1 to 65535 in it; {RIGHT}")),
+    }
 }
 
 fn url_to_probe(text: &str) -> Result<url::Url, String> {

@@ -2,17 +2,21 @@
 //! anything else yet. [`Draft::finish`] does the checks that need more than one option or the surroundings, and
 //! fills in the defaults.
 
+use super::Budget;
 use super::budget::plan;
+use super::check::{DraftCheck, finish_checks};
 use super::hook::{DraftHook, finish_hooks};
+use super::profile::{self, Choice as Profile};
 use super::raw::{Problem, Raw};
 use super::values::SuccessStatus;
 use super::{
-    Config, Escalation, Hold, HookAction, Leftovers, LogFormat, LogLevel, Readiness, STOP_SIGNALS, Startup,
-    StartupAction, Surroundings,
+    Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW,
+    Readiness, STOP_SIGNALS, Stage, Startup, StartupAction, Surroundings, Target, hook,
 };
 use crate::signal::{Signal, SignalSet};
 use crate::status::SuccessStatuses;
 use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -41,12 +45,19 @@ pub(crate) struct Draft {
     pub(crate) escalate: Vec<Given<Escalation>>,
     pub(crate) hold: Option<Given<Hold>>,
     pub(crate) hold_timeout: Option<Given<Duration>>,
+    pub(crate) quiet_window: Option<Given<Duration>>,
+    pub(crate) ports: Vec<Given<u16>>,
+    pub(crate) profile: Option<Given<Profile>>,
+    pub(crate) profile_signal: Option<Signal>,
     pub(crate) hooks: Vec<DraftHook>,
     pub(crate) ready_url: Option<Given<Url>>,
     pub(crate) ready_interval: Option<Given<Duration>>,
     pub(crate) ready_timeout: Option<Given<Duration>>,
     pub(crate) startup_timeout: Option<Given<Duration>>,
     pub(crate) startup_action: Option<Given<StartupAction>>,
+    pub(crate) checks: Vec<DraftCheck>,
+    pub(crate) probe_listen: Option<Given<Listen>>,
+    pub(crate) fail_readiness: Option<Given<FailReadiness>>,
     pub(crate) drain_file: GivenPath,
     pub(crate) leftovers: Option<Given<Leftovers>>,
     pub(crate) success: Vec<Given<SuccessStatus>>,
@@ -100,7 +111,7 @@ impl GivenPath {
     fn resolve(&self, cwd: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
         let raw = self.0.as_ref()?;
         let path = cwd.join(&raw.text);
-        match unwritable(&path) {
+        match unwritable(&path, "a file") {
             Some(reason) => problems.push(raw.problem(reason)),
             None => return Some(path),
         }
@@ -108,12 +119,12 @@ impl GivenPath {
     }
 }
 
-/// Why no file can be created under this path. What only trying can tell (permissions, a full disk) is told when
+/// Why `what` cannot be created under this path. What only trying can tell (permissions, a full disk) is told when
 /// it is written.
-fn unwritable(path: &Path) -> Option<String> {
+fn unwritable(path: &Path, what: &str) -> Option<String> {
     let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     if ends_in_slash || path.is_dir() || path.file_name().is_none() {
-        return Some("is a directory; right is the path of a file".into());
+        return Some(format!("is a directory; right is the path of {what}"));
     }
     let parent = path.parent()?;
     match parent.metadata() {
@@ -126,6 +137,20 @@ fn unwritable(path: &Path) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Why no socket can be made under this path.
+fn unbindable(path: &Path) -> Option<String> {
+    // sun_path holds 108 bytes, its end included (unix(7)).
+    const LONGEST: usize = 107;
+    let length = path.as_os_str().len();
+    if length > LONGEST {
+        return Some(format!("the path of a socket is {LONGEST} bytes at most (unix(7)), and this one has {length}"));
+    }
+    unwritable(path, "a socket").or_else(|| {
+        let taken = path.symlink_metadata().is_ok_and(|found| !found.file_type().is_socket());
+        taken.then(|| "is a file, and no socket; right is a path of its own, as unix:/run/graceful.sock".into())
+    })
 }
 
 impl Draft {
@@ -144,21 +169,31 @@ impl Draft {
         self.escalate.sort_by_key(|given| given.value.after);
         let budget = plan(&self, problems);
         let hooks = finish_hooks(std::mem::take(&mut self.hooks), &budget, !self.budget_unknown(), problems);
-        let (ready, startup) = self.readiness(problems);
+        let (ready, startup) = self.readiness(&hooks, problems);
         self.warn_of_idle_options();
+        let probe_listen = self.probe_listen(&surroundings.cwd, problems);
+        let fail_readiness = self.fail_readiness(problems);
+        let advice = self.apply_profile(&command, &budget);
+        let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
         let mut file = |path: &GivenPath| path.resolve(&surroundings.cwd, problems);
         Config {
             command,
             budget,
-            stop_signal: self.stop_signal.map(|given| given.value),
+            stop_signal: self.stop_signal.map(|given| given.value).or(self.profile_signal),
             stop_on,
             rewrite: self.rewrite.iter().map(|given| given.value).collect(),
             escalate: self.escalate.iter().map(|given| given.value).collect(),
-            hold: self.hold.map_or(Hold::Never, |given| given.value),
+            hold: self.hold.map_or(Hold::Idle, |given| given.value),
             hold_timeout: self.hold_timeout.map(|given| given.value),
+            quiet_window: self.quiet_window.map_or(QUIET_WINDOW, |given| given.value),
+            ports: (!self.ports.is_empty()).then(|| self.ports.iter().map(|given| given.value).collect()),
+            advice,
             hooks,
             ready,
             startup,
+            probe_listen,
+            fail_readiness,
+            checks,
             drain_file: file(&self.drain_file),
             leftovers: self.leftovers.map_or(Leftovers::Stop, |given| given.value),
             success: success(&self.success),
@@ -178,14 +213,18 @@ impl Draft {
     fn check_schemes(&self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
         let hold = self.hold.as_ref().and_then(|given| match &given.value {
             Hold::Url(url) => Some((url, given.raw.place())),
-            Hold::Never | Hold::Command(_) => None,
+            Hold::Idle | Hold::Quiet | Hold::Never | Hold::Command(_) => None,
         });
         let ready = self.ready_url.as_ref().map(|given| (&given.value, given.raw.place()));
         let hooks = self.hooks.iter().filter_map(|hook| match &hook.action {
             HookAction::Post(url) => Some((url, hook.place.clone())),
             HookAction::Command(_) => None,
         });
-        for (url, place) in hold.into_iter().chain(ready).chain(hooks) {
+        let checks = self.checks.iter().filter_map(|draft| match &draft.check.target {
+            Target::Http(url) => Some((url, draft.place.clone())),
+            Target::Tcp { .. } | Target::Exec { .. } | Target::Disk { .. } => None,
+        });
+        for (url, place) in hold.into_iter().chain(ready).chain(hooks).chain(checks) {
             if url.scheme() == "https" && !surroundings.https {
                 problems.push(Problem::new(place, "this build of graceful has no https; right is http://"));
             }
@@ -220,18 +259,28 @@ impl Draft {
         }
     }
 
-    fn readiness(&self, problems: &mut Vec<Problem>) -> (Option<Readiness>, Option<Startup>) {
-        if self.ready_url.is_none() && !self.broken.contains(&"ready-url") {
-            let durations = [&self.ready_interval, &self.ready_timeout, &self.startup_timeout];
-            let pointless = durations.into_iter().flatten().map(|given| &given.raw);
-            for raw in pointless.chain(self.startup_action.as_ref().map(|given| &given.raw)) {
-                problems.push(raw.problem("says nothing without --ready-url; add --ready-url URL"));
+    fn readiness(&self, hooks: &[Hook], problems: &mut Vec<Problem>) -> (Option<Readiness>, Option<Startup>) {
+        let polled = self.ready_url.is_some() || self.broken.contains(&"ready-url");
+        if !polled {
+            for given in [&self.ready_interval, &self.ready_timeout].into_iter().flatten() {
+                problems.push(given.raw.problem("says nothing without --ready-url; add --ready-url URL"));
             }
-        } else if let Some(given) = &self.startup_action
+        }
+        let hooked = hooks.iter().any(|hook| hook.stage == Stage::PostStart) || self.broken.contains(&hook::KEY);
+        let action = self.startup_action.as_ref().map(|given| &given.raw);
+        if !polled && !hooked {
+            let timeout = self.startup_timeout.as_ref().map(|given| &given.raw);
+            for raw in timeout.into_iter().chain(action) {
+                problems.push(raw.problem(
+                    "says nothing without --ready-url or a post-start hook; add --ready-url URL or \
+                     --hook post-start=COMMAND",
+                ));
+            }
+        } else if let Some(raw) = action
             && self.startup_timeout.is_none()
             && !self.broken.contains(&"startup-timeout")
         {
-            problems.push(given.raw.problem("says nothing without --startup-timeout; add --startup-timeout DUR"));
+            problems.push(raw.problem("says nothing without --startup-timeout; add --startup-timeout DUR"));
         }
         let or_second = |given: &Option<Given<Duration>>| given.as_ref().map_or(Duration::from_secs(1), |g| g.value);
         let ready = self.ready_url.as_ref().map(|given| Readiness {
@@ -244,11 +293,60 @@ impl Draft {
         (ready, startup)
     }
 
+    fn probe_listen(&self, cwd: &Path, problems: &mut Vec<Problem>) -> Option<Listen> {
+        let given = self.probe_listen.as_ref()?;
+        let Listen::Unix(typed) = &given.value else { return Some(given.value.clone()) };
+        let path = cwd.join(typed);
+        match unbindable(&path) {
+            Some(reason) => problems.push(given.raw.problem(reason)),
+            None => return Some(Listen::Unix(path)),
+        }
+        None
+    }
+
+    fn fail_readiness(&self, problems: &mut Vec<Problem>) -> FailReadiness {
+        let Some(given) = &self.fail_readiness else { return FailReadiness::AtStop };
+        if self.probe_listen.is_none() && !self.broken.contains(&"probe-listen") {
+            problems.push(given.raw.problem("says nothing without --probe-listen; add --probe-listen ADDR"));
+        }
+        given.value
+    }
+
+    /// A profile gives what was not given, and says what it is.
+    fn apply_profile(&mut self, command: &[OsString], budget: &Budget) -> Vec<String> {
+        let Some(given) = &self.profile else { return Vec::new() };
+        let Some((profile, how)) = profile::choose(given.value, command) else {
+            return vec!["profile auto: no server that is known is in the command line; nothing is changed".to_owned()];
+        };
+        let chosen = match (&self.stop_signal, profile.stop_signal) {
+            (Some(explicit), _) => format!("{}, as --stop-signal says", explicit.value),
+            (None, Some(signal)) => {
+                self.profile_signal = Some(signal);
+                signal.to_string()
+            }
+            (None, None) => "the signal that comes".to_owned(),
+        };
+        let delay = budget.pre_stop_delay;
+        let misfit = profile::misfit(profile, command, budget.kill_at().saturating_sub(delay));
+        self.warnings.extend(misfit.map(|why| format!("profile {}: {why}", profile.name)));
+        vec![format!("profile {}{how}: stopped by {chosen}; {}", profile.name, profile.advice)]
+    }
+
     /// An option that changes nothing is no fault, but whoever set it expects something of it.
     fn warn_of_idle_options(&mut self) {
-        let holds = self.hold.as_ref().is_some_and(|given| given.value != Hold::Never);
-        if let Some(given) = self.hold_timeout.as_ref().filter(|_| !holds) {
-            self.warnings.push(format!("{}: says nothing without --hold", given.raw.place()));
+        let hold = self.hold.as_ref().map_or(&Hold::Idle, |given| &given.value);
+        let watches = matches!(hold, Hold::Idle | Hold::Quiet);
+        let idle = [
+            (self.hold_timeout.as_ref().map(|given| &given.raw), *hold == Hold::Never, "with --hold never"),
+            (self.quiet_window.as_ref().map(|given| &given.raw), !watches, "without --hold idle or quiet"),
+            (self.ports.first().map(|given| &given.raw), *hold == Hold::Never, "with --hold never"),
+        ];
+        for (raw, _, why) in idle.into_iter().filter(|(_, is_idle, _)| *is_idle) {
+            self.warnings.extend(raw.map(|raw| format!("{}: says nothing {why}", raw.place())));
+        }
+        if let Some(first) = self.checks.first().filter(|_| self.probe_listen.is_none()) {
+            let reason = "without --probe-listen the results of checks are only logged; add --probe-listen ADDR";
+            self.warnings.push(Problem::new(first.place.clone(), reason).to_string());
         }
     }
 }

@@ -3,10 +3,10 @@
 //! What is wrong with a value's type is said here; what is wrong with the value itself, by the same functions that
 //! read flags and variables.
 
-use super::hook;
+use super::draft::Draft;
 use super::options::{OptionSpec, Repeat, ValueKind, file_keys};
 use super::raw::{Origin, Problem, Raw, quoted};
-use super::values;
+use super::{check, hook, values};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -76,17 +76,22 @@ impl ConfigFile {
         raws
     }
 
-    /// The `[[hook]]` tables.
-    pub(crate) fn hooks(&self, hooks: &mut Vec<hook::DraftHook>, problems: &mut Vec<Problem>) {
+    /// The `[[hook]]` and `[[check]]` tables.
+    pub(crate) fn tables(&self, draft: &mut Draft, problems: &mut Vec<Problem>) {
         if let Some(value) = self.table.get(hook::KEY) {
-            hook::add_tables(hooks, &self.name, value, problems);
+            let before = problems.len();
+            hook::add_tables(&mut draft.hooks, &self.name, value, problems);
+            draft.broken.extend((problems.len() > before).then_some(hook::KEY));
+        }
+        if let Some(value) = self.table.get(check::KEY) {
+            check::add_tables(&mut draft.checks, &self.name, value, problems);
         }
     }
 }
 
 /// The text of a value, as a flag would have given it.
 fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, String> {
-    let numeric = matches!(spec.value, ValueKind::Signal | ValueKind::Statuses);
+    let numeric = matches!(spec.value, ValueKind::Signal | ValueKind::Statuses | ValueKind::Ports);
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) if numeric => Ok(number.to_string()),

@@ -1,10 +1,11 @@
 //! Hooks: `STAGE=WHAT` of flags and variables, `[[hook]]` tables of the file, their defaults and their budget.
 //!
-//! Hooks are the one list in which sources add up: the file's, then the variable's, then the flags'. The pre-stop
+//! Hooks, like checks, are a list in which sources add up: the file's, then the variable's, then the flags'. The pre-stop
 //! hooks run beside the delay and must be over before SIGKILL: those of the file with equal priority run together
 //! and count once, those of flags and variables run one after the other.
 
-use super::raw::{Origin, Problem, Raw, quoted};
+use super::raw::{Problem, Raw, quoted};
+use super::table::{self, TableReader};
 use super::values::{self, argv, choice, http_url, positive_duration, show};
 use super::{Budget, Hook, HookAction, OnFailure, Stage};
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Value;
 
-/// The name of the tables in the file.
+/// The name of the flag, and of the tables in the file.
 pub(crate) const KEY: &str = "hook";
 
 /// Longest default for one hook; less if half of the time up to SIGKILL is less.
@@ -72,136 +73,73 @@ fn short(text: &str) -> Result<(Stage, HookAction), String> {
 
 /// Adds the file's `[[hook]]` tables.
 pub(crate) fn add_tables(hooks: &mut Vec<DraftHook>, file: &str, value: &Value, problems: &mut Vec<Problem>) {
-    let tables = value.as_array().filter(|array| array.iter().all(Value::is_table));
-    let Some(tables) = tables else {
-        problems.push(Problem::new(
-            format!("{file}: {KEY}"),
-            "hooks are tables: [[hook]], then stage = \"pre-stop\" and run = \"./drain\"",
-        ));
-        return;
-    };
-    for (index, table) in tables.iter().filter_map(Value::as_table).enumerate() {
-        let mut reader = TableReader { file, prefix: format!("{KEY}[{}]", index + 1), table, problems };
-        hooks.extend(reader.hook());
+    const RIGHT: &str = "hooks are tables: [[hook]], then stage = \"pre-stop\" and run = \"./drain\"";
+    table::each(file, KEY, value, RIGHT, problems, |table| hooks.extend(from_table(table)));
+}
+
+fn from_table(table: &mut TableReader<'_>) -> Option<DraftHook> {
+    table.check_keys("key of a hook", HOOK_KEYS);
+    let stage = required_stage(table);
+    let action = action(table);
+    let name = table.parse("name", "a string, as \"drain\"", name);
+    let timeout = table.duration("timeout", "10s", positive_duration);
+    let timeout = timeout.map(|timeout| (timeout, table.place("timeout")));
+    let priority = priority(table);
+    let on_failure = on_failure(table, stage);
+    if table.is_wrong() {
+        return None;
+    }
+    let (action, place) = action?;
+    Some(DraftHook { stage: stage?, action, place, name, timeout, priority, sequential: false, on_failure })
+}
+
+fn required_stage(table: &mut TableReader<'_>) -> Option<Stage> {
+    if table.get("stage").is_none() {
+        let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
+        return table.fault(format!("has no stage; right is stage = {}", names.join(" or ")));
+    }
+    table.parse("stage", "a string, as \"pre-stop\"", |text| choice(text, STAGES))
+}
+
+fn action(table: &mut TableReader<'_>) -> Option<(HookAction, String)> {
+    match (table.get("run"), table.get("url")) {
+        (Some(_), Some(_)) => table.fault("has both run and url; one of them is right"),
+        (None, None) => table.fault("does nothing; add run = \"./drain\" or url = \"http://…\""),
+        (None, Some(_)) => {
+            let url = table.parse("url", "a string, as \"http://127.0.0.1:8080/drain\"", http_url)?;
+            Some((HookAction::Post(url), table.place("url")))
+        }
+        (Some(Value::Array(words)), None) => {
+            let argv: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
+            match argv.filter(|argv| argv.first().is_some_and(|program| !program.is_empty())) {
+                Some(argv) => Some((HookAction::Command(argv), table.place("run"))),
+                None => table.wrong("run", "right is a list of strings that begins with the program"),
+            }
+        }
+        (Some(_), None) => {
+            let argv = table.parse("run", "a command line or a list, as \"./drain\" or [\"./drain\"]", argv)?;
+            Some((HookAction::Command(argv), table.place("run")))
+        }
     }
 }
 
-/// Reads one `[[hook]]`, counted from 1 as a person counts them in the file.
-struct TableReader<'a> {
-    file: &'a str,
-    prefix: String,
-    table: &'a toml::Table,
-    problems: &'a mut Vec<Problem>,
+fn priority(table: &mut TableReader<'_>) -> i32 {
+    let Some(value) = table.get("priority") else { return 0 };
+    match value.as_integer().and_then(|number| i32::try_from(number).ok()) {
+        Some(priority) => priority,
+        None => table.wrong("priority", "right is a whole number, as 10; higher runs first").unwrap_or(0),
+    }
 }
 
-impl TableReader<'_> {
-    fn hook(&mut self) -> Option<DraftHook> {
-        let before = self.problems.len();
-        for key in self.table.keys().filter(|key| !HOOK_KEYS.contains(&key.as_str())) {
-            let reason = values::unknown_key("key of a hook", key, HOOK_KEYS.iter().copied());
-            self.problems.push(Problem::new(self.origin(key).name(), reason));
-        }
-        let stage = self.required_stage();
-        let action = self.action();
-        let name = self.parse("name", "a string, as \"drain\"", name);
-        let timeout = self.parse("timeout", "a string, as \"10s\"", positive_duration);
-        let timeout = timeout.map(|timeout| (timeout, self.place("timeout")));
-        let priority = self.priority();
-        let on_failure = self.on_failure(stage);
-        if self.problems.len() > before {
-            return None;
-        }
-        let (action, place) = action?;
-        Some(DraftHook { stage: stage?, action, place, name, timeout, priority, sequential: false, on_failure })
+fn on_failure(table: &mut TableReader<'_>, stage: Option<Stage>) -> Option<OnFailure> {
+    let given = table.parse("on_failure", "a string, as \"continue\"", |text| choice(text, ON_FAILURE))?;
+    if given == OnFailure::Abort && matches!(stage, Some(Stage::PreStop | Stage::PostStop)) {
+        return table.wrong(
+            "on_failure",
+            "a stop that has begun cannot be aborted: abort is for pre-start and post-start; right is continue",
+        );
     }
-
-    fn required_stage(&mut self) -> Option<Stage> {
-        if !self.table.contains_key("stage") {
-            let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
-            let reason = format!("has no stage; right is stage = {}", names.join(" or "));
-            self.problems.push(Problem::new(self.table_place(), reason));
-        }
-        self.parse("stage", "a string, as \"pre-stop\"", |text| choice(text, STAGES))
-    }
-
-    fn action(&mut self) -> Option<(HookAction, String)> {
-        match (self.table.get("run"), self.table.get("url")) {
-            (Some(_), Some(_)) => self.fault("has both run and url; one of them is right"),
-            (None, None) => self.fault("does nothing; add run = \"./drain\" or url = \"http://…\""),
-            (None, Some(_)) => {
-                let url = self.parse("url", "a string, as \"http://127.0.0.1:8080/drain\"", http_url)?;
-                Some((HookAction::Post(url), self.place("url")))
-            }
-            (Some(Value::Array(words)), None) => {
-                let argv: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
-                match argv.filter(|argv| argv.first().is_some_and(|program| !program.is_empty())) {
-                    Some(argv) => Some((HookAction::Command(argv), self.place("run"))),
-                    None => self.wrong("run", "right is a list of strings that begins with the program"),
-                }
-            }
-            (Some(_), None) => {
-                let argv = self.parse("run", "a command line or a list, as \"./drain\" or [\"./drain\"]", argv)?;
-                Some((HookAction::Command(argv), self.place("run")))
-            }
-        }
-    }
-
-    fn priority(&mut self) -> i32 {
-        let Some(value) = self.table.get("priority") else { return 0 };
-        match value.as_integer().and_then(|number| i32::try_from(number).ok()) {
-            Some(priority) => priority,
-            None => self.wrong("priority", "right is a whole number, as 10; higher runs first").unwrap_or(0),
-        }
-    }
-
-    fn on_failure(&mut self, stage: Option<Stage>) -> Option<OnFailure> {
-        let given = self.parse("on_failure", "a string, as \"continue\"", |text| choice(text, ON_FAILURE))?;
-        if given == OnFailure::Abort && matches!(stage, Some(Stage::PreStop | Stage::PostStop)) {
-            return self.wrong(
-                "on_failure",
-                "a stop that has begun cannot be aborted: abort is for pre-start and post-start; right is continue",
-            );
-        }
-        Some(given)
-    }
-
-    /// A key that holds a string; `None` if it is absent or wrong.
-    fn parse<T>(&mut self, key: &str, right: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let reason = match self.table.get(key)? {
-            Value::String(text) => match parse(text) {
-                Ok(value) => return Some(value),
-                Err(reason) => reason,
-            },
-            Value::Integer(number) if key == "timeout" => format!("a duration is a string, as \"{number}s\""),
-            _ => format!("right is {right}"),
-        };
-        self.wrong(key, &reason)
-    }
-
-    fn wrong<T>(&mut self, key: &str, reason: &str) -> Option<T> {
-        self.problems.push(Problem::new(self.place(key), reason));
-        None
-    }
-
-    fn fault<T>(&mut self, reason: &str) -> Option<T> {
-        self.problems.push(Problem::new(self.table_place(), reason));
-        None
-    }
-
-    fn table_place(&self) -> String {
-        format!("{}: {}", self.file, self.prefix)
-    }
-
-    fn origin(&self, key: &str) -> Origin {
-        Origin::File { file: self.file.to_owned(), key: format!("{}.{key}", self.prefix) }
-    }
-
-    fn place(&self, key: &str) -> String {
-        match self.table.get(key) {
-            Some(value) => self.origin(key).with(&super::file::show(value)),
-            None => self.origin(key).name(),
-        }
-    }
+    Some(given)
 }
 
 fn name(text: &str) -> Result<String, String> {

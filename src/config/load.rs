@@ -4,12 +4,12 @@
 //! Weaker sources are read first and stronger ones overwrite them. A value that a stronger source replaces must
 //! still parse: a slip is reported where it is, not on the day when the flag goes away.
 
-use super::Config;
 use super::draft::Draft;
 use super::file::ConfigFile;
-use super::options::{CONFIG, OPTIONS, OptionSpec, Repeat, by_name};
+use super::options::{CONFIG, OPTIONS, OptionSpec, PROBE_LISTEN, Repeat, by_name};
 use super::raw::{Origin, Problem, Raw, quoted};
 use super::suggest::nearest;
+use super::{Config, Listen, values};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -64,7 +64,7 @@ pub fn load(settings: Settings, command: Vec<OsString>, surroundings: &Surroundi
     let mut draft = Draft { warnings: slips_in_the_environment(surroundings), ..Draft::default() };
     if let Some(file) = &file {
         file.check_keys(&mut problems);
-        file.hooks(&mut draft.hooks, &mut problems);
+        file.tables(&mut draft, &mut problems);
     }
     for spec in OPTIONS {
         let before = problems.len();
@@ -80,6 +80,27 @@ pub fn load(settings: Settings, command: Vec<OsString>, surroundings: &Surroundi
     }
     let config = draft.finish(command, surroundings, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// Where a graceful with these flags listens for probes, if anywhere, as [`load`] would find it: the flag, else the
+/// variable, else the file. No other option is looked at, so that a fault in one of them is no obstacle.
+pub fn probe_listen(
+    flags: &[(&'static str, OsString)],
+    surroundings: &Surroundings,
+) -> Result<Option<Listen>, Problem> {
+    let Some(spec) = by_name(PROBE_LISTEN) else { return Ok(None) };
+    let mut problems = Vec::new();
+    let stronger = [flag_values(spec, flags, &mut problems), variable_values(spec, surroundings)];
+    let raw = stronger.into_iter().find_map(|mut raws| raws.pop()).or_else(|| {
+        let file = config_file(flags, surroundings, &mut problems)?;
+        file.values(spec, &mut problems).pop()
+    });
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
+    }
+    let Some(raw) = raw else { return Ok(None) };
+    let listen = values::listen(raw.text()?).map_err(|reason| raw.problem(reason))?;
+    Ok(Some(listen.below(&surroundings.cwd)))
 }
 
 fn config_file(

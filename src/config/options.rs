@@ -5,7 +5,7 @@
 
 use super::draft::{Draft, set_all, set_last};
 use super::raw::{Problem, Raw};
-use super::{Leftovers, LogFormat, LogLevel, StartupAction, hook, values};
+use super::{FailReadiness, Leftovers, LogFormat, LogLevel, StartupAction, check, hook, profile, target, values};
 
 /// One option of `run`.
 pub(crate) struct OptionSpec {
@@ -36,12 +36,17 @@ pub(crate) enum ValueKind {
     Escalation,
     Hold,
     Hook,
+    Check,
     Url,
+    /// Where to listen.
+    Address,
     /// A file that graceful writes.
     Path,
     /// A file that graceful reads.
     File,
     Statuses,
+    Ports,
+    Profile,
     /// One of these words.
     Choice(&'static str, &'static [&'static str]),
 }
@@ -56,10 +61,13 @@ impl ValueKind {
             ValueKind::Escalation => "DUR:SIG",
             ValueKind::Hold => "WHEN",
             ValueKind::Hook => "STAGE=WHAT",
+            ValueKind::Check => "NAME=TARGET",
             ValueKind::Url => "URL",
+            ValueKind::Address => "ADDR",
             ValueKind::Path => "PATH",
             ValueKind::File => "FILE",
-            ValueKind::Statuses => "LIST",
+            ValueKind::Statuses | ValueKind::Ports => "LIST",
+            ValueKind::Profile => "NAME",
             ValueKind::Choice(name, _) => name,
         }
     }
@@ -73,10 +81,14 @@ impl ValueKind {
             ValueKind::Escalation => "25s:QUIT",
             ValueKind::Hold => "never",
             ValueKind::Hook => "pre-stop=./drain",
+            ValueKind::Check => "redis=tcp://redis:6379",
             ValueKind::Url => "http://127.0.0.1:8080/ready",
+            ValueKind::Address => ":9090",
             ValueKind::Path => "/run/app/file",
             ValueKind::File => "graceful.toml",
             ValueKind::Statuses => "143",
+            ValueKind::Ports => "8080",
+            ValueKind::Profile => "nginx",
             ValueKind::Choice(_, words) => words[0],
         }
     }
@@ -98,13 +110,15 @@ const BUDGET: &str = "Budget";
 const SIGNALS: &str = "Signals";
 const HOLD: &str = "Hold";
 const HOOKS: &str = "Hooks";
-const READINESS: &str = "Readiness";
+const HEALTH: &str = "Health";
 const ENDING: &str = "Leftovers and exit status";
 const OUTPUT: &str = "Output";
 /// Also that of `--help` and `--version`.
 pub(crate) const OTHER: &str = "Other";
 
 const STARTUP_ACTIONS: &[(&str, StartupAction)] = &[("report", StartupAction::Report), ("stop", StartupAction::Stop)];
+const FAIL_READINESS: &[(&str, FailReadiness)] =
+    &[("at-stop", FailReadiness::AtStop), ("at-drain", FailReadiness::AtDrain), ("never", FailReadiness::Never)];
 const LEFTOVERS: &[(&str, Leftovers)] = &[("stop", Leftovers::Stop), ("leave", Leftovers::Leave)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: &[(&str, LogLevel)] =
@@ -112,6 +126,9 @@ const LOG_LEVELS: &[(&str, LogLevel)] =
 
 /// The option that names the file itself.
 pub(crate) const CONFIG: &str = "config";
+
+/// The option that says where probes are answered, which `graceful probe` asks for too.
+pub(crate) const PROBE_LISTEN: &str = "probe-listen";
 
 /// Every option, in the order of `--help`.
 pub(crate) static OPTIONS: &[OptionSpec] = &[
@@ -192,14 +209,25 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         read: |draft, raw, problems| set_all(&mut draft.escalate, raw, problems, values::escalation),
     },
     OptionSpec {
+        name: "profile",
+        variable: "GRACEFUL_PROFILE",
+        key: Some("profile"),
+        value: ValueKind::Profile,
+        repeat: Repeat::No,
+        heading: SIGNALS,
+        help: "The right stop signal of a known server, and what to know of it: its name, or auto to guess by the command \
+               line; list prints all. Default: none",
+        read: |draft, raw, problems| set_last(&mut draft.profile, raw, problems, profile::parse),
+    },
+    OptionSpec {
         name: "hold",
         variable: "GRACEFUL_HOLD",
         key: Some("hold"),
         value: ValueKind::Hold,
         repeat: Repeat::No,
         heading: HOLD,
-        help: "After the delay, the stop signal is held back until a URL answers 2xx or a command exits 0; or never. \
-               Default: never",
+        help: "After the delay, the stop signal is held back until no request is in flight (idle), and nothing new has \
+               come for the quiet window (quiet), a URL answers 2xx, or a command exits 0; or never. Default: idle",
         read: |draft, raw, problems| set_last(&mut draft.hold, raw, problems, values::hold),
     },
     OptionSpec {
@@ -209,8 +237,30 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Duration,
         repeat: Repeat::No,
         heading: HOLD,
-        help: "The hold lasts at most this long. Default: half of what is left when it begins",
+        help: "The hold lasts at most this long. Default: half of what is left when it begins; all but 2s where the app \
+               has no handler for the signal",
         read: |draft, raw, problems| set_last(&mut draft.hold_timeout, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "quiet-window",
+        variable: "GRACEFUL_QUIET_WINDOW",
+        key: Some("quiet_window"),
+        value: ValueKind::Duration,
+        repeat: Repeat::No,
+        heading: HOLD,
+        help: "A connection of which nothing certain is known counts as idle after this long without a byte. Default: 2s",
+        read: |draft, raw, problems| set_last(&mut draft.quiet_window, raw, problems, values::positive_duration),
+    },
+    OptionSpec {
+        name: "ports",
+        variable: "GRACEFUL_PORTS",
+        key: Some("ports"),
+        value: ValueKind::Ports,
+        repeat: Repeat::Comma,
+        heading: HOLD,
+        help: "The ports whose connections count as in flight, as 8000,8443; repeatable. Default: those that the app and \
+               its children listen on",
+        read: |draft, raw, problems| set_all(&mut draft.ports, raw, problems, values::port),
     },
     OptionSpec {
         name: "hook",
@@ -230,9 +280,10 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         key: Some("ready_url"),
         value: ValueKind::Url,
         repeat: Repeat::No,
-        heading: READINESS,
-        help: "The app's readiness endpoint: ready is a status from 200 to 399. Default: none",
-        read: |draft, raw, problems| set_last(&mut draft.ready_url, raw, problems, values::http_url),
+        heading: HEALTH,
+        help: "The app's readiness endpoint: ready is a status from 200 to 399; of tcp://HOST:PORT, that it takes \
+               connections. Default: none",
+        read: |draft, raw, problems| set_last(&mut draft.ready_url, raw, problems, target::ready_url),
     },
     OptionSpec {
         name: "ready-interval",
@@ -240,7 +291,7 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         key: Some("ready_interval"),
         value: ValueKind::Duration,
         repeat: Repeat::No,
-        heading: READINESS,
+        heading: HEALTH,
         help: "From one poll to the next. Default: 1s",
         read: |draft, raw, problems| set_last(&mut draft.ready_interval, raw, problems, values::positive_duration),
     },
@@ -250,7 +301,7 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         key: Some("ready_timeout"),
         value: ValueKind::Duration,
         repeat: Repeat::No,
-        heading: READINESS,
+        heading: HEALTH,
         help: "For one poll. Default: 1s",
         read: |draft, raw, problems| set_last(&mut draft.ready_timeout, raw, problems, values::positive_duration),
     },
@@ -260,8 +311,8 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         key: Some("startup_timeout"),
         value: ValueKind::Duration,
         repeat: Repeat::No,
-        heading: READINESS,
-        help: "Not ready after this long: --startup-action. Default: none",
+        heading: HEALTH,
+        help: "Not ready after this long, or post-start hooks still running: --startup-action. Default: none",
         read: |draft, raw, problems| set_last(&mut draft.startup_timeout, raw, problems, values::positive_duration),
     },
     OptionSpec {
@@ -270,10 +321,44 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         key: Some("startup_action"),
         value: ValueKind::Choice("WHAT", &["report", "stop"]),
         repeat: Repeat::No,
-        heading: READINESS,
+        heading: HEALTH,
         help: "report (say so) or stop (the app). Default: report",
         read: |draft, raw, problems| {
             set_last(&mut draft.startup_action, raw, problems, |text| values::choice(text, STARTUP_ACTIONS));
+        },
+    },
+    OptionSpec {
+        name: "check",
+        variable: "GRACEFUL_CHECK",
+        key: None,
+        value: ValueKind::Check,
+        repeat: Repeat::Lines,
+        heading: HEALTH,
+        help: "A dependency that readiness hangs on, asked every 10s: a URL, tcp://HOST:PORT, exec:COMMAND or \
+               disk:/PATH; repeatable. Default: none",
+        read: |draft, raw, problems| check::add_short(&mut draft.checks, raw, problems),
+    },
+    OptionSpec {
+        name: PROBE_LISTEN,
+        variable: "GRACEFUL_PROBE_LISTEN",
+        key: Some("probe_listen"),
+        value: ValueKind::Address,
+        repeat: Repeat::No,
+        heading: HEALTH,
+        help: "Where graceful answers probes itself: /livez, /readyz, /startupz, and /metrics. Default: none",
+        read: |draft, raw, problems| set_last(&mut draft.probe_listen, raw, problems, values::listen),
+    },
+    OptionSpec {
+        name: "fail-readiness",
+        variable: "GRACEFUL_FAIL_READINESS",
+        key: Some("fail_readiness"),
+        value: ValueKind::Choice("WHEN", &["at-stop", "at-drain", "never"]),
+        repeat: Repeat::No,
+        heading: HEALTH,
+        help: "When a stop turns /readyz to 503: at-stop, at-drain (with the app's signal, which keeps kube-proxy's \
+               fallback to the last endpoint during the delay) or never. Default: at-stop",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.fail_readiness, raw, problems, |text| values::choice(text, FAIL_READINESS));
         },
     },
     OptionSpec {
@@ -282,7 +367,7 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         key: Some("drain_file"),
         value: ValueKind::Path,
         repeat: Repeat::No,
-        heading: READINESS,
+        heading: HEALTH,
         help: "Created when the stop begins, removed at start and end: for exec probes and worker loops. Default: none",
         read: |draft, raw, problems| draft.drain_file.set(raw, problems),
     },
@@ -373,5 +458,5 @@ pub(crate) fn by_name(name: &str) -> Option<&'static OptionSpec> {
 
 /// Every key that the file may have at its top level.
 pub(crate) fn file_keys() -> impl Iterator<Item = &'static str> + Clone {
-    OPTIONS.iter().filter_map(|spec| spec.key).chain([hook::KEY])
+    OPTIONS.iter().filter_map(|spec| spec.key).chain([hook::KEY, check::KEY])
 }

@@ -1,6 +1,8 @@
 //! What is accepted and what it means, source by source; and that the table of options is of one piece. What is
 //! refused is shown from outside, in tests/bad_input.rs.
 
+mod health;
+
 use super::options::{OPTIONS, Repeat, ValueKind};
 use super::*;
 use crate::signal::Signal;
@@ -99,7 +101,8 @@ fn nothing_said_is_the_defaults() {
     flags(&[]).means(|_| ());
     file("").means(|_| ());
     file("# a comment\n").means(|_| ());
-    env(&[("GRACEFUL_GRACE_PERIOD", ""), ("PATH", "/bin"), ("GRACEFUL_HOOK", "")]).means(|_| ());
+    env(&[("GRACEFUL_GRACE_PERIOD", ""), ("PATH", "/bin"), ("GRACEFUL_HOOK", ""), ("GRACEFUL_CHECK", "\n")])
+        .means(|_| ());
     assert_eq!(Config::defaults(Vec::new()).budget.kill_at(), secs(29));
 }
 
@@ -174,7 +177,14 @@ fn signals_of_every_form() {
 
 #[test]
 fn holds() {
-    flags(&[("hold", "never")]).means(|_| ());
+    flags(&[("hold", "idle")]).means(|_| ());
+    flags(&[("hold", "never")]).means(|c| c.hold = Hold::Never);
+    file("hold = \"quiet\"\nquiet_window = \"3s\"\nports = [8000, \"8443\"]").means(|c| {
+        c.hold = Hold::Quiet;
+        c.quiet_window = secs(3);
+        c.ports = Some(vec![8000, 8443]);
+    });
+    flags(&[("ports", "8000,8443"), ("ports", "9")]).means(|c| c.ports = Some(vec![8000, 8443, 9]));
     env(&[("GRACEFUL_HOLD", "http://127.0.0.1:9/idle")]).means(|c| c.hold = Hold::Url(url("http://127.0.0.1:9/idle")));
     file("hold = \"sh -c 'exit 0'\"").means(|c| c.hold = Hold::Command(words(&["sh", "-c", "exit 0"])));
     flags(&[("hold", "HTTPS://h/")]).and(flags(&[("hold-timeout", "9s")])).means(|c| {
@@ -300,6 +310,8 @@ fn what_depends_on_the_surroundings() {
         (env(&[("GRACEFUL_HOLD", "https://h/")]), "GRACEFUL_HOLD=\"https://h/\": "),
         (flags(&[("hook", "pre-stop=https://h/")]), "--hook \"pre-stop=https://h/\": "),
         (file("[[hook]]\nstage = \"pre-stop\"\nurl = \"https://h/\""), "graceful.toml: hook[1].url = \"https://h/\": "),
+        (flags(&[("check", "a=https://h/")]), "--check \"a=https://h/\": "),
+        (file("[[check]]\nname = \"a\"\ntarget = \"https://h/\""), "graceful.toml: check[1].target = \"https://h/\": "),
     ] {
         let line = typed.problem(plain);
         assert!(line.starts_with(place) && line.contains("no https; right is http://"), "{line}");
@@ -315,6 +327,10 @@ fn slips_in_variable_names_are_warned_of_and_foreign_ones_are_not() {
         ("GRACEFUL_GRACEPERIOD", "GRACEFUL_GRACE_PERIOD?"),
         ("GRACEFUL_STOP_SIGNALS", "GRACEFUL_STOP_SIGNAL?"),
         ("GRACEFUL_HOOKS", "GRACEFUL_HOOK?"),
+        ("GRACEFUL_CHECKS", "GRACEFUL_CHECK?"),
+        ("GRACEFUL_PROBE_LISTENER", "GRACEFUL_PROBE_LISTEN?"),
+        ("GRACEFUL_PROBE", "GRACEFUL_PROBE_LISTEN?"),
+        ("GRACEFUL_FAIL_READYNESS", "GRACEFUL_FAIL_READINESS?"),
     ] {
         let lines = warnings(name);
         assert!(lines.len() == 1 && lines[0].starts_with(name) && lines[0].contains(meant), "{name}: {lines:?}");
@@ -340,9 +356,41 @@ fn slips_in_variable_names_are_warned_of_and_foreign_ones_are_not() {
 }
 
 #[test]
-fn a_hold_timeout_without_a_hold_is_warned_of() {
-    let config = flags(&[("hold-timeout", "5s")]).load();
-    assert_eq!(config.warnings, ["--hold-timeout \"5s\": says nothing without --hold"]);
+fn what_says_nothing_with_this_hold_is_warned_of() {
+    for (hold, idle) in [
+        ("idle", &[][..]),
+        ("quiet", &[]),
+        ("./check", &["--quiet-window \"5s\": says nothing without --hold idle or quiet"]),
+        (
+            "never",
+            &[
+                "--hold-timeout \"5s\": says nothing with --hold never",
+                "--quiet-window \"5s\": says nothing without --hold idle or quiet",
+                "--ports \"80\": says nothing with --hold never",
+            ],
+        ),
+    ] {
+        let given = [("hold", hold), ("hold-timeout", "5s"), ("quiet-window", "5s"), ("ports", "80")];
+        assert_eq!(flags(&given).load().warnings, idle, "{hold}");
+    }
+}
+
+#[test]
+fn a_profile_gives_what_was_not_given() {
+    let config = flags(&[("profile", "nginx")]).load();
+    assert_eq!(config.stop_signal, Some(Signal::QUIT));
+    assert!(
+        config.advice[0].starts_with("profile nginx: stopped by SIGQUIT; TERM and INT drop requests"),
+        "{config:?}"
+    );
+    let config = flags(&[("profile", "nginx"), ("stop-signal", "TERM")]).load();
+    assert_eq!(config.stop_signal, Some(Signal::TERM));
+    assert!(config.advice[0].starts_with("profile nginx: stopped by SIGTERM, as --stop-signal says; "), "{config:?}");
+    // The command is `app`, which is no server that is known.
+    let config = flags(&[("profile", "auto")]).load();
+    assert_eq!((config.stop_signal, config.advice.len()), (None, 1));
+    let config = flags(&[("profile", "gunicorn"), ("grace-period", "20s")]).load();
+    assert!(config.warnings[0].contains("gunicorn ends its requests after 30 s"), "{config:?}");
 }
 
 #[test]
@@ -355,8 +403,8 @@ fn the_names_of_an_option_are_one_name() {
         let key = name.replace('-', "_");
         assert_eq!(spec.variable, format!("GRACEFUL_{}", key.to_ascii_uppercase()), "{name}");
         match name {
-            // The file does not name itself; its hooks are tables.
-            "config" | "hook" => assert_eq!(spec.key, None),
+            // The file does not name itself; its hooks and checks are tables.
+            "config" | "hook" | "check" => assert_eq!(spec.key, None),
             _ => assert_eq!(spec.key, Some(key.as_str()), "{name}"),
         }
     }
@@ -400,6 +448,7 @@ fn every_option_is_read_from_every_source() {
             "startup-timeout" => &[("ready-url", "http://h/")],
             "startup-action" => &[("ready-url", "http://h/"), ("startup-timeout", "9s")],
             "hold-timeout" => &[("hold", "true")],
+            "check" | "fail-readiness" => &[("probe-listen", ":9090")],
             _ => &[],
         };
         let without = flags(beside).load();
@@ -434,12 +483,14 @@ proptest::proptest! {
 /// Near what is right, and far from it.
 const VALUE: &str = concat!(
     r#"(never|http://[a-z\[:/@%]{0,5}|[0-9]{1,25}(ns|ms|s|m|y)?|[A-Z0-9]{0,6}:[A-Z0-9+]{0,8}|"#,
-    r#"pre-stop=.{0,6}|\PC{0,8}|.{0,8}|\n|'|")"#
+    r#"pre-stop=.{0,6}|[a-z.]{0,3}=(http://|tcp://|tcp:|exec:|disk:|[a-z]{1,4}://)[a-z0-9:\[\]@/.%]{0,8}|"#,
+    r#"(unix:|[a-z0-9.\[\]]{0,4}:)[a-z0-9/]{0,5}|\PC{0,8}|.{0,8}|\n|'|")"#
 );
 const FILE_LINE: &str = concat!(
-    r#"(\[\[hook\]\]|\[[a-z]{1,4}\]|"#,
-    r#"(stage|run|timeout|priority|name|url|hook|grace_period|stop_on|"a\\nb") = "#,
-    r#"("(pre-stop|1s|x|\\n)"|[0-9]{1,3}|\[.{0,4}\]|true|\{.{0,3}\})|.{0,9})"#
+    r#"(\[\[hook\]\]|\[\[check\]\]|\[[a-z]{1,4}\]|"#,
+    r#"(stage|run|timeout|priority|name|url|hook|grace_period|stop_on|check|target|interval|jitter|degraded_after|"#,
+    r#"critical|failure_threshold|reset_after|send|expect|degraded_status|degraded_free|unhealthy_free|"a\\nb") = "#,
+    r#"("(pre-stop|1s|x|\\n|exec:x|tcp://h:1|disk:/|5%|30%)"|[0-9]{1,3}|\[.{0,4}\]|true|\{.{0,3}\})|.{0,9})"#
 );
 
 /// The value as a TOML string, every character escaped.

@@ -4,8 +4,9 @@
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
 use super::suggest::did_you_mean;
-use super::{Escalation, Hold, HookAction};
+use super::{Escalation, Hold, HookAction, Listen};
 use crate::signal::Signal;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use url::Url;
 
@@ -97,14 +98,12 @@ pub(crate) fn escalation(text: &str) -> Result<Escalation, Reason> {
 
 /// `--hold`.
 pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
-    const RIGHT: &str = "right is never, a URL or a command";
+    const RIGHT: &str = "right is idle, quiet, never, a URL or a command";
+    const WORDS: [(&str, Hold); 3] = [("idle", Hold::Idle), ("quiet", Hold::Quiet), ("never", Hold::Never)];
     let word = text.trim();
     let lower = word.to_ascii_lowercase();
-    if word == "never" {
-        return Ok(Hold::Never);
-    }
-    if lower == "idle" || lower == "quiet" {
-        return Err(format!("{lower} is not available in this version; {RIGHT}"));
+    if let Some((_, hold)) = WORDS.into_iter().find(|(name, _)| *name == word) {
+        return Ok(hold);
     }
     if is_http(word) {
         return http_url(word).map(Hold::Url);
@@ -113,8 +112,9 @@ pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
         return Err(format!("a URL to hold for begins with http:// or https://; {RIGHT}"));
     }
     // One letter off is a slip; the command of that name can still be given by its path.
-    if strsim::damerau_levenshtein(&lower, "never") == 1 || lower == "never" {
-        return Err(format!("did you mean never? (a command of this name: ./{word})"));
+    let slip = |name: &&str| strsim::damerau_levenshtein(&lower, name) <= 1;
+    if let Some(name) = ["idle", "quiet", "never"].iter().find(|name| slip(name)) {
+        return Err(format!("did you mean {name}? (a command of this name: ./{word})"));
     }
     argv(word).map(Hold::Command).map_err(|reason| format!("{reason}; {RIGHT}"))
 }
@@ -154,6 +154,41 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
     match url.host_str() {
         None | Some("") => Err("the URL has no host; right is http://127.0.0.1:8080/ready".into()),
         Some(_) => Ok(url),
+    }
+}
+
+/// `--probe-listen`: ADDRESS:PORT, :PORT, PORT, localhost:PORT or unix:PATH, the path still as it was typed.
+pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
+    const RIGHT: &str = "right is ADDRESS:PORT, :PORT or unix:PATH, as :9090 or unix:/run/graceful.sock";
+    let text = text.trim();
+    if let Some(path) = text.strip_prefix("unix:") {
+        // unix:///run/x.sock is how others spell it.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match path.is_empty() {
+            true => Err(format!("the path is empty; {RIGHT}")),
+            false => Ok(Listen::Unix(path.into())),
+        };
+    }
+    if text.starts_with('/') {
+        return Err(format!("did you mean unix:{text}?"));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    if [text, host].iter().any(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        return Err(format!("an IPv6 address stands in brackets, as [::1]:9090; {RIGHT}"));
+    }
+    let port: u16 = port.parse().map_err(|_| format!("no port from 0 to 65535 in it; {RIGHT}"))?;
+    match host {
+        "" | "*" => Ok(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))),
+        "localhost" => Ok(Listen::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))),
+        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is no IP address; {RIGHT}")),
+    }
+}
+
+/// One member of `--ports`.
+pub(crate) fn port(text: &str) -> Result<u16, Reason> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("a port is a number from 1 to 65535, as 8080".into()),
+        Ok(port) => Ok(port),
     }
 }
 

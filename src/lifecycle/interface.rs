@@ -26,7 +26,9 @@ pub struct Plan {
     pub hold: Option<HoldPlan>,
     /// The stages that have hooks.
     pub hooks: Vec<Stage>,
-    /// Time until ready, and whether being late stops the app.
+    /// Whether anything tells that the app is ready.
+    pub waits_for_ready: bool,
+    /// Time until ready and until the post-start hooks have ended, and whether being late stops the app.
     pub startup: Option<(Duration, bool)>,
     /// Leave what outlives the app alone.
     pub leave_leftovers: bool,
@@ -35,9 +37,15 @@ pub struct Plan {
 /// `--hold` other than never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldPlan {
-    /// An explicit `--hold-timeout`; else half of what is left when the hold begins.
+    /// An explicit `--hold-timeout`; else half of what is left when the hold begins, or all of it but [`TO_DIE`] for an
+    /// app that has no handler.
     pub timeout: Option<Duration>,
+    /// It is for requests in flight: [`Input::InFlight`] comes from t0 on, and without any there is no hold.
+    pub watches: bool,
 }
+
+/// What an app without a handler for the stop signal needs of the budget: to die of it takes no time.
+pub const TO_DIE: Duration = Duration::from_secs(2);
 
 /// A fact from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +74,11 @@ pub enum Input {
     },
     /// What the hold waited for is there.
     HoldOver,
-    /// The app's readiness endpoint answered that it is ready.
+    /// Whether requests are in flight, as far as that can be seen; first soon after t0, and then on each change.
+    InFlight(bool),
+    /// It is certain that the app has no handler for the stop signal.
+    NoHandler,
+    /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
     /// So many processes are left besides graceful: the answer to [`Action::Look`], and again whenever it turns 0.
     Left(usize),

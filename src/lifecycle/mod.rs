@@ -41,7 +41,9 @@
 //! | Done | - | - | - | - | - | - | - |
 //!
 //! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or look);
-//! "ready" ends the startup timeout. After Done nothing does anything.
+//! "In flight: no" ends what waits for it: the end of PreStop, which comes not before it is known whether there is anything
+//! to hold for (but after [`FIRST_LOOK`] at the latest). The end of the hold itself is "hold over".
+//! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the terminal has already delivered to the app
 //! ("delivered": graceful and the app share the terminal's foreground group) ends delay and hold, and is never sent a
@@ -63,7 +65,7 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
-pub use interface::{Action, HoldPlan, Input, Outcome, Plan, StopInProgress};
+pub use interface::{Action, HoldPlan, Input, Outcome, Plan, StopInProgress, TO_DIE};
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::{self, ExitStatus};
@@ -86,6 +88,9 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 /// The least time that the dead get to be reaped after SIGKILL, whatever the margin and however late it came.
 const LEAST_END: Duration = Duration::from_millis(50);
 
+/// Whether requests are in flight is known a few milliseconds after t0. Where it is not, the stop goes on after this.
+pub const FIRST_LOOK: Duration = Duration::from_millis(250);
+
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
@@ -104,6 +109,14 @@ pub struct Lifecycle {
     waiting: SignalSet,
     /// What SIGKILL left was counted once.
     sigkill_looked_at: bool,
+    /// The app has not been ready yet, and something will tell when it is.
+    waits_for_ready: bool,
+    post_start_hooks_run: bool,
+    /// What was said last of requests in flight.
+    in_flight: Option<bool>,
+    /// Nothing was said in time, and nobody waits for it any more.
+    looked: bool,
+    no_handler: bool,
     delay_over: bool,
     pre_stop_hooks_run: bool,
     next_escalation: usize,
@@ -126,6 +139,11 @@ impl Lifecycle {
             delivered: SignalSet::EMPTY,
             waiting: SignalSet::EMPTY,
             sigkill_looked_at: false,
+            waits_for_ready: false,
+            post_start_hooks_run: false,
+            in_flight: None,
+            looked: false,
+            no_handler: false,
             delay_over: false,
             pre_stop_hooks_run: false,
             next_escalation: 0,
@@ -161,7 +179,12 @@ impl Lifecycle {
                     self.drain(now);
                 }
             }
-            Input::Ready => self.timers.clear(Timer::Startup),
+            Input::InFlight(is) => self.in_flight(now, is),
+            Input::NoHandler => self.no_handler(now),
+            Input::Ready => {
+                self.waits_for_ready = false;
+                self.may_be_started_up();
+            }
             Input::Left(count) => self.left(now, count),
         }
         while let Some(timer) = self.timers.take_due(now) {
@@ -283,7 +306,15 @@ impl Lifecycle {
         if let Some((timeout, _)) = self.plan.startup {
             self.timers.set(Timer::Startup, now.saturating_add(timeout));
         }
-        self.run_hooks(Stage::PostStart);
+        self.waits_for_ready = self.plan.waits_for_ready;
+        self.post_start_hooks_run = self.run_hooks(Stage::PostStart);
+        self.may_be_started_up();
+    }
+
+    fn may_be_started_up(&mut self) {
+        if !self.waits_for_ready && !self.post_start_hooks_run {
+            self.timers.clear(Timer::Startup);
+        }
     }
 
     fn spawn_failed(&mut self, now: Duration, code: u8) {
@@ -314,8 +345,10 @@ impl Lifecycle {
                 (None, false) => self.spawn(),
             },
             (Phase::Running, Stage::PostStart) => {
-                if abort {
-                    self.stop(now, Signal::TERM, Cause::HookFailed);
+                self.post_start_hooks_run = false;
+                match abort {
+                    true => self.stop(now, Signal::TERM, Cause::HookFailed),
+                    false => self.may_be_started_up(),
                 }
             }
             (Phase::PreStop, Stage::PreStop) => {
@@ -412,8 +445,12 @@ impl Lifecycle {
                 self.delay_over = true;
                 self.pre_stop_may_end(now);
             }
+            Timer::FirstLook => {
+                self.looked = true;
+                self.pre_stop_may_end(now);
+            }
             Timer::Hold => {
-                self.act(Action::Record(Event::HoldTimedOut));
+                self.act(Action::Record(Event::HoldTimedOut { detail: String::new() }));
                 self.drain(now);
             }
             Timer::Escalate => self.escalate(now),
@@ -430,7 +467,8 @@ impl Lifecycle {
 
     fn startup_late(&mut self, now: Duration) {
         let Some((after, stop)) = self.plan.startup else { return };
-        self.act(Action::Record(Event::StartupLate { after, stop }));
+        let (ready, hooks) = (!self.waits_for_ready, !self.post_start_hooks_run);
+        self.act(Action::Record(Event::StartupLate { after, stop, ready, hooks }));
         if stop && self.phase == Phase::Running {
             self.stop(now, Signal::TERM, Cause::StartupTimeout);
         }

@@ -1,7 +1,7 @@
 //! From t0 to the stop signal and its escalations: PreStop, Hold, Drain.
 
 use super::timer::Timer;
-use super::{Action, HoldPlan, Lifecycle};
+use super::{Action, FIRST_LOOK, HoldPlan, Lifecycle, TO_DIE};
 use crate::signal::{Signal, SignalSet};
 use crate::timeline::{Cause, Phase, SignalReason, Stage};
 use std::time::Duration;
@@ -22,7 +22,29 @@ impl Lifecycle {
         if !self.delay_over {
             self.timers.set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.pre_stop_delay));
         }
+        if self.plan.hold.is_some_and(|hold| hold.watches) && !self.has_one_already() {
+            self.timers.set(Timer::FirstLook, now.saturating_add(FIRST_LOOK));
+        } else {
+            self.looked = true;
+        }
         self.pre_stop_may_end(now);
+    }
+
+    pub(super) fn in_flight(&mut self, now: Duration, is: bool) {
+        self.in_flight = Some(is);
+        if self.phase == Phase::PreStop && !std::mem::replace(&mut self.looked, true) {
+            self.timers.clear(Timer::FirstLook);
+            self.pre_stop_may_end(now);
+        }
+    }
+
+    /// The hold may last as long as there is anything but the death of the app to wait for.
+    pub(super) fn no_handler(&mut self, now: Duration) {
+        self.no_handler = true;
+        if let (Phase::Hold, Some(hold)) = (self.phase, self.plan.hold) {
+            let until = self.hold_until(now, hold);
+            self.timers.set(Timer::Hold, until);
+        }
     }
 
     /// A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
@@ -41,20 +63,29 @@ impl Lifecycle {
     }
 
     pub(super) fn pre_stop_may_end(&mut self, now: Duration) {
-        if self.delay_over && !self.pre_stop_hooks_run {
+        if self.delay_over && !self.pre_stop_hooks_run && self.looked {
             self.hold_or_drain(now);
         }
     }
 
     pub(super) fn hold_or_drain(&mut self, now: Duration) {
         self.timers.clear(Timer::PreStopDelay);
+        self.timers.clear(Timer::FirstLook);
+        let nothing = |hold: HoldPlan| hold.watches && self.in_flight == Some(false);
         match self.plan.hold {
-            Some(hold) if !self.has_one_already() => self.hold(now, hold),
+            Some(hold) if !self.has_one_already() && !nothing(hold) => self.hold(now, hold),
             Some(_) | None => self.drain(now),
         }
     }
 
     fn hold(&mut self, now: Duration, hold: HoldPlan) {
+        let until = self.hold_until(now, hold);
+        self.enter(Phase::Hold);
+        self.timers.set(Timer::Hold, until);
+        self.act(Action::StartHold { until });
+    }
+
+    fn hold_until(&self, now: Duration, hold: HoldPlan) -> Duration {
         // The app's own time to shut down ends where the first escalation or SIGKILL comes.
         let kill_at = self.kill_at().unwrap_or(now);
         let first = self
@@ -62,10 +93,8 @@ impl Lifecycle {
             .zip(self.plan.escalate.first())
             .map_or(kill_at, |(t0, (after, _))| kill_at.min(t0.saturating_add(*after)));
         let left = first.saturating_sub(now);
-        let until = now.saturating_add(hold.timeout.unwrap_or(left / 2).min(left));
-        self.enter(Phase::Hold);
-        self.timers.set(Timer::Hold, until);
-        self.act(Action::StartHold { until });
+        let default = if self.no_handler { left.saturating_sub(TO_DIE).max(left / 2) } else { left / 2 };
+        now.saturating_add(hold.timeout.unwrap_or(default).min(left))
     }
 
     pub(super) fn drain(&mut self, now: Duration) {

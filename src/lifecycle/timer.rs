@@ -9,6 +9,8 @@ pub(super) enum Timer {
     Startup,
     /// The pre-stop delay is over.
     PreStopDelay,
+    /// Whether requests are in flight should be known by now.
+    FirstLook,
     /// The hold has lasted as long as it may.
     Hold,
     /// The next escalation is due.
@@ -21,8 +23,16 @@ pub(super) enum Timer {
     KillAgain,
 }
 
-const TIMERS: [Timer; 7] =
-    [Timer::Startup, Timer::PreStopDelay, Timer::Hold, Timer::Escalate, Timer::Kill, Timer::End, Timer::KillAgain];
+const TIMERS: [Timer; 8] = [
+    Timer::Startup,
+    Timer::PreStopDelay,
+    Timer::FirstLook,
+    Timer::Hold,
+    Timer::Escalate,
+    Timer::Kill,
+    Timer::End,
+    Timer::KillAgain,
+];
 
 /// When each timer fires, if it runs.
 #[derive(Clone, Debug, Default)]

@@ -9,10 +9,13 @@
 //! Redirects are followed here and not by the library, because each step must end in one of those outcomes with
 //! words for it, and because each step decides anew whether its certificate is verified (see `tls`).
 
+#[cfg(feature = "https")]
+use super::aside;
+use super::connect;
 use super::fault::{self, Fault};
 use super::is_loopback;
 use super::names::Names;
-use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode};
 #[cfg(feature = "https")]
 use std::sync::OnceLock;
@@ -22,6 +25,11 @@ use url::Url;
 
 /// So many redirects are followed; one more is a failure.
 pub const MAX_REDIRECTS: usize = 10;
+
+/// What is shown of a redirect to a URL of another kind.
+const ODD_REDIRECT: &str = "redirect to what is neither http:// nor https://";
+
+const NOT_FOLLOWED: &str = "redirect to another host not followed";
 
 /// So much of a body is read.
 pub const MAX_BODY: usize = 10 * 1024;
@@ -69,11 +77,21 @@ pub struct ClientError(String);
 pub struct Client {
     /// For http:// anywhere and https:// on loopback.
     unverified: reqwest::Client,
-    /// For https:// elsewhere; built when first needed, for it reads the system's certificates.
+    /// For https:// elsewhere; built when first needed and aside, for it reads the system's certificates, which takes
+    /// tens of milliseconds, or for ever where they are on a file system that does not answer.
     #[cfg(feature = "https")]
-    verified: OnceLock<Result<reqwest::Client, ClientError>>,
-    #[cfg(feature = "https")]
+    verified: OnceLock<aside::Pending<Result<reqwest::Client, ClientError>>>,
     names: Names,
+}
+
+/// What a check can see of one request.
+pub(super) struct Page {
+    /// As of any request; its detail may quote the server.
+    pub(super) observation: Observation,
+    /// The detail without a word of the server's.
+    pub(super) unquoted: String,
+    /// The body, if it says to be JSON: its first [`MAX_BODY`] bytes, or somewhat more.
+    pub(super) json: Option<Vec<u8>>,
 }
 
 /// The last answer of a chain of redirects.
@@ -81,6 +99,8 @@ struct Answer {
     status: StatusCode,
     /// The host to which it redirects and which was not followed.
     elsewhere: Option<String>,
+    /// What was read of a body that says to be JSON.
+    json: Option<Vec<u8>>,
 }
 
 /// Where one answer leads.
@@ -92,7 +112,7 @@ enum Next {
 
 /// The one deadline over a request.
 #[derive(Clone, Copy)]
-struct Deadline {
+pub(super) struct Deadline {
     start: Instant,
     limit: Duration,
 }
@@ -108,19 +128,34 @@ impl Client {
             unverified: build(&names, Trust::Anyone)?,
             #[cfg(feature = "https")]
             verified: OnceLock::new(),
-            #[cfg(feature = "https")]
             names,
         })
     }
 
-    /// A readiness probe: 200 to 399 is success, by kubelet's rules.
+    /// A readiness probe: 200 to 399 is success, by kubelet's rules. Of tcp://HOST:PORT a connection is a success, as for
+    /// kubelet's tcpSocket probes.
     pub async fn get(&self, url: &Url, timeout: Duration) -> Observation {
-        self.observe(url, timeout, |answer| match answer.status.as_u16() {
-            200..=299 => Verdict::Ready,
-            300..=399 => Verdict::Warning,
-            _ => Verdict::NotReady,
-        })
-        .await
+        if let ("tcp", Some(host), Some(port)) = (url.scheme(), url.host_str(), url.port()) {
+            let deadline = Deadline::after(timeout);
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let connected = connect::to_host(&self.names, host, port, deadline).await;
+            return deadline.observed(connected.map(|_stream| (Verdict::Ready, "connected".to_owned())));
+        }
+        self.observe(url, timeout, readiness).await
+    }
+
+    /// The same over HTTP, with what was read of the body if that is JSON.
+    pub(super) async fn page(&self, url: &Url, timeout: Duration) -> Page {
+        let deadline = Deadline::after(timeout);
+        let mut outcome = self.follow(url, deadline).await;
+        let json = outcome.as_mut().ok().and_then(|answer| answer.json.take());
+        let unquoted = match &outcome {
+            Ok(answer) if answer.elsewhere.is_some() => format!("{}, {NOT_FOLLOWED}", name(answer.status)),
+            Ok(answer) => name(answer.status),
+            Err(fault) => fault.unquoted.map_or_else(|| fault.detail.clone(), str::to_owned),
+        };
+        let observation = deadline.observed(outcome.map(|answer| (readiness(&answer), answer.words())));
+        Page { observation, unquoted, json }
     }
 
     /// A GET that must end in 2xx: for holds, where a redirect says nothing.
@@ -146,16 +181,10 @@ impl Client {
         deadline.observed(outcome)
     }
 
-    async fn observe(&self, url: &Url, timeout: Duration, judge: impl Fn(&Answer) -> Verdict) -> Observation {
+    async fn observe(&self, url: &Url, timeout: Duration, judge: impl FnOnce(&Answer) -> Verdict) -> Observation {
         let deadline = Deadline::after(timeout);
-        let outcome = self.follow(url, deadline).await.map(|answer| {
-            let detail = match &answer.elsewhere {
-                Some(host) => format!("{}, redirect to another host not followed: {host}", name(answer.status)),
-                None => name(answer.status),
-            };
-            (judge(&answer), detail)
-        });
-        deadline.observed(outcome)
+        let outcome = self.follow(url, deadline).await;
+        deadline.observed(outcome.map(|answer| (judge(&answer), answer.words())))
     }
 
     /// GETs and follows redirects on the same host.
@@ -174,39 +203,60 @@ impl Client {
 
     /// One request up to the headers of its answer.
     async fn send(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Response, Fault> {
-        let mut request = self.for_url(url)?.request(method.clone(), url.clone());
-        if method == Method::POST {
-            // The library leaves it out for an empty body, and some servers then say 411.
-            request = request.header(CONTENT_LENGTH, 0);
-        }
-        match timeout_at(deadline.at(), request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(fault::explain(&error)),
-            Err(_) => Err(Fault::new(format!("no answer within {}", deadline.shown()))),
-        }
+        let exchange = async {
+            let mut request = self.for_url(url).await?.request(method.clone(), url.clone());
+            if method == Method::POST {
+                // The library leaves it out for an empty body, and some servers then say 411.
+                request = request.header(CONTENT_LENGTH, 0);
+            }
+            request.send().await.map_err(|error| fault::explain(&error))
+        };
+        let late = |_| Err(Fault::new(format!("no answer within {}", deadline.shown())));
+        timeout_at(deadline.at(), exchange).await.unwrap_or_else(late)
     }
 
     /// The client whose idea of a certificate fits the URL.
-    fn for_url(&self, url: &Url) -> Result<&reqwest::Client, Fault> {
+    async fn for_url(&self, url: &Url) -> Result<reqwest::Client, Fault> {
         match url.scheme() {
-            "http" => Ok(&self.unverified),
-            "https" => self.for_https(is_loopback(url)),
-            other => Err(Fault::new(format!("{other}:// is neither http:// nor https://"))),
+            "http" => Ok(self.unverified.clone()),
+            "https" => self.for_https(is_loopback(url)).await,
+            // Only a redirect leads here.
+            other => Err(Fault::quoting(format!("{other}:// is neither http:// nor https://"), ODD_REDIRECT)),
         }
     }
 
     #[cfg(feature = "https")]
-    fn for_https(&self, loopback: bool) -> Result<&reqwest::Client, Fault> {
+    async fn for_https(&self, loopback: bool) -> Result<reqwest::Client, Fault> {
         if loopback {
-            return Ok(&self.unverified);
+            return Ok(self.unverified.clone());
         }
-        let verified = self.verified.get_or_init(|| build(&self.names, Trust::Verified));
-        verified.as_ref().map_err(|e| Fault::new(e.to_string()))
+        let mut verified = match self.verified.get() {
+            Some(verified) => verified.clone(),
+            None => {
+                let names = self.names.clone();
+                let started = aside::start(move || build(&names, Trust::Verified));
+                let started = started.map_err(|e| Fault::new(format!("no thread for TLS: {}", fault::os(&e))))?;
+                self.verified.get_or_init(|| started).clone()
+            }
+        };
+        match verified.wait().await {
+            Some(built) => built.map_err(|e| Fault::new(e.to_string())),
+            None => Err(Fault::new("TLS could not be set up")),
+        }
     }
 
     #[cfg(not(feature = "https"))]
-    fn for_https(&self, _: bool) -> Result<&reqwest::Client, Fault> {
+    async fn for_https(&self, _: bool) -> Result<reqwest::Client, Fault> {
         Err(Fault::new("this graceful was built without https"))
+    }
+}
+
+impl Answer {
+    fn words(&self) -> String {
+        match &self.elsewhere {
+            Some(host) => format!("{}, {NOT_FOLLOWED}: {host}", name(self.status)),
+            None => name(self.status),
+        }
     }
 }
 
@@ -266,11 +316,15 @@ fn next(start: &Url, url: &Url, response: &Response) -> Result<Next, Fault> {
 /// Reads the body as far as kubelet does. A body that breaks off turns a success into a failure.
 async fn finish(mut response: Response, elsewhere: Option<String>, deadline: Deadline) -> Result<Answer, Fault> {
     let status = response.status();
+    let mut json = is_json(&response).then(Vec::new);
     let read = async {
         let mut seen = 0;
         while seen < MAX_BODY {
             match response.chunk().await? {
-                Some(chunk) => seen += chunk.len(),
+                Some(chunk) => {
+                    seen += chunk.len();
+                    json.iter_mut().for_each(|json| json.extend_from_slice(&chunk));
+                }
                 None => break,
             }
         }
@@ -284,13 +338,29 @@ async fn finish(mut response: Response, elsewhere: Option<String>, deadline: Dea
     match failure {
         // A status that is a failure in itself is the better explanation.
         Some(why) if (200..400).contains(&status.as_u16()) => Err(Fault::new(format!("{}, but {why}", name(status)))),
-        _ => Ok(Answer { status, elsewhere }),
+        _ => Ok(Answer { status, elsewhere, json }),
+    }
+}
+
+/// application/json, application/health+json and their like.
+fn is_json(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+/// kubelet's rule.
+fn readiness(answer: &Answer) -> Verdict {
+    match answer.status.as_u16() {
+        200..=299 => Verdict::Ready,
+        300..=399 => Verdict::Warning,
+        _ => Verdict::NotReady,
     }
 }
 
 /// "200" where all is well, "503 Service Unavailable" elsewhere. The server's own phrase is not used: it could be
 /// anything.
-fn name(status: StatusCode) -> String {
+pub(super) fn name(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) if !status.is_success() => format!("{} {reason}", status.as_u16()),
         _ => status.as_u16().to_string(),
@@ -299,16 +369,20 @@ fn name(status: StatusCode) -> String {
 
 impl Deadline {
     /// Timeouts beyond a year are cut to one: the clock's arithmetic would overflow at the far end.
-    fn after(limit: Duration) -> Deadline {
+    pub(super) fn after(limit: Duration) -> Deadline {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         Deadline { start: Instant::now(), limit: limit.min(YEAR) }
     }
 
-    fn at(&self) -> Instant {
+    pub(super) fn at(&self) -> Instant {
         self.start + self.limit
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(super) fn shown(&self) -> String {
         humantime::format_duration(self.limit).to_string()
     }
 
@@ -316,7 +390,7 @@ impl Deadline {
         let took = self.start.elapsed();
         match outcome {
             Ok((verdict, detail)) => Observation { verdict, detail, refused: false, took },
-            Err(Fault { detail, refused }) => Observation { verdict: Verdict::NotReady, detail, refused, took },
+            Err(Fault { detail, refused, .. }) => Observation { verdict: Verdict::NotReady, detail, refused, took },
         }
     }
 }

@@ -457,6 +457,43 @@ mod https {
         assert!(seen.verdict == Verdict::NotReady && seen.detail.starts_with("TLS: "), "{}", seen.detail);
     }
 
+    #[test]
+    fn certificates_that_hang_hold_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        // Reading it waits for a writer.
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let inner = "probe::client::tests::https::inner_certificates_that_hang";
+        rerun(inner, &[("SSL_CERT_FILE", file.as_os_str())]);
+    }
+
+    /// The body of the test above, in a process that has the variable set.
+    #[tokio::test]
+    async fn inner_certificates_that_hang() {
+        if !is_inner() {
+            return;
+        }
+        let server = TlsServer::start("app.test", OK);
+        let (client, _hosts) = with_app_test();
+        for _ in 0..3 {
+            let seen = client.get(&server.url("app.test"), SHORT).await;
+            assert_eq!((seen.verdict, seen.detail.as_str()), (Verdict::NotReady, "no answer within 300ms"));
+        }
+        // Those who wait for nothing of it are served all the while.
+        let (plain, own, hanging) = (Server::answering(OK), server.url("127.0.0.1"), server.url("app.test"));
+        tokio::select! {
+            seen = client.get(&hanging, LONG) => panic!("{seen:?}"),
+            () = async {
+                assert_eq!(client.get(&plain.url("/"), LONG).await.detail, "200");
+                assert_eq!(client.get(&own, LONG).await.detail, "200");
+            } => {}
+        }
+        // One reader was started for all, which gets what it waits for.
+        let file = std::env::var_os("SSL_CERT_FILE").unwrap();
+        std::fs::write(file, server.authority_pem()).unwrap();
+        assert_eq!(client.get(&server.url("app.test"), LONG).await.detail, "200");
+    }
+
     #[tokio::test]
     async fn plain_and_tls_are_told_apart() {
         let plain = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,74 +1,129 @@
-//! `graceful probe URL`: one request, one line, for HEALTHCHECK and exec probes in images without curl.
+//! `graceful probe`: one question, one line, for HEALTHCHECK and exec probes in images without curl.
 
-use super::{Client, Observation, Verdict, shown};
-use std::time::Duration;
+use super::client::{Client, Deadline, Observation, Verdict, name};
+use super::names::Names;
+use super::own::Answer;
+use super::{connect, own, shown};
+use crate::config::Listen;
+use crate::health::Probe;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 use url::Url;
 
-/// Makes one readiness probe. Whether it succeeded, and one line that says why, without a line end.
-pub fn run(url: &Url, timeout: Duration) -> (bool, String) {
-    let observed = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("cannot start the HTTP client: {e}"))
-        .and_then(|runtime| {
-            let client = Client::new().map_err(|e| e.to_string())?;
-            Ok(runtime.block_on(client.get(url, timeout)))
-        });
-    match observed {
+/// Whether the probe succeeded, and one line that says why, without a line end.
+pub type Outcome = (bool, String);
+
+/// Makes one readiness probe of a URL.
+pub fn http(url: &Url, timeout: Duration) -> Outcome {
+    let observed = block_on(async {
+        let client = Client::new().map_err(|e| e.to_string())?;
+        Ok(client.get(url, timeout).await)
+    });
+    match observed.and_then(|observed| observed) {
         Ok(observation) => (observation.verdict.is_ready(), line(url, &observation)),
         Err(why) => (false, format!("{}: {why}", shown(url))),
+    }
+}
+
+/// Connects to a port and closes the connection.
+pub fn tcp(host: &str, port: u16, timeout: Duration) -> Outcome {
+    let start = Instant::now();
+    let deadline = Deadline::after(timeout);
+    let names = Names::of_the_system();
+    let (ok, what) = match block_on(connect::to_host(&names, host, port, deadline)) {
+        Ok(Ok(_stream)) => (true, format!("connected in {}", milliseconds(start.elapsed()))),
+        Ok(Err(fault)) => (false, fault.detail),
+        Err(why) => (false, why),
+    };
+    (ok, format!("tcp://{host}:{port}: {what}"))
+}
+
+/// Asks the graceful that listens at `at`, or where `find` says. A failure to find it is handed on.
+pub fn own<E: Send + 'static>(
+    probe: Probe,
+    at: Option<Listen>,
+    find: fn() -> Result<Listen, E>,
+    timeout: Duration,
+) -> Result<Outcome, E> {
+    let deadline = Deadline::after(timeout);
+    let word = probe.name().trim_end_matches('z');
+    let listen = match at {
+        Some(listen) => listen,
+        None => match in_time(find, timeout) {
+            Some(found) => found?,
+            None => return Ok((false, format!("{word}: no address was found within {}", deadline.shown()))),
+        },
+    };
+    if matches!(&listen, Listen::Tcp(address) if address.port() == 0) {
+        return Ok((false, format!("{word}: {listen}: {PORT_ZERO}")));
+    }
+    let start = Instant::now();
+    let asked = block_on(own::ask(&listen, &format!("/{}", probe.name()), deadline));
+    let (ok, what) = match asked {
+        Ok(Ok(answer)) if answer.is_ready() => {
+            (true, format!("{} in {}", name(answer.status), milliseconds(start.elapsed())))
+        }
+        Ok(Ok(answer)) => (false, refusal(&answer)),
+        Ok(Err(fault)) => (false, format!("{}: {}", asked_at(&listen), fault.detail)),
+        Err(why) => (false, why),
+    };
+    // Neither a server nor a path gets to write to the terminal.
+    Ok((ok, format!("{word}: {what}").replace(char::is_control, "")))
+}
+
+/// What is wrong with port 0 as an address to ask.
+pub const PORT_ZERO: &str = "port 0 lets the kernel choose, so that nobody knows where to ask; right is a fixed port";
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map(|runtime| runtime.block_on(future)).map_err(|error| format!("cannot start the client: {error}"))
+}
+
+/// What `find` says, if it does so within the limit. It reads files, and a file can be a pipe without a writer or on
+/// a server that is gone: such a read cannot be broken off, only left behind.
+fn in_time<T: Send + 'static>(find: fn() -> T, limit: Duration) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    let search = thread::Builder::new().spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = sender.send(find());
+    });
+    match search {
+        Ok(_) => receiver.recv_timeout(limit).ok(),
+        // No more threads here (pids.max): the answer may still come in time.
+        Err(_) => Some(find()),
     }
 }
 
 fn line(url: &Url, observation: &Observation) -> String {
     let (url, detail) = (shown(url), &observation.detail);
     match observation.verdict {
-        Verdict::Ready => format!("{url}: {detail} in {:.1} ms", observation.took.as_secs_f64() * 1000.0),
+        Verdict::Ready => format!("{url}: {detail} in {}", milliseconds(observation.took)),
         Verdict::Warning => format!("{url}: warning: {detail}"),
         Verdict::NotReady => format!("{url}: {detail}"),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::probe::testing::{ClosedPort, Server};
-
-    const LONG: Duration = Duration::from_secs(20);
-
-    #[test]
-    fn a_ready_app_is_one_line_with_its_time() {
-        let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        let url = server.url("/healthz");
-        let (ok, line) = run(&url, LONG);
-        assert!(ok, "{line}");
-        let rest = line.strip_prefix(&format!("{url}: 200 in ")).unwrap_or_else(|| panic!("{line}"));
-        let time = rest.strip_suffix(" ms").unwrap_or_else(|| panic!("{line}"));
-        assert!(time.parse::<f64>().is_ok() && time.contains('.'), "{line}");
-    }
-
-    #[test]
-    fn failures_and_warnings_say_why() {
-        let port = ClosedPort::new();
-        let url = port.url("http", "127.0.0.1");
-        assert_eq!(run(&url, LONG), (false, format!("{url}: connection refused")));
-        let server = Server::answering("HTTP/1.1 503 Nope\r\nContent-Length: 0\r\n\r\n");
-        let url = server.url("/");
-        assert_eq!(run(&url, LONG), (false, format!("{url}: 503 Service Unavailable")));
-        let server = Server::answering("HTTP/1.1 304 x\r\n\r\n");
-        let url = server.url("/");
-        assert_eq!(run(&url, LONG), (true, format!("{url}: warning: 304 Not Modified")));
-    }
-
-    #[test]
-    fn credentials_are_sent_and_not_printed() {
-        let server = Server::answering("HTTP/1.1 204 No Content\r\n\r\n");
-        let mut url = server.url("/x");
-        url.set_username("amy").unwrap();
-        url.set_password(Some("s3cret")).unwrap();
-        let (ok, line) = run(&url, LONG);
-        assert!(ok && line.starts_with(&format!("{}: 204 in ", server.url("/x"))), "{line}");
-        // base64 of "amy:s3cret"
-        assert!(server.request().contains("\r\nauthorization: Basic YW15OnMzY3JldA==\r\n"));
+fn refusal(answer: &Answer) -> String {
+    match answer.failures.as_slice() {
+        [] => name(answer.status),
+        failures => format!("{}: {}", name(answer.status), failures.join("; ")),
     }
 }
+
+/// The address that was asked, where it is not the one that is listened on.
+fn asked_at(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => own::reachable(*address).first().map(SocketAddr::to_string).unwrap_or_default(),
+        Listen::Unix(_) => listen.to_string(),
+    }
+}
+
+fn milliseconds(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

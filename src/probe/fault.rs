@@ -15,31 +15,58 @@ pub(super) struct Fault {
     pub(super) detail: String,
     /// The connection was refused: nothing listens.
     pub(super) refused: bool,
+    /// The same in words that everybody may read, where the others quote the server.
+    pub(super) unquoted: Option<&'static str>,
 }
 
 impl Fault {
     /// A fault with these words, in which nobody refused a connection.
     pub(super) fn new(detail: impl Into<String>) -> Fault {
-        Fault { detail: detail.into(), refused: false }
+        Fault { detail: detail.into(), refused: false, unquoted: None }
+    }
+
+    /// Words that quote the server, and others that do not.
+    pub(super) fn quoting(detail: String, unquoted: &'static str) -> Fault {
+        Fault { unquoted: Some(unquoted), ..Fault::new(detail) }
+    }
+
+    /// Nothing listens.
+    pub(super) fn refused() -> Fault {
+        Fault { refused: true, ..Fault::new("connection refused") }
     }
 }
 
 /// The cause of a client error.
 pub(super) fn explain(error: &reqwest::Error) -> Fault {
-    let mut last: &dyn Error = error;
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if let Some(fault) = known(cause) {
+    // The outermost error prints the URL, so its text is never used.
+    error.source().map_or_else(|| Fault::new("the request could not be made"), cause)
+}
+
+/// The cause of an error of a connection that speaks HTTP.
+pub(super) fn of_http(error: &hyper::Error) -> Fault {
+    cause(error)
+}
+
+/// Why there is no connection.
+pub(super) fn of_connect(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Fault::refused(),
+        _ => Fault::new(os(error)),
+    }
+}
+
+/// The first cause in the chain for which there are words, or the one at its end.
+fn cause(error: &(dyn Error + 'static)) -> Fault {
+    let mut last = error;
+    loop {
+        if let Some(fault) = known(last) {
             return fault;
         }
-        last = cause;
-        next = cause.source();
+        match last.source() {
+            Some(next) => last = next,
+            None => return Fault::new(lower(&last.to_string())),
+        }
     }
-    if error.source().is_none() {
-        // The outermost error prints the URL, so its text is never used.
-        return Fault::new("the request could not be made");
-    }
-    Fault::new(lower(&last.to_string()))
 }
 
 /// An operating system's error as "no such file or directory": its own words, without the number.
@@ -68,7 +95,7 @@ fn of_io(error: &io::Error) -> Fault {
         return fault;
     }
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Fault { detail: "connection refused".into(), refused: true },
+        io::ErrorKind::ConnectionRefused => Fault::refused(),
         io::ErrorKind::ConnectionReset => Fault::new("connection reset"),
         io::ErrorKind::UnexpectedEof => Fault::new(CUT_OFF),
         // How hyper reports a broken chunk.
@@ -93,6 +120,10 @@ fn of_hyper(error: &hyper::Error) -> Option<Fault> {
 fn of_tls(error: &rustls::Error) -> Fault {
     match error {
         rustls::Error::InvalidMessage(_) => Fault::new("not TLS: the server does not speak https"),
+        // Says for which names it is valid.
+        rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForNameContext { .. }) => {
+            Fault::quoting(format!("TLS: {error}"), "TLS: the certificate is not valid for this name")
+        }
         error => Fault::new(format!("TLS: {error}")),
     }
 }

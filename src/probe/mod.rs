@@ -1,27 +1,35 @@
-//! HTTP as a client: readiness polls, hooks that POST, holds that wait for a URL, and the `probe` command.
+//! HTTP, both ways. As a client: readiness polls, hooks that POST, holds that wait for a URL, and the `probe` command.
 //!
 //! ```text
-//! command ──┐
-//!           ├─► client ─► names   (host name to addresses)
-//! worker ───┘        ├──► tls     (whose certificate counts)
-//!                    └──► fault   (an error as a few plain words)
+//! command ──┬─► own ─► connect ─┐  (graceful's own server; ports)
+//!           │                   ├─► names   (host name to addresses)
+//!           ├─► client ─────────┼─► tls     (whose certificate counts)
+//! worker ───┘                   └─► fault   (an error as a few plain words)
 //! ```
 //!
 //! - [`client`] makes one request by kubelet's rules and says in words what it saw.
 //! - [`worker`] does it on a thread of its own, so that the main loop never waits for a server. That thread is
 //!   started with the first HTTP job; a graceful without any has no HTTP client, resolver or TLS in its memory.
-//! - [`command`] is `graceful probe URL`.
+//! - `aside` is for what may block: the system's certificates, the free space of a disk.
+//! - [`command`] is `graceful probe`: a URL by [`client`], a port by `connect`, a graceful that runs by `own`.
 //!
 //! Invariants: every request ends within its timeout, whatever the server does; what is read is bounded; a server,
 //! a resolver or a file can make a request fail, never make it panic; no credential of a URL is ever printed; no
 //! DNS server is asked that the system's own configuration does not name.
 
+pub mod checks;
 pub mod client;
 pub mod command;
+pub mod server;
 pub mod worker;
 
+mod aside;
+mod connect;
 mod fault;
+mod metrics;
 mod names;
+mod own;
+mod state;
 #[cfg(feature = "https")]
 mod tls;
 
@@ -29,6 +37,8 @@ mod tls;
 mod testing;
 
 pub use client::{Client, Observation, Verdict};
+pub use server::Listener;
+pub use state::Facts;
 pub use worker::{Fact, Job, Worker};
 
 use url::{Host, Url};

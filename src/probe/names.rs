@@ -56,7 +56,7 @@ impl Names {
     }
 
     /// All addresses of a name, in the order in which to try them.
-    async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+    pub(super) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         if is_localhost(name) {
             // The connector reports the error of what it tried last. Where IPv6 is off, ::1 fails for that reason;
             // with 127.0.0.1 as the last, a closed listener is still told from that.

@@ -1,6 +1,6 @@
 //! A server for tests that says exactly the bytes it is told to, and misbehaves as told.
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// For events that must come.
@@ -101,6 +101,27 @@ impl ClosedPort {
     }
 }
 
+/// A port of 127.0.0.1 whose listener takes no more connections: a further one gets no answer.
+pub(super) struct FullPort {
+    _listener: OwnedFd,
+    _waiting: Vec<TcpStream>,
+    pub(super) addr: SocketAddr,
+}
+
+impl FullPort {
+    pub(super) fn new() -> FullPort {
+        let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let port = getsockname::<SockaddrIn>(listener.as_raw_fd()).unwrap().port();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        // The queue takes one more than its length (listen(2)); what comes then is dropped.
+        let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok();
+        let waiting = std::iter::from_fn(connect).collect();
+        FullPort { _listener: listener, _waiting: waiting, addr }
+    }
+}
+
 /// Runs one test of this binary, and nothing else, in a process of its own: for what belongs to a whole process.
 /// That test returns at once when GRACEFUL_TEST_INNER is not set.
 pub(super) fn rerun(test: &str, env: &[(&str, &OsStr)]) {
@@ -118,6 +139,30 @@ pub(super) fn rerun(test: &str, env: &[(&str, &OsStr)]) {
 /// Whether this is the process that [`rerun`] started.
 pub(super) fn is_inner() -> bool {
     std::env::var_os("GRACEFUL_TEST_INNER").is_some()
+}
+
+/// Waits until the thread sleeps for good, then sees that it does.
+pub(super) fn assert_asleep(thread: libc::pid_t) {
+    const LOOK: Duration = Duration::from_millis(300);
+    let start = Instant::now();
+    let mut before = voluntary_switches(thread);
+    loop {
+        thread::sleep(LOOK);
+        let now = voluntary_switches(thread);
+        if now == before {
+            break;
+        }
+        assert!(start.elapsed() < DEADLINE, "the idle thread keeps waking up");
+        before = now;
+    }
+    thread::sleep(LOOK);
+    assert_eq!(voluntary_switches(thread), before, "the idle thread woke up");
+}
+
+fn voluntary_switches(thread: libc::pid_t) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
 }
 
 /// An HTTPS server on 127.0.0.1 with a certificate for one name, signed by an authority of its own.

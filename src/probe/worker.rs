@@ -1,7 +1,7 @@
 //! Everything HTTP, on one thread of its own.
 //!
 //! ```text
-//! main loop ── Job ──►  control task ──spawns──► poll / hold / post tasks
+//! main loop ── Job ──►  control task ──spawns──► poll / hold / post tasks, the probe server, a task for each check
 //!     ▲                                                   │
 //!     └──── notify() ◄── Fact queue ◄─────────────────────┘
 //! ```
@@ -17,18 +17,32 @@
 //! - A panic ends this thread and nothing else; the main loop is told by [`Fact::Died`] and can start another.
 //! - Signals: the thread has the mask of the one that started it. The main loop has all signals blocked by then, so
 //!   none is ever delivered here. Nothing in this module changes a mask.
-//! - It starts no further threads. Name resolution is done in the same loop, without libc's blocking resolver.
+//! - Probes are answered from what is known (`state`); checks and polls only change that.
+//! - The thread starts no further ones but for what may hang (`aside`: statvfs(2), the system's certificates). Name
+//!   resolution is done in the same loop, without libc's blocking resolver.
 
+use super::checks;
 use super::client::{Client, Observation};
+use super::names::Names;
+use super::server::{self, Listener};
+use super::state::{Facts, Shared};
+use crate::config::Check;
+use crate::health::{Attempt, Change};
+use crate::status::ExitStatus;
+use crate::sys::sockets::own_ends;
+use crate::timeline::{HookResult, Stage};
 use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc as sync;
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep};
 use url::Url;
@@ -44,8 +58,30 @@ const STACK: usize = 1024 * 1024;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What the main loop wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Job {
+    /// Answer probes there, and get to know these checks. First of all jobs, if it comes.
+    Attend {
+        /// Where probes come in, if anywhere.
+        listener: Option<Listener>,
+        /// What the main loop knows.
+        facts: Facts,
+        /// All checks; none is tried yet.
+        checks: Vec<Check>,
+    },
+    /// Try all checks, from now on.
+    StartChecks,
+    /// Try none any more; what is under way is given up.
+    StopChecks,
+    /// A command of [`Fact::RunCommand`] has ended.
+    CommandEnded {
+        /// The id that it came with.
+        id: u32,
+        /// How it went.
+        attempt: Attempt,
+    },
+    /// For the metrics.
+    Note(Note),
     /// Poll readiness at once and then in this interval, instead of what was polled before. With `until_ready` the
     /// first success is the last poll. A poll that takes longer than the interval delays the next one: polls never
     /// overlap.
@@ -81,6 +117,29 @@ pub enum Job {
     },
     /// Stop polling the hold's URL.
     StopHold,
+    /// Panic, for a test.
+    #[cfg(debug_assertions)]
+    Fail,
+}
+
+/// Something that happened in the main loop and is counted here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// A phase has begun, which may have changed what the probes say.
+    Phase,
+    /// A hook has ended.
+    HookEnded {
+        /// Its name.
+        name: String,
+        /// Its stage.
+        stage: Stage,
+        /// How.
+        result: HookResult,
+        /// After how long.
+        took: Duration,
+    },
+    /// The app has ended.
+    AppExited(ExitStatus),
 }
 
 /// What the thread has to tell.
@@ -102,6 +161,30 @@ pub enum Fact {
     },
     /// The hold's URL did not answer 2xx yet.
     HoldCheck(Observation),
+    /// A check's status or its breaker changed.
+    CheckChanged {
+        /// The check.
+        name: String,
+        /// What changed.
+        change: Change,
+        /// The breaker is open: nothing is tried for this long.
+        not_tried_for: Option<Duration>,
+        /// Why.
+        detail: String,
+        /// What the other side said, for the log alone.
+        said: Option<String>,
+    },
+    /// Readiness polls that were given up, by their local addresses.
+    GivenUp(Vec<SocketAddr>),
+    /// The probe server has ended, which it never should.
+    ServerEnded(String),
+    /// A command is to be run for a check; answer [`Job::CommandEnded`].
+    RunCommand {
+        /// To be named in the answer.
+        id: u32,
+        /// What to run.
+        command: checks::Command,
+    },
     /// The thread is gone and this is its last word: what was under way will not be reported.
     Died(String),
 }
@@ -122,7 +205,8 @@ impl Worker {
         let body = move || {
             let outbox = Rc::new(Outbox { facts: fact_queue, notify });
             // Unwind safety: after a panic the outbox is only used to say so, and everything else is gone.
-            let ended = catch_unwind(AssertUnwindSafe(|| serve(runtime, job_queue, outbox.clone())));
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&runtime, job_queue, outbox.clone())));
+            drop(runtime);
             if let Err(why) = ended.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
                 // The panic may have been notify's own.
                 let _ = catch_unwind(AssertUnwindSafe(|| outbox.put(Fact::Died(why))));
@@ -166,17 +250,41 @@ struct Tasks<N> {
     running: JoinSet<()>,
     readiness: Option<AbortHandle>,
     hold: Option<AbortHandle>,
+    attended: Option<Attended>,
+    commands: Rc<RefCell<Commands>>,
+}
+
+/// What probes and checks need.
+struct Attended {
+    shared: Rc<Shared>,
+    checks: Vec<Check>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// The commands that the main loop runs for checks.
+#[derive(Default)]
+struct Commands {
+    next: u32,
+    waiting: HashMap<u32, oneshot::Sender<Attempt>>,
 }
 
 /// Until the main loop drops its handle (`Ok`), or a task panics or nothing can work (`Err`).
 fn serve<N: Fn() + 'static>(
-    runtime: Runtime,
+    runtime: &Runtime,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     outbox: Rc<Outbox<N>>,
 ) -> Result<(), String> {
     let client = Rc::new(Client::new().map_err(|e| e.to_string())?);
-    let mut tasks = Tasks { client, outbox, running: JoinSet::new(), readiness: None, hold: None };
-    LocalSet::new().block_on(&runtime, async move {
+    let mut tasks = Tasks {
+        client,
+        outbox,
+        running: JoinSet::new(),
+        readiness: None,
+        hold: None,
+        attended: None,
+        commands: Rc::default(),
+    };
+    LocalSet::new().block_on(runtime, async move {
         loop {
             tokio::select! {
                 job = jobs.recv() => match job {
@@ -197,10 +305,30 @@ impl<N: Fn() + 'static> Tasks<N> {
     fn take(&mut self, job: Job) {
         let (client, outbox) = (self.client.clone(), self.outbox.clone());
         match job {
+            Job::Attend { listener, facts, checks } => self.attend(listener, facts, checks),
+            Job::StartChecks => self.start_checks(),
+            Job::StopChecks => self.stop_checks(),
+            Job::CommandEnded { id, attempt } => {
+                if let Some(waiting) = self.commands.borrow_mut().waiting.remove(&id) {
+                    // The check may have been given up.
+                    let _ = waiting.send(attempt);
+                }
+            }
+            Job::Note(note) => self.note(note),
             Job::PollReadiness { url, interval, timeout, until_ready } => {
                 stop(&mut self.readiness);
+                let shared = self.attended.as_ref().map(|attended| attended.shared.clone());
                 self.readiness = Some(self.running.spawn_local(every(interval, async move || {
                     let observation = client.get(&url, timeout).await;
+                    // The app may keep the connection long after it was given up. Only here, before anything else runs on
+                    // this thread, its end is still to be seen.
+                    let given_up = given_up(&observation, &url);
+                    if !given_up.is_empty() {
+                        outbox.put(Fact::GivenUp(given_up));
+                    }
+                    if let Some(shared) = &shared {
+                        shared.polled(observation.verdict.is_ready(), &observation.detail, observation.took);
+                    }
                     let done = until_ready && observation.verdict.is_ready();
                     outbox.put(Fact::Readiness(observation));
                     done
@@ -226,7 +354,67 @@ impl<N: Fn() + 'static> Tasks<N> {
                 })));
             }
             Job::StopHold => stop(&mut self.hold),
+            #[cfg(debug_assertions)]
+            Job::Fail => std::panic::panic_any("asked for by a test"),
         }
+    }
+
+    fn attend(&mut self, listener: Option<Listener>, facts: Facts, checks: Vec<Check>) {
+        let shared = Rc::new(Shared::new(facts, &checks));
+        if let Some(listener) = listener {
+            let (shared, outbox) = (shared.clone(), self.outbox.clone());
+            self.running.spawn_local(async move {
+                let why = server::serve(listener, shared).await;
+                outbox.put(Fact::ServerEnded(why.to_string()));
+            });
+        }
+        self.attended = Some(Attended { shared, checks, tasks: Vec::new() });
+    }
+
+    fn start_checks(&mut self) {
+        self.stop_checks();
+        let Some(attended) = &mut self.attended else { return };
+        let (reporter, runner, commands) = (self.outbox.clone(), self.outbox.clone(), self.commands.clone());
+        let desk = checks::Desk {
+            client: self.client.clone(),
+            names: Names::of_the_system(),
+            shared: attended.shared.clone(),
+            report: Rc::new(move |fact| reporter.put(fact)),
+            run: Rc::new(move |command| {
+                let (answer, answered) = oneshot::channel();
+                let id = commands.borrow_mut().add(answer);
+                runner.put(Fact::RunCommand { id, command });
+                answered
+            }),
+        };
+        for (index, check) in attended.checks.iter().enumerate() {
+            attended.tasks.push(self.running.spawn_local(checks::run(index, check.clone(), desk.clone())));
+        }
+    }
+
+    fn stop_checks(&mut self) {
+        if let Some(attended) = &mut self.attended {
+            attended.tasks.drain(..).for_each(|task| task.abort());
+        }
+        self.commands.borrow_mut().waiting.clear();
+    }
+
+    fn note(&self, note: Note) {
+        let Some(Attended { shared, .. }) = &self.attended else { return };
+        match note {
+            Note::Phase => shared.reassess(),
+            Note::HookEnded { name, stage, result, took } => shared.metrics.hook_ended(&name, stage, &result, took),
+            Note::AppExited(status) => shared.metrics.app_exited(status),
+        }
+    }
+}
+
+impl Commands {
+    fn add(&mut self, answer: oneshot::Sender<Attempt>) -> u32 {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.waiting.insert(id, answer);
+        id
     }
 }
 
@@ -240,6 +428,14 @@ async fn every(interval: Duration, mut step: impl AsyncFnMut() -> bool) {
         }
         sleep(interval.max(SHORTEST_INTERVAL).saturating_sub(start.elapsed())).await;
     }
+}
+
+/// graceful's ends of the connections to the readiness endpoint, if it did not answer.
+fn given_up(observation: &Observation, url: &Url) -> Vec<SocketAddr> {
+    if observation.verdict.is_ready() || observation.refused {
+        return Vec::new();
+    }
+    url.port_or_known_default().map(|port| own_ends(&[port]).into_iter().collect()).unwrap_or_default()
 }
 
 fn stop(task: &mut Option<AbortHandle>) {

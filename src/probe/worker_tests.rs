@@ -1,6 +1,6 @@
 use super::*;
 use crate::probe::Verdict;
-use crate::probe::testing::{ClosedPort, DEADLINE, Server, is_inner, rerun, say, until_hangup};
+use crate::probe::testing::{ClosedPort, DEADLINE, Server, assert_asleep, is_inner, rerun, say, until_hangup};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -54,30 +54,6 @@ fn ready_after(failures: usize) -> Server {
         let early = count.fetch_add(1, Ordering::SeqCst) < failures;
         say(stream, if early { BUSY } else { OK });
     })
-}
-
-fn voluntary_switches(thread: libc::pid_t) -> u64 {
-    let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-    line.trim().parse().unwrap()
-}
-
-/// Waits until the thread sleeps for good, then sees that it does.
-fn assert_asleep(thread: libc::pid_t) {
-    const LOOK: Duration = Duration::from_millis(300);
-    let start = Instant::now();
-    let mut before = voluntary_switches(thread);
-    loop {
-        thread::sleep(LOOK);
-        let now = voluntary_switches(thread);
-        if now == before {
-            break;
-        }
-        assert!(start.elapsed() < DEADLINE, "the idle thread keeps waking up");
-        before = now;
-    }
-    thread::sleep(LOOK);
-    assert_eq!(voluntary_switches(thread), before, "the idle thread woke up");
 }
 
 #[test]
@@ -253,13 +229,13 @@ fn a_panic_is_the_last_word_and_no_more() {
         wake.send(()).unwrap();
     })
     .unwrap();
-    let poll = Job::PollReadiness { url: server.url("/"), interval: OFTEN, timeout: LONG, until_ready: false };
-    worker.send(poll.clone());
+    let poll = || Job::PollReadiness { url: server.url("/"), interval: OFTEN, timeout: LONG, until_ready: false };
+    worker.send(poll());
     wakes.recv_timeout(DEADLINE).expect("the death was not reported");
     assert!(matches!(worker.try_recv(), Some(Fact::Readiness(_))));
     assert_eq!(worker.try_recv(), Some(Fact::Died("panic: on purpose".to_owned())));
     // Nobody is there any more, and nothing happens.
-    worker.send(poll);
+    worker.send(poll());
     assert!(wakes.recv().is_err());
     assert_eq!(worker.try_recv(), None);
 }

@@ -9,7 +9,7 @@ use crate::probe::worker::Job;
 use crate::signal::Signal;
 use crate::status;
 use crate::sys::{cgroup, fds, process, spawn};
-use crate::timeline::{Event, SignalReason, Stage};
+use crate::timeline::{Event, Moment, SignalReason, Stage};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -40,7 +40,10 @@ impl Supervisor {
             Action::SignalApp { signal, reason } => self.signal_app(signal, reason),
             Action::StartHold { until } => self.start_hold(until),
             Action::EndHold => self.end_hold(),
-            Action::WatchReadiness => self.watch_readiness(),
+            Action::WatchReadiness => {
+                self.watch_in_flight();
+                self.watch_readiness();
+            }
             Action::CreateDrainFile => {
                 if let Some(path) = &self.config.drain_file {
                     self.scribe.create("--drain-file", path);
@@ -49,6 +52,10 @@ impl Supervisor {
             Action::Look => self.look(),
             Action::SignalLeftovers(signal) => self.signal_leftovers(signal),
             Action::KillEverything => self.kill_everything(),
+            Action::Record(Event::HoldTimedOut { .. }) => {
+                let detail = if self.holds_for_requests() { self.in_flight_words() } else { String::new() };
+                self.record(Event::HoldTimedOut { detail });
+            }
             Action::Record(event) => self.record(event),
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
@@ -68,13 +75,14 @@ impl Supervisor {
     fn spawned(&mut self, pid: i32) {
         self.app = Some(pid);
         self.children = true;
-        let alone = self.http.is_none() && self.notifier.is_none() && self.waker.is_none();
+        let alone = self.health.is_none() && self.http.is_none() && self.notifier.is_none() && self.waker.is_none();
         fds::release_inherited(alone);
         // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
         _ = std::env::set_current_dir("/");
         self.oom_kills = cgroup::oom_kills();
         self.record(Event::AppStarted { pid });
         self.inputs.push_back(Input::Started);
+        self.health_started();
         self.await_ready();
     }
 
@@ -110,6 +118,7 @@ impl Supervisor {
         self.record(Event::SignalSent { signal, reason, pid, error });
         // SIGCONT ends the telling, and is sent where the terminal has given the stop signal itself.
         if reason == SignalReason::Stop && signal == Signal::CONT {
+            self.record_in_flight(Moment::Signal);
             self.app_told();
         }
     }
@@ -137,10 +146,12 @@ impl Supervisor {
                 Happened::Output { .. } if !self.scribe.has_room() => self.scribe.lose_line(),
                 Happened::Output { name, line } => self.record(Event::HookOutput { name, line }),
                 Happened::Ended { name, stage, result, took } => {
+                    self.note_hook(&name, stage, &result, took);
                     self.record(Event::HookEnded { name, stage, result, took });
                 }
                 Happened::Post { id, url, timeout } => self.post(id, url, timeout),
                 Happened::StageDone { stage, abort } => {
+                    self.stage_done(stage, abort);
                     self.inputs.push_back(Input::HooksDone { stage, abort });
                 }
             }
@@ -156,8 +167,10 @@ impl Supervisor {
 
     fn start_hold(&mut self, until: Duration) {
         let now = self.now();
+        self.in_flight.hold_began = now;
         let what = match &self.config.hold {
             config::Hold::Never => String::new(),
+            config::Hold::Idle | config::Hold::Quiet => format!("requests in flight ({})", self.in_flight_words()),
             config::Hold::Url(url) => crate::probe::shown(url),
             config::Hold::Command(argv) => argv.join(" "),
         };

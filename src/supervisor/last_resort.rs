@@ -17,6 +17,12 @@ pub(super) fn fail_if_asked(signal: Signal) {
     }
 }
 
+/// The same for the HTTP thread.
+#[cfg(debug_assertions)]
+pub(super) fn http_is_to_fail(signal: Signal) -> bool {
+    signal == Signal::USR2 && std::env::var_os("TEST_HTTP_PANIC_ON_SIGUSR2").is_some()
+}
+
 /// Forwards every signal and reaps until the app has ended; returns its code. A stop that had begun is brought to its end:
 /// the app gets the signal that it is still owed, and SIGKILL when the budget is spent.
 pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant) -> u8 {

@@ -1,6 +1,7 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
-use crate::config::{Config, Hold, Stage};
+use crate::config::{Check, Config, Hold, Stage, Target};
+use crate::probe::Listener;
 use crate::signal::Signal;
 use crate::sys::signals::Inherited;
 use crate::sys::tty::Terminal;
@@ -20,6 +21,10 @@ pub(super) struct Launch {
     pub(super) dir: Option<CString>,
     /// The app's start, until the lifecycle asks for it.
     pub(super) app: Option<Result<i32, spawn::Error>>,
+    /// Where probes come in.
+    pub(super) listener: Option<Listener>,
+    /// Why the app must not be started at all.
+    pub(super) refused: Option<String>,
 }
 
 impl Launch {
@@ -35,12 +40,31 @@ impl Launch {
         {
             config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
         }
-        let mut launch =
-            Launch { inherited, terminal: Terminal::look(), pid, init, dir: original_dir(config), app: None };
-        if !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
+        let mut launch = Launch {
+            inherited,
+            terminal: Terminal::look(),
+            pid,
+            init,
+            dir: original_dir(config),
+            app: None,
+            listener: None,
+            refused: None,
+        };
+        launch.listen(config);
+        if launch.refused.is_none() && !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
             launch.app = Some(launch.spawn(&config.command));
         }
         launch
+    }
+
+    /// Before the app, so that an address that cannot be had is known while the app can still be left alone. An app
+    /// whose probes nobody answers would be killed by its orchestrator again and again, without a word why.
+    fn listen(&mut self, config: &Config) {
+        let Some(listen) = &config.probe_listen else { return };
+        match Listener::bind(listen) {
+            Ok(listener) => self.listener = Some(listener),
+            Err(error) => self.refused = Some(format!("cannot listen on --probe-listen {listen}: {error}")),
+        }
     }
 
     /// The app, where it was started already.
@@ -69,7 +93,8 @@ impl Launch {
 
 /// Commands run later need the directory, and graceful itself leaves it: a supervisor must not keep a disk mounted.
 fn original_dir(config: &Config) -> Option<CString> {
-    let needed = !config.hooks.is_empty() || matches!(config.hold, Hold::Command(_));
+    let runs = |check: &Check| matches!(check.target, Target::Exec { .. });
+    let needed = !config.hooks.is_empty() || matches!(config.hold, Hold::Command(_)) || config.checks.iter().any(runs);
     let dir = needed.then(std::env::current_dir)?.ok()?;
     CString::new(dir.into_os_string().into_vec()).ok()
 }

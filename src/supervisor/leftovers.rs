@@ -10,7 +10,7 @@ use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
 use crate::sys::{fds, process, reap};
-use crate::timeline::{Event, Phase};
+use crate::timeline::{Event, Moment, Phase};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -30,33 +30,48 @@ impl Supervisor {
         self.children = self.children && reap::any();
         let left = if self.children && self.lifecycle.phase() == Phase::Kill {
             // How many is of no interest any more, and to count ten thousand takes longer than to kill them.
-            1
+            Some(1)
         } else if self.launch.init {
             self.left_in_namespace()
         } else {
             self.left_of_ours()
         };
-        self.inputs.push_back(Input::Left(left));
-    }
-
-    fn left_of_ours(&mut self) -> usize {
-        if !self.children {
-            return 0;
+        match left {
+            Some(left) => self.inputs.push_back(Input::Left(left)),
+            None => self.look_again = true,
         }
-        // A zombie that nobody has reaped yet is not in the list, but wait(2) says that there is something.
-        self.seen(tree::descendants()).map_or(1, |left| left.len().max(1))
     }
 
-    fn left_in_namespace(&mut self) -> usize {
+    fn left_of_ours(&mut self) -> Option<usize> {
+        if !self.children {
+            return Some(0);
+        }
+        match self.seen(tree::descendants()) {
+            Some(left) => self.count(&left),
+            None => Some(1),
+        }
+    }
+
+    fn left_in_namespace(&mut self) -> Option<usize> {
         if !self.children && process::namespace_is_empty().unwrap_or(false) {
-            return 0;
+            return Some(0);
         }
         match self.seen(tree::others()) {
             Some(left) => {
                 self.watch_outsiders(&left);
-                if self.children { left.len().max(1) } else { left.len() }
+                self.count(&left)
             }
-            None => usize::from(self.children),
+            None => Some(usize::from(self.children)),
+        }
+    }
+
+    /// `None`: only commands of checks, which graceful itself has just killed; when they are reaped it can be told.
+    fn count(&self, left: &[Process]) -> Option<usize> {
+        match left.iter().filter(|process| !self.is_of_killed_check(process)).count() {
+            0 if self.awaits_killed_checks() => None,
+            // A zombie that nobody has reaped yet is not in the list, but wait(2) says that there is something.
+            0 => Some(usize::from(self.children)),
+            count => Some(count),
         }
     }
 
@@ -113,6 +128,10 @@ impl Supervisor {
     /// SIGKILL to the app and all the rest. First the deed, then the words.
     pub(super) fn kill_everything(&mut self) {
         let app = self.app.is_some();
+        if !self.sigkill_sent {
+            // The numbers are there already: nothing waits for this.
+            self.record_in_flight(Moment::Kill);
+        }
         let count = if self.launch.init { self.kill_namespace() } else { self.kill_ours() };
         if !std::mem::replace(&mut self.sigkill_sent, true) {
             self.record(Event::EverythingKilled { count, app });

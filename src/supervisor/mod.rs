@@ -15,6 +15,8 @@
 //! loop panic after all, `last_resort` goes on forwarding and reaping until the app has ended.
 
 mod act;
+mod health;
+mod inflight;
 mod last_resort;
 mod launch;
 mod leftovers;
@@ -81,6 +83,8 @@ struct Supervisor {
     children: bool,
     /// It had more to tell than one turn of the loop takes.
     more_to_reap: bool,
+    /// What is left could not be told yet: to be asked when something was reaped.
+    look_again: bool,
     /// Processes that are left but are no children of ours, to be told of their end.
     outsiders: Vec<OwnedFd>,
     orphans: u64,
@@ -88,6 +92,10 @@ struct Supervisor {
     sigkill_sent: bool,
     oom_kills: Option<u64>,
     readiness: readiness::Watch,
+    /// From t0 on, unless there is no hold.
+    in_flight: inflight::InFlight,
+    /// Probe server and checks, if there are any.
+    health: Option<Box<health::Health>>,
     /// The value that came with the signal being passed on (sigqueue(3)).
     value: Option<usize>,
     /// graceful has stopped itself with the app, as a job of a shell, and the app has not gone on yet.
@@ -122,12 +130,15 @@ impl Supervisor {
             inputs: VecDeque::new(),
             children: false,
             more_to_reap: false,
+            look_again: false,
             outsiders: Vec::new(),
             orphans: 0,
             reaped_after_sigkill: 0,
             sigkill_sent: false,
             oom_kills: None,
             readiness: readiness::Watch::default(),
+            in_flight: inflight::InFlight::default(),
+            health: health::Health::new(&config, launch.listener.take(), start),
             value: None,
             job_stopped: false,
             continue_expected: false,
@@ -143,6 +154,15 @@ impl Supervisor {
         for warning in std::mem::take(&mut self.config.warnings) {
             self.trouble(warning);
         }
+        for what in std::mem::take(&mut self.config.advice) {
+            self.record(Event::Advice { what });
+        }
+        if let Some(what) = self.launch.refused.take() {
+            self.record(Event::ListenFailed { what });
+            self.outcome = Some(Outcome::NotStarted(status::FAILURE));
+            return self.finish();
+        }
+        self.attend();
         if self.launch.app.is_none() {
             // Where hooks come first the lifecycle begins with them; otherwise this phase has no length.
             self.record(Event::PhaseBegan { phase: Phase::PreStart });
@@ -156,6 +176,7 @@ impl Supervisor {
             self.hook_news();
             self.hold_tick(now);
             self.readiness_tick(now);
+            self.health_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
                 // Whoever has ended by now has ended in time.
                 self.reap();
@@ -171,9 +192,9 @@ impl Supervisor {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        let all =
-            [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline(), self.readiness.deadline()];
-        all.into_iter().flatten().min()
+        let health = self.health.as_ref().and_then(|health| health.deadline());
+        let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
+        all.into_iter().chain([self.readiness.deadline(), health]).flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
@@ -183,7 +204,7 @@ impl Supervisor {
         }
         let timeout = deadline.map(|at| at.saturating_sub(self.now()));
         let fds = self.fds();
-        if fds.is_empty() && self.http.is_none() {
+        if fds.is_empty() && self.waker.is_none() {
             if let Some(received) = signals::wait(timeout) {
                 self.signal(received);
             }
@@ -212,6 +233,7 @@ impl Supervisor {
     fn fds(&self) -> Vec<RawFd> {
         let mut fds: Vec<RawFd> = self.hooks.fds().collect();
         fds.extend(self.hold.fd());
+        fds.extend(self.health.iter().flat_map(|health| health.fds()));
         fds.extend(self.outsiders.iter().map(AsRawFd::as_raw_fd));
         fds
     }
@@ -233,8 +255,10 @@ impl Supervisor {
         }
         self.hooks.read();
         self.hold.read();
+        self.health.iter_mut().for_each(|health| health.read());
         self.hook_news();
         self.http_news();
+        self.in_flight_news();
         self.look_after_outsiders();
     }
 
@@ -246,8 +270,13 @@ impl Supervisor {
             return;
         }
         let signal = received.signal;
+        self.count_received(signal);
         #[cfg(debug_assertions)]
         last_resort::fail_if_asked(signal);
+        #[cfg(debug_assertions)]
+        if last_resort::http_is_to_fail(signal) {
+            self.ask_http(crate::probe::Job::Fail);
+        }
         // The terminal's keys signal every process of its foreground group, the app included if it is in ours.
         let by_key = received.from_kernel
             && matches!(
@@ -285,7 +314,8 @@ impl Supervisor {
         }
         // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
         self.act();
-        if !self.children && self.lifecycle.is_waiting_for_the_last() {
+        let look_again = std::mem::take(&mut self.look_again);
+        if (look_again || !self.children) && self.lifecycle.is_waiting_for_the_last() {
             self.look();
         }
     }
@@ -300,6 +330,7 @@ impl Supervisor {
             if status == status::ExitStatus::Signaled(Signal::KILL) && !self.sigkill_sent {
                 self.killed_from_outside();
             }
+            self.in_flight_over();
             self.readiness_over();
             self.inputs.push_back(Input::AppExited(status));
         } else if self.hooks.exited(now, pid, status, &self.origin) {
@@ -309,8 +340,9 @@ impl Supervisor {
                 None => self.hold_over("the command exited 0".to_owned()),
                 Some(detail) => self.record(Event::HoldCheck { detail }),
             }
-        } else {
+        } else if !self.check_exited(now, pid, status) {
             self.orphans += 1;
+            self.count_orphan();
         }
     }
 
@@ -370,9 +402,13 @@ fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
         escalate: config.escalate.iter().map(|escalation| (escalation.after, escalation.signal)).collect(),
         hold: match config.hold {
             HoldConfig::Never => None,
-            HoldConfig::Url(_) | HoldConfig::Command(_) => Some(HoldPlan { timeout: config.hold_timeout }),
+            HoldConfig::Idle | HoldConfig::Quiet => Some(HoldPlan { timeout: config.hold_timeout, watches: true }),
+            HoldConfig::Url(_) | HoldConfig::Command(_) => {
+                Some(HoldPlan { timeout: config.hold_timeout, watches: false })
+            }
         },
         hooks: hooks.stages(),
+        waits_for_ready: config.ready.is_some(),
         startup: config.startup.map(|startup| (startup.timeout, startup.action == StartupAction::Stop)),
         leave_leftovers: config.leftovers == crate::config::Leftovers::Leave,
     }

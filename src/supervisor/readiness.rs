@@ -64,10 +64,19 @@ impl Supervisor {
     }
 
     fn start_http(&mut self) -> io::Result<Worker> {
-        let waker = Waker::new()?;
-        let other_end = waker.try_clone()?;
+        let waker = self.other_waker()?;
+        Worker::start(move || waker.wake())
+    }
+
+    /// For a thread that has something to tell.
+    pub(super) fn other_waker(&mut self) -> io::Result<Waker> {
+        let waker = match self.waker.take() {
+            Some(waker) => waker,
+            None => Waker::new()?,
+        };
+        let other_end = waker.try_clone();
         self.waker = Some(waker);
-        Worker::start(move || other_end.wake())
+        other_end
     }
 
     /// Everything that the HTTP thread has to say.
@@ -79,6 +88,7 @@ impl Supervisor {
             let now = self.now();
             match fact {
                 Fact::Readiness(observation) => self.observed(observation),
+                Fact::GivenUp(ends) => self.in_flight.given_up(ends),
                 Fact::Posted { id, observation } => {
                     let ok = observation.verdict != Verdict::NotReady;
                     let result = if ok { Ok(()) } else { Err(observation.detail) };
@@ -88,9 +98,11 @@ impl Supervisor {
                 // It came when the hold was over for another reason.
                 Fact::HoldOver { .. } => {}
                 Fact::HoldCheck(observation) => self.record(Event::HoldCheck { detail: observation.detail }),
+                Fact::CheckChanged { .. } | Fact::RunCommand { .. } | Fact::ServerEnded(_) => self.health_news(fact),
                 Fact::Died(why) => {
-                    self.trouble(format!("the HTTP thread failed: {why}"));
+                    self.trouble_once(format!("the HTTP thread failed: {why}"));
                     self.http = None;
+                    self.health_lost();
                     self.hooks.posts_failed(now, &why, &self.origin);
                     if self.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
                         self.hold_over("it can no longer be polled".to_owned());
@@ -101,13 +113,15 @@ impl Supervisor {
         }
     }
 
-    /// From the app's start until it is ready.
+    /// From the app's start until it is ready; all the time, if there are probes to be answered.
     pub(super) fn await_ready(&mut self) {
-        self.poll_readiness(true, None);
+        let until_ready = self.config.probe_listen.is_none();
+        self.poll_readiness(until_ready, None);
     }
 
     /// From t0 on.
     pub(super) fn watch_readiness(&mut self) {
+        // Where it is watched already, this asks once more at once.
         self.poll_readiness(false, None);
     }
 
@@ -167,10 +181,11 @@ impl Supervisor {
         if state == State::Ready {
             self.readiness.state = Some(state);
             if before != Some(state) {
-                self.record(Event::Ready { detail });
+                self.record(Event::Ready { detail, again: before.is_some() });
+                self.app_was_ready();
                 self.feed(Input::Ready);
             }
-        } else if self.lifecycle.t0().is_some() {
+        } else if self.lifecycle.t0().is_some() || before.is_some() {
             self.readiness.state = Some(state);
             if before != Some(state) {
                 self.record(Event::NotReady { detail, refused: state == State::Refused });

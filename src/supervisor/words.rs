@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long the end waits for a disk, and for a log reader.
-const LAST_FILES: Duration = Duration::from_secs(1);
+/// How long the end waits for a disk, and for a log reader. A busy disk can take seconds to open a file.
+const LAST_FILES: Duration = Duration::from_secs(5);
 const LAST_LINES: Duration = Duration::from_millis(250);
 /// Even beyond G: whoever would end us has not done so yet.
 const LAST_LEAST: Duration = Duration::from_millis(30);
@@ -26,6 +26,8 @@ impl Supervisor {
             Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
             _ => self.now(),
         };
+        // First of all: a probe that comes now must not be told of what was.
+        self.publish(at, &event);
         let entry = self.timeline.record(at, event);
         if text::level(&entry.event) <= self.config.log_level {
             let line = render(self.config.log_format, &self.timeline, &entry);
@@ -57,6 +59,7 @@ impl Supervisor {
         self.record(Event::Finished { code });
         self.write_reports(code);
         self.last_words();
+        self.health_over();
         code
     }
 

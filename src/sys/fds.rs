@@ -60,6 +60,14 @@ pub fn release_inherited(alone: bool) {
     }
 }
 
+/// How many descriptors this process may have (RLIMIT_NOFILE); 65 536 if it is more.
+pub fn limit() -> RawFd {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known { limit.rlim_cur.min(LAST_RESORT) as RawFd } else { LAST_RESORT as RawFd }
+}
+
 fn inherited() -> Vec<RawFd> {
     let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect::<Vec<RawFd>>()
@@ -71,13 +79,6 @@ fn inherited() -> Vec<RawFd> {
         flags >= 0 && flags & libc::FD_CLOEXEC == 0
     };
     candidates.into_iter().filter(|fd| *fd >= FIRST && survives_exec(*fd)).collect()
-}
-
-fn limit() -> RawFd {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one rlimit.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
-    if known { limit.rlim_cur.min(LAST_RESORT) as RawFd } else { LAST_RESORT as RawFd }
 }
 
 /// A pipe for a child's output: the reading end does not block, both close on exec.

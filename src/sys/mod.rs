@@ -6,7 +6,9 @@
 //!   graceful was started with.
 //! - `reap`: the one owner of wait(2), for app, hooks and orphans.
 //! - `process`: sending signals: to one, to what is ours, and (PID 1 only) to all.
-//! - `tree`: what /proc says about processes.
+//! - `disk`: how full a file system is.
+//! - `tree`: what /proc says about processes; `handlers`: what they do about a signal.
+//! - `sockets`: the TCP sockets of some ports, and who listens.
 //! - `fds`: descriptors, pipes, polling.
 //! - `tty`: the terminal's foreground.
 //! - `cgroup`: the kernel's count of out-of-memory kills.
@@ -15,10 +17,13 @@
 //! supervisor that does not block them dies of them.
 
 pub mod cgroup;
+pub mod disk;
 pub mod fds;
+pub mod handlers;
 pub mod process;
 pub mod reap;
 pub mod signals;
+pub mod sockets;
 pub mod spawn;
 pub mod tree;
 pub mod tty;

@@ -44,6 +44,15 @@ pub fn others() -> Option<Vec<Process>> {
     Some(all()?.into_iter().filter(|process| process.pid != own && !process.zombie).collect())
 }
 
+/// Whether the process is dead or dying: it is gone, or holds no descriptor any more, which the kernel takes away before
+/// wait(2) can tell of the end. One that may not be looked into counts as alive.
+pub fn has_let_go(pid: i32) -> bool {
+    match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    }
+}
+
 /// Everything that descends from this process and has not ended; `None` without a usable /proc.
 pub fn descendants() -> Option<Vec<Process>> {
     Some(below(all()?, &[getpid()]))

@@ -41,6 +41,21 @@ pub enum Phase {
     Done,
 }
 
+impl Phase {
+    /// Every phase, in the order in which they can come; a phase's place is its number.
+    pub const ALL: [Phase; 9] = [
+        Phase::PreStart,
+        Phase::Running,
+        Phase::PreStop,
+        Phase::Hold,
+        Phase::Drain,
+        Phase::Leftovers,
+        Phase::Kill,
+        Phase::PostStop,
+        Phase::Done,
+    ];
+}
+
 /// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -134,6 +149,21 @@ pub enum Event {
     AppStarted {
         pid: i32,
     },
+    Listening {
+        at: String,
+    },
+    ListenFailed {
+        what: String,
+    },
+    CheckChanged {
+        name: String,
+        from: Option<&'static str>,
+        status: &'static str,
+        detail: String,
+        said: Option<String>,
+        #[serde(rename = "not_tried_for_s", serialize_with = "maybe_seconds")]
+        not_tried_for: Option<Duration>,
+    },
     SpawnFailed {
         program: String,
         why: String,
@@ -151,6 +181,10 @@ pub enum Event {
         #[serde(rename = "after_s", serialize_with = "seconds")]
         after: Duration,
         stop: bool,
+        /// The app was ready once.
+        ready: bool,
+        /// No post-start hook is left to run.
+        hooks: bool,
     },
     HoldBegan {
         what: String,
@@ -163,9 +197,26 @@ pub enum Event {
     HoldEnded {
         why: String,
     },
-    HoldTimedOut,
+    HoldTimedOut {
+        detail: String,
+    },
+    InFlight {
+        at: Moment,
+        #[serde(flatten)]
+        counts: InFlight,
+        /// The numbers are so old.
+        #[serde(rename = "age_s", serialize_with = "seconds")]
+        age: Duration,
+    },
+    Unanswered {
+        what: String,
+    },
+    Advice {
+        what: String,
+    },
     Ready {
         detail: String,
+        again: bool,
     },
     NotReady {
         detail: String,
@@ -218,6 +269,33 @@ pub enum Event {
     Finished {
         code: u8,
     },
+}
+
+/// When it was looked what is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// The stop began.
+    Stop,
+    /// The app got the stop signal.
+    Signal,
+    /// The app exited.
+    Exit,
+    /// SIGKILL was sent.
+    Kill,
+}
+
+/// What is in flight, in connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InFlight {
+    /// With a request that is not answered.
+    pub busy: usize,
+    /// Of which it cannot be told.
+    pub unknown: usize,
+    /// That wait for their next request.
+    pub idle: usize,
+    /// That the app has not accepted.
+    pub unaccepted: usize,
 }
 
 /// How a hook ended.
@@ -362,6 +440,9 @@ fn is_chatter(event: &Event) -> bool {
             | Event::HoldCheck { .. }
             | Event::NotReadyYet { .. }
             | Event::ReadyWarning { .. }
+            | Event::Ready { .. }
+            | Event::NotReady { .. }
+            | Event::CheckChanged { .. }
             | Event::Trouble { .. }
     )
 }
@@ -438,6 +519,10 @@ impl Serialize for ExitStatus {
 /// Seconds with whole milliseconds, the unit of every duration in JSON.
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(rounded(*duration))
+}
+
+fn maybe_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(rounded).serialize(serializer)
 }
 
 fn rounded(duration: Duration) -> f64 {

@@ -4,7 +4,7 @@
 //! the first stop signal (the app's exit, if it ended by itself); what came before t0 is negative.
 
 use super::text::{human, plural};
-use super::{Cause, Event, HookResult, Phase, SignalReason, Stage, Timeline, rounded};
+use super::{Cause, Event, HookResult, InFlight, Moment, Phase, SignalReason, Stage, Timeline, rounded};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
@@ -33,6 +33,9 @@ pub struct Report<'a> {
     signals: Vec<SignalSent>,
     hooks: Vec<HookRun>,
     readiness: Vec<Readiness>,
+    checks: Vec<CheckChange>,
+    /// Empty where it could not be seen, or was not looked for.
+    in_flight: Vec<InFlightAt>,
     hold: Option<String>,
     leftovers: Leftovers,
     /// Whether graceful sent SIGKILL because the budget was spent.
@@ -96,6 +99,24 @@ struct Readiness {
     detail: String,
 }
 
+/// What was in flight, in connections.
+#[derive(Debug, Serialize)]
+struct InFlightAt {
+    moment: Moment,
+    at_s: f64,
+    #[serde(flatten)]
+    counts: InFlight,
+}
+
+/// A dependency check whose status changed.
+#[derive(Debug, Serialize)]
+struct CheckChange {
+    at_s: f64,
+    name: String,
+    status: &'static str,
+    detail: String,
+}
+
 #[derive(Debug, Default, Serialize)]
 struct Leftovers {
     /// Processes that outlived the app.
@@ -138,6 +159,8 @@ impl<'a> Report<'a> {
             signals: Vec::new(),
             hooks: Vec::new(),
             readiness: Vec::new(),
+            checks: Vec::new(),
+            in_flight: Vec::new(),
             hold: None,
             leftovers: Leftovers::default(),
             sigkill: false,
@@ -197,24 +220,37 @@ impl<'a> Report<'a> {
                 took_s: rounded(*took),
                 result: result.clone(),
             }),
-            Event::Ready { detail } => self.ready(at_s, true, false, detail),
+            Event::CheckChanged { name, status, detail, .. } => {
+                let (name, detail) = (name.clone(), detail.clone());
+                self.checks.push(CheckChange { at_s, name, status, detail });
+            }
+            Event::ListenFailed { what } => self.app.spawn_error = Some(what.clone()),
+            Event::Ready { detail, .. } => self.ready(at_s, true, false, detail),
             Event::NotReady { detail, refused } => self.ready(at_s, false, *refused, detail),
             Event::HoldEnded { why } => self.hold = Some(why.clone()),
-            Event::HoldTimedOut => self.hold = Some("timed out".to_owned()),
+            Event::HoldTimedOut { detail } if detail.is_empty() => self.hold = Some("timed out".to_owned()),
+            Event::HoldTimedOut { detail } => self.hold = Some(format!("timed out, {detail}")),
+            Event::InFlight { at: moment, counts, age } => {
+                self.in_flight.push(InFlightAt { moment: *moment, at_s: at_s - rounded(*age), counts: *counts });
+            }
             Event::LeftoversFound { count } => self.leftovers.found = *count,
             Event::EverythingKilled { .. } => self.sigkill = true,
             Event::Reaped { orphans, after_sigkill } => {
                 self.leftovers.orphans_reaped = *orphans;
                 self.leftovers.killed = *after_sigkill;
             }
-            Event::StillReady | Event::StartupLate { .. } | Event::ReadyWarning { .. } | Event::NotDead => {
-                self.warn(timeline, at, event)
-            }
+            Event::StillReady
+            | Event::Unanswered { .. }
+            | Event::StartupLate { .. }
+            | Event::ReadyWarning { .. }
+            | Event::NotDead => self.warn(timeline, at, event),
             Event::Trouble { what } => self.warnings.push(what.clone()),
             Event::PhaseCutShort { .. }
             | Event::SignalDropped { .. }
             | Event::SignalUnheard { .. }
             | Event::AppStarted { .. }
+            | Event::Listening { .. }
+            | Event::Advice { .. }
             | Event::HoldBegan { .. }
             | Event::HoldCheck { .. }
             | Event::NotReadyYet { .. }

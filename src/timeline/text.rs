@@ -1,6 +1,6 @@
 //! Events in words: what a person needs to know, in one line each.
 
-use super::{Cause, Entry, Event, LogLevel, Phase, SignalReason, Timeline};
+use super::{Cause, Entry, Event, InFlight, LogLevel, Moment, Phase, SignalReason, Timeline};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
@@ -23,10 +23,11 @@ pub fn human(duration: Duration) -> String {
 /// How grave an event is.
 pub fn level(event: &Event) -> LogLevel {
     match event {
-        Event::SpawnFailed { .. } | Event::NotDead => LogLevel::Error,
+        Event::SpawnFailed { .. } | Event::ListenFailed { .. } | Event::NotDead => LogLevel::Error,
         Event::KilledFromOutside { .. }
         | Event::StartupLate { .. }
-        | Event::HoldTimedOut
+        | Event::HoldTimedOut { .. }
+        | Event::Unanswered { .. }
         | Event::StillReady
         | Event::ReadyWarning { .. }
         | Event::EverythingKilled { .. }
@@ -36,6 +37,11 @@ pub fn level(event: &Event) -> LogLevel {
             super::HookResult::Ok => LogLevel::Debug,
             super::HookResult::Cancelled => LogLevel::Info,
             super::HookResult::Failed(_) | super::HookResult::TimedOut => LogLevel::Warn,
+        },
+        Event::CheckChanged { from, status, .. } => match (from, *status) {
+            (_, "degraded" | "unhealthy") => LogLevel::Warn,
+            (Some(_), _) => LogLevel::Info,
+            (None, _) => LogLevel::Debug,
         },
         Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
@@ -48,12 +54,15 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::AppExited { .. }
         | Event::HoldBegan { .. }
         | Event::HoldEnded { .. }
+        | Event::Advice { .. }
+        | Event::Listening { .. }
         | Event::Ready { .. }
         | Event::NotReady { .. }
         | Event::HookOutput { .. }
         | Event::LeftoversFound { .. } => LogLevel::Info,
         Event::PhaseBegan { .. }
         | Event::StopSignalFrom { .. }
+        | Event::InFlight { .. }
         | Event::SignalDropped { .. }
         | Event::SignalUnheard { .. }
         | Event::AppStarted { .. }
@@ -79,6 +88,9 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::SignalUnheard { signal } => format!("{signal} came when the app was gone"),
         Event::SignalSent { signal, reason, pid, error } => sent(*signal, *reason, *pid, error.as_deref()),
         Event::AppStarted { pid } => format!("the app runs as pid {pid}"),
+        Event::Listening { at } => format!("probes and metrics are answered on {at}"),
+        Event::ListenFailed { what } => format!("{what}; the app is not started"),
+        Event::CheckChanged { .. } => check_changed(&entry.event),
         Event::SpawnFailed { program, why, .. } => format!("cannot run {program}: {why}"),
         Event::AppExited { status, phase, told } => exited(timeline, at, *status, *phase, *told),
         Event::KilledFromOutside { oom_kills: Some(count) } => format!(
@@ -89,17 +101,31 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             "the app was killed by SIGKILL that graceful did not send; no out-of-memory kill was counted in its cgroup"
                 .to_owned()
         }
-        Event::StartupLate { after, stop } => {
+        Event::StartupLate { after, stop, ready, hooks } => {
             let then = if *stop { "stopping it, as --startup-action says" } else { "it goes on" };
-            format!("not ready {} after the start (--startup-timeout): {then}", human(*after))
+            let what = match (ready, hooks) {
+                (false, true) => "not ready",
+                (true, _) => "post-start hooks still run",
+                (false, false) => "not ready, and post-start hooks still run",
+            };
+            format!("{what} {} after the start (--startup-timeout): {then}", human(*after))
         }
         Event::HoldBegan { what, at_most } => {
             format!("holding the stop signal back for {what}, {} at most", human(*at_most))
         }
         Event::HoldCheck { detail } => format!("hold: {detail}"),
         Event::HoldEnded { why } => format!("hold over: {why}"),
-        Event::HoldTimedOut => "the hold timed out: the stop signal goes out now".to_owned(),
-        Event::Ready { detail } => format!("ready after {} ({detail})", human(at.saturating_sub(timeline.app_started))),
+        Event::HoldTimedOut { detail } if detail.is_empty() => {
+            "the hold timed out: the stop signal goes out now".to_owned()
+        }
+        Event::HoldTimedOut { detail } => format!("the hold timed out, {detail}: the stop signal goes out now"),
+        Event::InFlight { at, counts, .. } => in_flight(*at, *counts),
+        Event::Advice { what } => what.clone(),
+        Event::Unanswered { what } => format!("the app exited with {what}"),
+        Event::Ready { detail, again: true } => format!("ready again ({detail})"),
+        Event::Ready { detail, again: false } => {
+            format!("ready after {} ({detail})", human(at.saturating_sub(timeline.app_started)))
+        }
         Event::NotReady { detail, refused } => not_ready(timeline, at, detail, *refused),
         Event::NotReadyYet { detail } => format!("not ready yet: {detail}"),
         Event::StillReady => format!(
@@ -185,6 +211,31 @@ fn stop_began(timeline: &Timeline, cause: Cause) -> String {
         Cause::AppExited | Cause::NotStarted => format!("{cause}: {budget} for what is left"),
         Cause::HookFailed | Cause::StartupTimeout => format!("{cause}: stopping, SIGKILL after {kill}"),
     }
+}
+
+fn in_flight(at: Moment, counts: InFlight) -> String {
+    let when = match at {
+        Moment::Stop => "when the stop began",
+        Moment::Signal => "when the app got its signal",
+        Moment::Exit => "when the app exited",
+        Moment::Kill => "at SIGKILL",
+    };
+    let InFlight { busy, unknown, idle, unaccepted } = counts;
+    format!("in flight {when}: {busy} busy, {unknown} unknown, {unaccepted} never accepted, {idle} idle")
+}
+
+fn check_changed(event: &Event) -> String {
+    let Event::CheckChanged { name, from, status, detail, said, not_tried_for } = event else { return String::new() };
+    let again = if from.is_some() && *status == "healthy" { " again" } else { "" };
+    let mut text = format!("check {name}: {status}{again}");
+    for part in [Some(detail), said.as_ref()].into_iter().flatten().filter(|part| !part.is_empty()) {
+        text.push_str(": ");
+        text.push_str(part);
+    }
+    if let Some(pause) = not_tried_for {
+        text.push_str(&format!("; the breaker is open, next try in {}", human(*pause)));
+    }
+    text
 }
 
 fn sent(signal: Signal, reason: SignalReason, pid: i32, error: Option<&str>) -> String {

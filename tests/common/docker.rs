@@ -50,6 +50,12 @@ pub fn docker(args: &[&str]) -> String {
     stdout.trim_end().to_owned()
 }
 
+/// Whether there is an engine to build images with.
+#[track_caller]
+pub fn engine() -> Option<()> {
+    needs::docker().map(|_| ())
+}
+
 /// An image; removed with its last user.
 pub struct Image {
     pub name: String,
@@ -72,14 +78,21 @@ impl Drop for Image {
 #[track_caller]
 pub fn image() -> Option<Arc<Image>> {
     static IMAGE: Mutex<Weak<Image>> = Mutex::new(Weak::new());
+    image_with(&IMAGE, |_| {})
+}
+
+/// The same with more in its file system; shared by those who name the same place for it.
+#[track_caller]
+pub fn image_with(place: &Mutex<Weak<Image>>, add: impl FnOnce(&Path)) -> Option<Arc<Image>> {
     needs::docker()?;
     let busybox = needs::busybox()?;
-    let mut shared = IMAGE.lock().unwrap_or_else(|error| error.into_inner());
+    let mut shared = place.lock().unwrap_or_else(|error| error.into_inner());
     if let Some(image) = shared.upgrade() {
         return Some(image);
     }
     let root = tempfile::tempdir().expect("a directory");
     lay_out(root.path(), &busybox);
+    add(root.path());
     let image = Image::to_be();
     import(root.path(), &image, &[r#"ENTRYPOINT ["/graceful"]"#, "ENV PATH=/usr/local/bin:/usr/bin:/bin"]);
     let image = Arc::new(image);
@@ -124,7 +137,8 @@ pub fn lay_out(root: &Path, busybox: &Path) {
     std::fs::create_dir_all(root.join("tmp")).expect("a directory");
 }
 
-fn under(root: &Path, path: &Path) -> PathBuf {
+/// Where a file of this machine goes in the image.
+pub fn under(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").expect("an absolute path"))
 }
 
@@ -135,8 +149,8 @@ fn link(to: &str, from: &Path) {
     }
 }
 
-/// With its time, which Python compares its compiled files by.
-fn copy(from: &Path, to: &Path) {
+/// With its mode, and with its time, which Python compares its compiled files by.
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
     let copied = std::fs::copy(from, to);
     copied.unwrap_or_else(|error| panic!("copying {} to {}: {error}", from.display(), to.display()));
@@ -146,7 +160,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A debug build is mostly symbols.
-fn strip(from: &Path, to: &Path) {
+pub fn strip(from: &Path, to: &Path) {
     let stripped = Command::new("strip").arg("-o").arg(to).arg(from).status();
     if !stripped.is_ok_and(|status| status.success()) {
         copy(from, to);
@@ -175,7 +189,8 @@ for module in list(sys.modules.values()):
     (PathBuf::from(text.lines().next().expect("the interpreter")), files)
 }
 
-fn libraries_of(file: &Path) -> Vec<PathBuf> {
+/// The shared libraries that a program or a library loads, its loader included.
+pub fn libraries_of(file: &Path) -> Vec<PathBuf> {
     if file.extension().is_some_and(|extension| extension == "py" || extension == "pyc") {
         return Vec::new();
     }
@@ -259,6 +274,23 @@ impl Container {
     #[track_caller]
     pub fn inspect(&self, field: &str) -> String {
         docker(&["inspect", "--format", &format!("{{{{{field}}}}}"), &self.name])
+    }
+
+    /// What its HEALTHCHECK says: starting, healthy, unhealthy; empty when the engine does not tell.
+    pub fn health(&self) -> String {
+        let output = try_docker(&["inspect", "--format", "{{.State.Health.Status}}", &self.name]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Waits for this from its HEALTHCHECK.
+    #[track_caller]
+    pub fn wait_health(&self, status: &str) {
+        let end = Instant::now() + DEADLINE;
+        while self.health() != status {
+            assert!(self.run.exit().is_none(), "it has ended\n{}", self.dump());
+            assert!(Instant::now() < end, "{:?} and not {status}\n{}", self.health(), self.dump());
+            std::thread::sleep(Duration::from_millis(100)); // The engine tells of it only when asked.
+        }
     }
 
     /// Its address on the default network.

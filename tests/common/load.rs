@@ -2,7 +2,8 @@
 //!
 //! Open model: requests leave at fixed times whatever became of those before, each on a connection of its own,
 //! and none is ever sent again. So a server that refuses, resets or swallows a request is seen doing it, which
-//! clients with keep-alive and retries hide. Every request ends in exactly one [`Outcome`].
+//! clients with keep-alive and retries hide. Every request ends in exactly one [`Outcome`]. Beside it, [`KeptAlive`]
+//! sends each request on the connection of the one before, and never again either.
 //!
 //! ```ignore
 //! let load = Load::start(address(port), "/", 50);      // 50 requests a second from now on
@@ -114,6 +115,34 @@ impl Load {
     }
 }
 
+/// Clients with a connection each, on which they send one request after the other.
+pub struct KeptAlive {
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<Vec<Record>>>,
+}
+
+impl KeptAlive {
+    /// Each client sends `rate` requests a second from now on, or as many as get answered if they are fewer, until
+    /// [`KeptAlive::finish`]. A new connection is made only after an answer that says `Connection: close`, and after
+    /// a failure, which counts.
+    pub fn start(server: SocketAddr, path: &str, clients: usize, rate: u32) -> KeptAlive {
+        let shared = Arc::<Shared>::default();
+        let client = || {
+            let (shared, path) = (Arc::clone(&shared), path.to_owned());
+            std::thread::spawn(move || keep_alive(server, &path, rate, &shared))
+        };
+        let clients = (0..clients).map(|_| client()).collect();
+        KeptAlive { shared, clients }
+    }
+
+    /// Goes on until `end` and waits for every request's outcome.
+    pub fn finish(self, end: Instant) -> Results {
+        self.shared.change(|progress| progress.end = Some(end));
+        let clients = self.clients.into_iter();
+        Results { records: clients.flat_map(|client| client.join().expect("a client does not panic")).collect() }
+    }
+}
+
 /// Requests that take long.
 pub struct Slow {
     requests: Vec<JoinHandle<Record>>,
@@ -180,6 +209,21 @@ impl Shared {
         self.changed.wait_timeout(progress, time).unwrap_or_else(|error| error.into_inner()).0
     }
 
+    /// Waits until `due`; says no if the end comes first.
+    fn goes_on_at(&self, due: Instant) -> bool {
+        let mut progress = self.lock();
+        loop {
+            if progress.end.is_some_and(|end| due >= end) {
+                return false;
+            }
+            let early = due.saturating_duration_since(Instant::now());
+            if early.is_zero() {
+                return true;
+            }
+            progress = self.wait(progress, early);
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut Progress)) {
         change(&mut self.lock());
         self.changed.notify_all();
@@ -190,20 +234,7 @@ impl Shared {
 fn pace(server: SocketAddr, path: &str, rate: u32, shared: &Arc<Shared>) -> Vec<JoinHandle<Record>> {
     let start = Instant::now();
     let mut requests = Vec::new();
-    loop {
-        let due = start + Duration::from_secs(1) * requests.len() as u32 / rate;
-        let mut progress = shared.lock();
-        loop {
-            if progress.end.is_some_and(|end| due >= end) {
-                return requests;
-            }
-            let early = due.saturating_duration_since(Instant::now());
-            if early.is_zero() {
-                break;
-            }
-            progress = shared.wait(progress, early);
-        }
-        drop(progress);
+    while shared.goes_on_at(start + Duration::from_secs(1) * requests.len() as u32 / rate) {
         let shared = Arc::clone(shared);
         requests.push(send(server, path, move |outcome| {
             if outcome == Outcome::Ok {
@@ -211,32 +242,54 @@ fn pace(server: SocketAddr, path: &str, rate: u32, shared: &Arc<Shared>) -> Vec<
             }
         }));
     }
+    requests
+}
+
+fn keep_alive(server: SocketAddr, path: &str, rate: u32, shared: &Shared) -> Vec<Record> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n\r\n");
+    let mut records = Vec::new();
+    let mut kept = None;
+    let mut due = Instant::now();
+    while shared.goes_on_at(due) {
+        let sent = Instant::now();
+        let outcome = match kept.take().map_or_else(|| connect(server), Ok) {
+            Ok(mut stream) => {
+                let (outcome, reusable) = exchange(&mut stream, request.as_bytes());
+                kept = reusable.then_some(stream);
+                outcome
+            }
+            Err(outcome) => outcome,
+        };
+        records.push(Record { sent, done: Instant::now(), outcome });
+        due += Duration::from_secs(1) / rate;
+    }
+    records
 }
 
 fn send(server: SocketAddr, path: &str, tell: impl FnOnce(Outcome) + Send + 'static) -> JoinHandle<Record> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
     std::thread::spawn(move || {
         let sent = Instant::now();
-        let outcome = exchange(server, request.as_bytes());
+        let outcome =
+            connect(server).map_or_else(|outcome| outcome, |mut stream| exchange(&mut stream, request.as_bytes()).0);
         let done = Instant::now();
         tell(outcome);
         Record { sent, done, outcome }
     })
 }
 
-fn exchange(server: SocketAddr, request: &[u8]) -> Outcome {
-    let mut stream = match TcpStream::connect_timeout(&server, TIMEOUT) {
-        Ok(stream) => stream,
-        Err(error) => {
-            return match error.kind() {
-                ErrorKind::ConnectionRefused => Outcome::Refused,
-                // A reset between the two halves of connect(2): the listener was closed over its backlog.
-                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Outcome::BlackHole,
-                ErrorKind::TimedOut => Outcome::Timeout,
-                _ => Outcome::Client,
-            };
-        }
-    };
+fn connect(server: SocketAddr) -> Result<TcpStream, Outcome> {
+    TcpStream::connect_timeout(&server, TIMEOUT).map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => Outcome::Refused,
+        // A reset between the two halves of connect(2): the listener was closed over its backlog.
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Outcome::BlackHole,
+        ErrorKind::TimedOut => Outcome::Timeout,
+        _ => Outcome::Client,
+    })
+}
+
+/// The outcome, and whether a further request may go on the same connection.
+fn exchange(stream: &mut TcpStream, request: &[u8]) -> (Outcome, bool) {
     // A write that fails is told by the read that follows: an answer may have been sent before it.
     let _ = stream.write_all(request);
     let end = Instant::now() + TIMEOUT;
@@ -245,7 +298,7 @@ fn exchange(server: SocketAddr, request: &[u8]) -> Outcome {
     loop {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         if stream.set_read_timeout(Some(left)).is_err() {
-            return Outcome::Client;
+            return (Outcome::Client, false);
         }
         // How the connection ended, if it did, should the answer not be whole by now.
         let broken = match stream.read(&mut buffer) {
@@ -262,16 +315,16 @@ fn exchange(server: SocketAddr, request: &[u8]) -> Outcome {
         };
         let closed = broken == Some(Outcome::Truncated);
         match (judge(&answer, closed), broken) {
-            (Some(whole), _) => return whole,
-            (None, Some(_)) if answer.is_empty() => return Outcome::BlackHole,
-            (None, Some(broken)) => return broken,
+            (Some((whole, reusable)), _) => return (whole, reusable && !closed),
+            (None, Some(_)) if answer.is_empty() => return (Outcome::BlackHole, false),
+            (None, Some(broken)) => return (broken, false),
             (None, None) => {}
         }
     }
 }
 
-/// The outcome of a whole answer; none while it is not whole.
-fn judge(answer: &[u8], closed: bool) -> Option<Outcome> {
+/// The outcome of a whole answer, and whether its connection stays open; none while it is not whole.
+fn judge(answer: &[u8], closed: bool) -> Option<(Outcome, bool)> {
     let head_end = find(answer, b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&answer[..head_end]).to_ascii_lowercase();
     let status: u16 = head.split([' ', '\r']).nth(1)?.parse().ok()?;
@@ -289,7 +342,8 @@ fn judge(answer: &[u8], closed: bool) -> Option<Outcome> {
         closed
     };
     let outcome = if (200..=399).contains(&status) { Outcome::Ok } else { Outcome::Status(status) };
-    whole.then_some(outcome)
+    let reusable = head.starts_with("http/1.1") && header("connection") != Some("close");
+    whole.then_some((outcome, reusable))
 }
 
 /// Whether the last chunk (of size 0) is there.

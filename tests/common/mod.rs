@@ -24,6 +24,7 @@
 
 pub mod checks;
 pub mod docker;
+pub mod health;
 pub mod load;
 mod needs;
 mod net;
@@ -34,9 +35,10 @@ pub mod pty;
 pub mod run;
 
 pub use needs::{
-    Venv, busybox, catatonit, dumb_init, node, release_binary, requires, root, strace, tini, tini_static, venv,
+    Venv, busybox, catatonit, dumb_init, haproxy, node, postgresql, prometheus, redis_server, release_binary, requires,
+    root, strace, tini, tini_static, venv,
 };
-pub use net::{address, free_port, get, wait_http};
+pub use net::{address, free_port, get, get_json, wait_http};
 pub use place::{Place, graceful_argv};
 pub use process::{Exit, Line, Proc, Stream, in_pid_namespace};
 

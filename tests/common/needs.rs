@@ -56,6 +56,34 @@ pub fn strace() -> Option<PathBuf> {
     requires("strace", program("strace"))
 }
 
+#[track_caller]
+pub fn redis_server() -> Option<PathBuf> {
+    requires("redis-server", program("redis-server"))
+}
+
+#[track_caller]
+pub fn haproxy() -> Option<PathBuf> {
+    requires("haproxy", program("haproxy"))
+}
+
+/// The folder with PostgreSQL's own programs, of the newest version that has them all. Debian keeps it out of the PATH:
+/// what is there are scripts that look for a version first.
+#[track_caller]
+pub fn postgresql() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let folders = versions.map(|version| version.path().join("bin"));
+    let whole = |bin: &PathBuf| ["initdb", "postgres", "pg_isready"].iter().all(|name| bin.join(name).is_file());
+    let version = |bin: &PathBuf| bin.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    requires("postgresql", folders.filter(whole).max_by_key(version))
+}
+
+/// Prometheus; promtool is beside it.
+#[track_caller]
+pub fn prometheus() -> Option<PathBuf> {
+    let has_tool = |path: &PathBuf| path.with_file_name("promtool").is_file();
+    requires("prometheus", program("prometheus").filter(has_tool))
+}
+
 /// A busybox that runs in an empty image.
 #[track_caller]
 pub fn busybox() -> Option<PathBuf> {

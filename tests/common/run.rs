@@ -223,3 +223,10 @@ pub fn full_pipe() -> (PipeReader, PipeWriter) {
     set_flags(0);
     (reader, writer)
 }
+
+/// How many threads the app of this run has: graceful's only child.
+pub fn threads_of(run: &Run) -> usize {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).unwrap_or_default();
+    let app = children.split_whitespace().next().unwrap_or_default();
+    std::fs::read_dir(format!("/proc/{app}/task")).map_or(0, Iterator::count)
+}

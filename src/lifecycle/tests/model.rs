@@ -119,7 +119,7 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
         kill_margin: world.margin,
         pre_stop_delay: world.delay,
         stop_signal: world.stop_signal,
-        hold: world.hold.map(|(timeout, _)| HoldPlan { timeout }),
+        hold: world.hold.map(|(timeout, _)| HoldPlan { timeout, watches: false }),
         hooks: stages.iter().filter(|(_, takes)| takes.is_some()).map(|(stage, _)| *stage).collect(),
         ..plan()
     })?;

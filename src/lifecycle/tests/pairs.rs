@@ -29,7 +29,7 @@ fn signals() -> [Signal; 8] {
 fn plans() -> [Plan; 2] {
     let rewrite = vec![(Signal::USR1, Some(Signal::USR2)), (Signal::WINCH, None)];
     let hooks = vec![Stage::PreStart, Stage::PostStop];
-    let usual = Plan { hold: Some(HoldPlan { timeout: None }), rewrite, hooks, ..plan() };
+    let usual = Plan { hold: Some(HoldPlan { timeout: None, watches: false }), rewrite, hooks, ..plan() };
     // The app wants SIGQUIT, and SIGHUP stops as well.
     let other =
         Plan { stop_signal: Some(Signal::QUIT), stop_on: usual.stop_on.with(Signal::HUP), hold: None, ..usual.clone() };
@@ -39,7 +39,7 @@ fn plans() -> [Plan; 2] {
 /// A life that has come to this phase; the stop began with SIGTERM.
 fn life_in(phase: Phase, plan: &Plan) -> Watched {
     // Only here: the phase is reached, where there is a hold to be had.
-    let hold = plan.hold.or((phase == Phase::Hold).then_some(HoldPlan { timeout: None }));
+    let hold = plan.hold.or((phase == Phase::Hold).then_some(HoldPlan { timeout: None, watches: false }));
     let mut life = Watched::new(Plan { hold, ..plan.clone() }).expect("begins");
     let mut feed = |at: Duration, input: Input| life.feed(at, input).expect("the way to the phase");
     let exited = Input::AppExited(ExitStatus::Exited(0));

@@ -13,21 +13,33 @@ fn plans() -> Vec<Plan> {
     // SIGKILL again and the end fall together, and there are fewer ticks to pay for in a million sequences.
     let plan = || Plan { kill_margin: ms(200), ..plan() };
     let hooks = vec![Stage::PreStart, Stage::PostStart, Stage::PreStop, Stage::PostStop];
-    let hold = Some(HoldPlan { timeout: None });
+    let hold = Some(HoldPlan { timeout: None, watches: false });
     let full = Plan {
         stop_signal: Some(Signal::QUIT),
         rewrite: vec![(Signal::USR1, Some(Signal::USR2)), (Signal::WINCH, None)],
         escalate: vec![(s(20), Signal::QUIT), (s(25), Signal::ABRT)],
         hold,
+        waits_for_ready: true,
         startup: Some((s(3), true)),
         hooks: hooks.clone(),
         ..plan()
     };
     let no_time = Plan { grace_period: s(0), kill_margin: s(0), pre_stop_delay: s(0), hold, ..plan() };
     let no_margin = Plan { kill_margin: s(0), pre_stop_delay: s(0), hooks: hooks[2..].to_vec(), ..plan() };
-    let leave = Plan { leave_leftovers: true, hold: Some(HoldPlan { timeout: Some(s(60)) }), ..plan() };
-    let late = Plan { startup: Some((s(1), false)), escalate: vec![(s(1), Signal::QUIT)], ..no_margin.clone() };
-    let for_ever = Plan { grace_period: Duration::MAX, startup: Some((Duration::MAX, true)), hold, ..plan() };
+    let leave = Plan { leave_leftovers: true, hold: Some(HoldPlan { timeout: Some(s(60)), watches: false }), ..plan() };
+    let late = Plan {
+        waits_for_ready: true,
+        startup: Some((s(1), false)),
+        escalate: vec![(s(1), Signal::QUIT)],
+        ..no_margin.clone()
+    };
+    let for_ever = Plan {
+        grace_period: Duration::MAX,
+        waits_for_ready: true,
+        startup: Some((Duration::MAX, true)),
+        hold,
+        ..plan()
+    };
     vec![plan(), full, no_time, no_margin, leave, late, for_ever]
 }
 

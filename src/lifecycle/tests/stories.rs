@@ -76,6 +76,9 @@ fn input(words: &[&str]) -> Input {
         [name, "hooks", "done"] => Input::HooksDone { stage: stage(name), abort: false },
         [name, "hooks", "failed"] => Input::HooksDone { stage: stage(name), abort: true },
         ["hold", "over"] => Input::HoldOver,
+        ["in", "flight"] => Input::InFlight(true),
+        ["nothing", "in", "flight"] => Input::InFlight(false),
+        ["no", "handler"] => Input::NoHandler,
         ["ready"] => Input::Ready,
         ["left", count] => Input::Left(count.parse().expect("a count")),
         [signal] => {
@@ -128,8 +131,12 @@ fn event_said(event: &Event) -> String {
         Event::SignalUnheard { signal } => format!("{} unheard", bare(signal)),
         Event::AppExited { told: true, .. } => "app gone".to_owned(),
         Event::AppExited { told: false, .. } => "app gone untold".to_owned(),
-        Event::StartupLate { .. } => "not ready in time".to_owned(),
-        Event::HoldTimedOut => "hold timed out".to_owned(),
+        Event::StartupLate { ready, hooks, .. } => {
+            let missing =
+                [(!ready, ", not ready"), (!hooks, ", hooks run")].map(|(is, what)| if is { what } else { "" });
+            format!("not ready in time{}", missing.concat())
+        }
+        Event::HoldTimedOut { .. } => "hold timed out".to_owned(),
         Event::LeftoversFound { count } => format!("found {count}"),
         Event::NotDead => "not dead".to_owned(),
         other => panic!("not the lifecycle's: {other:?}"),
@@ -141,7 +148,7 @@ fn no_delay() -> Plan {
 }
 
 fn with_hold(timeout: Option<Duration>) -> Plan {
-    Plan { hold: Some(HoldPlan { timeout }), ..plan() }
+    Plan { hold: Some(HoldPlan { timeout, watches: false }), ..plan() }
 }
 
 fn with_hooks(stages: &[Stage]) -> Plan {
@@ -558,17 +565,17 @@ fn a_post_start_hook_that_fails_stops_the_app_and_the_first_stop_signal_is_still
 
 #[test]
 fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
-    let startup = |stop| Plan { startup: Some((s(3), stop)), ..plan() };
+    let startup = |stop| Plan { waits_for_ready: true, startup: Some((s(3), stop)), ..plan() };
     running(startup(true), "2s ready ->");
     running(
         startup(false),
-        "3s   time         -> not ready in time
+        "3s   time         -> not ready in time, not ready
          100s app exits 0  -> app gone untold, stop (AppExited), [Leftovers], look
          100s left 0       -> [PostStop], [Done], exit 0",
     );
     running(
         startup(true),
-        "3s time        -> not ready in time, stop (StartupTimeout), [PreStop], drain file, watch readiness
+        "3s time        -> not ready in time, not ready, stop (StartupTimeout), [PreStop], drain file, watch readiness
          4s INT         -> [Drain], INT ->app, CONT ->app
          5s app exits 0 -> app gone, [Leftovers], look
          5s left 0      -> [PostStop], [Done], exit 0",
@@ -579,6 +586,46 @@ fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
          6s time        -> [Drain], TERM ->app, CONT ->app
          7s app exits 0 -> app gone, [Leftovers], look
          7s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn post_start_hooks_are_part_of_the_start() {
+    let startup =
+        |waits_for_ready| Plan { waits_for_ready, startup: Some((s(3), false)), ..with_hooks(&[Stage::PostStart]) };
+    story(
+        startup(false),
+        "begin                    -> spawn
+         0s started               -> [Running], run post-start hooks
+         2s post-start hooks done ->",
+    );
+    story(
+        startup(false),
+        "begin                    -> spawn
+         0s started               -> [Running], run post-start hooks
+         3s time                  -> not ready in time, hooks run
+         4s post-start hooks done ->",
+    );
+    story(
+        startup(true),
+        "begin                    -> spawn
+         0s started               -> [Running], run post-start hooks
+         1s ready                 ->
+         3s time                  -> not ready in time, hooks run",
+    );
+    story(
+        startup(true),
+        "begin                    -> spawn
+         0s started               -> [Running], run post-start hooks
+         1s post-start hooks done ->
+         3s time                  -> not ready in time, not ready",
+    );
+    story(
+        startup(true),
+        "begin                    -> spawn
+         0s started               -> [Running], run post-start hooks
+         1s ready                 ->
+         2s post-start hooks done ->",
     );
 }
 
@@ -597,7 +644,7 @@ fn post_stop_hooks_have_until_the_end_whatever_stop_signals_come() {
 #[test]
 fn a_stop_signal_while_the_app_is_being_started_counts_from_its_arrival() {
     story(
-        Plan { startup: Some((s(1), true)), ..plan() },
+        Plan { waits_for_ready: true, startup: Some((s(1), true)), ..plan() },
         "begin          -> spawn
          1s TERM        -> stop (TERM), TERM ->hooks
          2s started     -> [Running], [PreStop], drain file, watch readiness
@@ -607,7 +654,84 @@ fn a_stop_signal_while_the_app_is_being_started_counts_from_its_arrival() {
     );
 }
 
+fn watching(pre_stop_delay: Duration) -> Plan {
+    Plan { hold: Some(HoldPlan { timeout: None, watches: true }), pre_stop_delay, ..plan() }
+}
+
+#[test]
+fn without_requests_in_flight_there_is_no_hold() {
+    running(
+        watching(s(5)),
+        "10s TERM             -> stop (TERM), [PreStop], drain file, watch readiness
+         10.1s in flight      ->
+         12s nothing in flight ->
+         15s time             -> [Drain], TERM ->app, CONT ->app
+         16s app exits 0      -> app gone, [Leftovers], look
+         16s left 0           -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn requests_in_flight_hold_the_stop_signal_back() {
+    running(
+        watching(s(5)),
+        "10s TERM             -> stop (TERM), [PreStop], drain file, watch readiness
+         10.1s nothing in flight ->
+         14s in flight        ->
+         15s time             -> [Hold], hold until 27s
+         17s hold over        -> end hold, [Drain], TERM ->app, CONT ->app
+         18s app exits 0      -> app gone, [Leftovers], look
+         18s left 0           -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn without_a_delay_the_first_look_is_waited_for_but_not_long() {
+    running(
+        watching(s(0)),
+        "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness
+         10.01s nothing in flight -> [Drain], TERM ->app, CONT ->app
+         16s app exits 0         -> app gone, [Leftovers], look
+         16s left 0              -> [PostStop], [Done], exit 0",
+    );
+    running(
+        watching(s(0)),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         10.25s time     -> [Hold], hold until 24.625s
+         24.625s time    -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         26s app exits 0 -> app gone, [Leftovers], look
+         26s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_app_without_a_handler_needs_no_time_of_its_own() {
+    running(
+        watching(s(5)),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         10.1s no handler ->
+         10.1s in flight  ->
+         15s time        -> [Hold], hold until 37s
+         37s time        -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         37s app dies TERM -> app gone, [Leftovers], look
+         37s left 0      -> [PostStop], [Done], exit 143",
+    );
+    // It turns out while the hold lasts.
+    running(
+        watching(s(0)),
+        "10s TERM         -> stop (TERM), [PreStop], drain file, watch readiness
+         10.1s in flight  -> [Hold], hold until 24.55s
+         10.2s no handler ->
+         37s time         -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         37s app dies TERM -> app gone, [Leftovers], look
+         37s left 0       -> [PostStop], [Done], exit 143",
+    );
+}
+
 #[test]
 fn an_idle_app_is_no_reason_to_wake_up() {
-    running(Plan { hold: Some(HoldPlan { timeout: None }), escalate: vec![(s(9), Signal::QUIT)], ..plan() }, "");
+    running(
+        Plan { hold: Some(HoldPlan { timeout: None, watches: false }), escalate: vec![(s(9), Signal::QUIT)], ..plan() },
+        "",
+    );
 }

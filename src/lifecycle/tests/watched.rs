@@ -106,6 +106,8 @@ impl Watched {
             | Input::Signal { .. }
             | Input::HooksDone { .. }
             | Input::HoldOver
+            | Input::InFlight(_)
+            | Input::NoHandler
             | Input::Ready
             | Input::Left(_) => {}
         }

@@ -1,0 +1,197 @@
+//! What a check asks: TARGET of `NAME=TARGET`, and amounts of disk space. Pure, as `values` is.
+
+use super::suggest::did_you_mean;
+use super::values::{Reason, argv, http_url};
+use super::{Space, Target};
+use std::path::PathBuf;
+use url::{Host, Url};
+
+/// What a target can begin with, and a whole one of that kind.
+const KINDS: &[(&str, &str)] = &[
+    ("http", "http://127.0.0.1:8080/health"),
+    ("https", "https://127.0.0.1:8443/health"),
+    ("tcp", "tcp://redis:6379"),
+    ("exec", "exec:pg_isready -q"),
+    ("disk", "disk:/var/lib/app"),
+];
+
+const RIGHT: &str = "right is http://…, https://…, tcp://HOST:PORT, exec:COMMAND or disk:/PATH";
+
+/// Less free space than this is degraded.
+const DEGRADED_FREE: Space = Space::Percent(20.0);
+
+/// Less free space than this is unhealthy.
+const UNHEALTHY_FREE: Space = Space::Percent(10.0);
+
+/// Units of a size, in lower case, with their bytes. A bare K, M or G is a thousand to some and 1024 to others.
+const UNITS: &[(&str, u64)] = &[
+    ("", 1),
+    ("b", 1),
+    ("kb", 1000),
+    ("mb", 1000_u64.pow(2)),
+    ("gb", 1000_u64.pow(3)),
+    ("tb", 1000_u64.pow(4)),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+    // As Kubernetes writes them.
+    ("ki", 1 << 10),
+    ("mi", 1 << 20),
+    ("gi", 1 << 30),
+    ("ti", 1 << 40),
+];
+
+/// A target with the defaults of its kind; the path of a disk is still as it was typed.
+pub(crate) fn target(text: &str) -> Result<Target, Reason> {
+    let text = text.trim();
+    let Some((scheme, rest)) = text.split_once(':') else { return Err(format!("no kind of target; {RIGHT}")) };
+    match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
+        ("http" | "https", Some(_)) => http_url(text).map(Target::Http),
+        ("tcp", Some(authority)) => tcp(authority),
+        // A path may begin with two slashes, but nobody writes one so.
+        ("exec", Some(command)) => Err(format!("a command follows the colon at once, as exec:{command}")),
+        ("exec", None) => argv(rest)
+            .map(|argv| Target::Exec { argv, degraded_status: Vec::new() })
+            .map_err(|why| format!("{why}; {RIGHT}")),
+        ("disk", None) => disk(rest),
+        // disk:///path is how a URL would have it.
+        ("disk", Some(path)) if path.starts_with('/') => disk(path),
+        _ => Err(unknown(text, scheme, rest)),
+    }
+}
+
+/// `--ready-url`: http, https, or tcp://HOST:PORT.
+pub(crate) fn ready_url(text: &str) -> Result<Url, Reason> {
+    match text.trim().split_once("://") {
+        Some((scheme, authority)) if scheme.eq_ignore_ascii_case("tcp") => {
+            tcp(authority)?;
+            Url::parse(text.trim()).map_err(|error| format!("not a URL ({error}); right is tcp://127.0.0.1:8080"))
+        }
+        _ => http_url(text),
+    }
+}
+
+/// What the targets of this kind begin with.
+pub(crate) fn kind(target: &Target) -> &'static str {
+    match target {
+        Target::Http(_) => "http",
+        Target::Tcp { .. } => "tcp",
+        Target::Exec { .. } => "exec",
+        Target::Disk { .. } => "disk",
+    }
+}
+
+/// A whole target of this kind.
+pub(crate) fn example(kind: &str) -> &'static str {
+    KINDS.iter().find(|(name, _)| *name == kind).map_or(RIGHT, |(_, example)| example)
+}
+
+/// An amount of disk space: `20%`, `5GiB`, `500MB`, `1048576`.
+pub(crate) fn space(text: &str) -> Result<Space, Reason> {
+    const RIGHT: &str = "right is a part of the file system, as 20%, or a size, as 5GiB or 500MB";
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: f64 = number.parse().map_err(|_| RIGHT)?;
+    let unit = unit.trim_start().to_ascii_lowercase();
+    if unit == "%" {
+        return if number <= 100.0 {
+            Ok(Space::Percent(number))
+        } else {
+            Err("more than 100%; right is as 20%".into())
+        };
+    }
+    let Some((_, bytes)) = UNITS.iter().find(|(name, _)| *name == unit) else { return Err(RIGHT.into()) };
+    if unit.is_empty() && number > 0.0 && number <= 100.0 {
+        return Err(format!("{text} bytes are next to nothing; right is {text}%, or a size with a unit, as {text}GiB"));
+    }
+    match number * *bytes as f64 {
+        bytes if bytes < i64::MAX as f64 => Ok(Space::Bytes(bytes as u64)),
+        _ => Err(format!("larger than any file system; {RIGHT}")),
+    }
+}
+
+/// A space as a person would type it, in the largest unit that gives a whole number.
+pub(crate) fn show_space(space: Space) -> String {
+    match space {
+        Space::Percent(percent) => format!("{percent}%"),
+        Space::Bytes(bytes) => {
+            let units = [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+            let whole = units.iter().find(|(_, unit)| bytes > 0 && bytes % unit == 0);
+            whole.map_or(format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
+        }
+    }
+}
+
+fn tcp(authority: &str) -> Result<Target, Reason> {
+    const FORM: &str = "the form is tcp://HOST:PORT, as tcp://redis:6379 or tcp://[::1]:6379";
+    if authority.contains(['/', '?', '#']) {
+        return Err(format!("a connection has no path and no query; {FORM}"));
+    }
+    if authority.contains('@') {
+        return Err(format!("a connection has no user and no password; {FORM}"));
+    }
+    let (host, port) = host_and_port(authority);
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(format!("an IPv6 address stands in brackets; {FORM}"));
+    }
+    let Some(port) = port else { return Err(format!("has no port; {FORM}")) };
+    let port: u16 = port
+        .parse()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| format!("a port is a number from 1 to 65535; {FORM}"))?;
+    let host =
+        match Host::parse(host).map_err(|why| format!("no name and no IP address before the port ({why}); {FORM}"))? {
+            Host::Domain(name) => name,
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+    Ok(Target::Tcp { host, port, send: None, expect: None })
+}
+
+/// At the last colon, unless that belongs to an address in brackets.
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+fn disk(path: &str) -> Result<Target, Reason> {
+    match path.is_empty() {
+        true => Err("the path is empty; right is as disk:/var/lib/app".into()),
+        false => {
+            Ok(Target::Disk { path: PathBuf::from(path), degraded_free: DEGRADED_FREE, unhealthy_free: UNHEALTHY_FREE })
+        }
+    }
+}
+
+/// Why this begins like no target.
+fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
+    if matches!(scheme, "grpc" | "grpcs") {
+        return "grpc is not supported; right is tcp://HOST:PORT, or exec:COMMAND with a client of its health service"
+            .into();
+    }
+    let hint = did_you_mean(scheme, KINDS.iter().map(|(name, _)| *name), |kind| example(kind).to_owned());
+    if !hint.is_empty() {
+        return format!("no kind of target{hint}");
+    }
+    let Some(rest) = rest.strip_prefix("//") else {
+        let is_connection = tcp(text).is_ok();
+        return if is_connection {
+            format!("did you mean tcp://{text}?")
+        } else {
+            format!("no kind of target; {RIGHT}")
+        };
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Nothing of a password.
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let connection = match tcp(authority) {
+        Ok(_) => format!("tcp://{authority}"),
+        Err(_) => "tcp://HOST:PORT".to_owned(),
+    };
+    format!("{scheme}:// is not spoken; {RIGHT}. Whether a server accepts connections is asked by {connection}")
+}

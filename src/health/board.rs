@@ -1,0 +1,260 @@
+//! What the main loop tells the probe server, in atomics.
+//!
+//! A probe that arrives after the stop signal must not be answered by what was true before it, however busy the server's
+//! thread is; and the main loop must never wait for that thread, not even for a lock. So the main loop writes single
+//! words here and the server reads them when it answers. Times are microseconds since graceful's start.
+
+use crate::signal::Signal;
+use crate::timeline::{InFlight, Phase};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A time that has not come yet.
+const NEVER: u64 = u64::MAX;
+/// One place for each signal number; the first stays empty.
+const SIGNALS: usize = 65;
+
+/// The app, as the probes see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum App {
+    /// It was not started yet.
+    Waiting,
+    /// It runs.
+    Running,
+    /// It has ended, or will never run.
+    Gone,
+}
+
+/// What the main loop has said; see the module's text.
+#[derive(Debug)]
+pub struct Board {
+    start: Instant,
+    phase: AtomicU8,
+    phase_since: AtomicU64,
+    t0: AtomicU64,
+    app_started: AtomicU64,
+    app_gone: AtomicBool,
+    hooks_done: AtomicBool,
+    was_ready: AtomicBool,
+    orphans: AtomicU64,
+    sigkills: AtomicU64,
+    received: [AtomicU64; SIGNALS],
+    sent: [AtomicU64; SIGNALS],
+    in_flight: [AtomicU64; 4],
+    in_flight_seen: AtomicBool,
+}
+
+/// The board at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Since graceful's start.
+    pub now: Duration,
+    /// The phase.
+    pub phase: Phase,
+    /// When it began.
+    pub phase_since: Duration,
+    /// When the stop began.
+    pub t0: Option<Duration>,
+    /// When the app was started.
+    pub app_started: Option<Duration>,
+    /// The app.
+    pub app: App,
+    /// No post-start hook is left to run.
+    pub hooks_done: bool,
+    /// The app has been ready once, or nothing tells whether it is.
+    pub was_ready: bool,
+}
+
+impl Board {
+    /// Of a graceful that has just started at this time.
+    pub fn new(start: Instant) -> Board {
+        Board {
+            start,
+            phase: AtomicU8::new(Phase::PreStart as u8),
+            phase_since: AtomicU64::new(0),
+            t0: AtomicU64::new(NEVER),
+            app_started: AtomicU64::new(NEVER),
+            app_gone: AtomicBool::new(false),
+            hooks_done: AtomicBool::new(false),
+            was_ready: AtomicBool::new(false),
+            orphans: AtomicU64::new(0),
+            sigkills: AtomicU64::new(0),
+            received: [const { AtomicU64::new(0) }; SIGNALS],
+            sent: [const { AtomicU64::new(0) }; SIGNALS],
+            in_flight: [const { AtomicU64::new(0) }; 4],
+            in_flight_seen: AtomicBool::new(false),
+        }
+    }
+
+    /// A phase has begun.
+    pub fn phase(&self, at: Duration, phase: Phase) {
+        self.phase_since.store(micros(at), Ordering::Relaxed);
+        // Release: whoever sees the phase sees the time, too.
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// The stop has begun.
+    pub fn stop_began(&self, t0: Duration) {
+        self.t0.store(micros(t0), Ordering::Release);
+    }
+
+    /// The app runs.
+    pub fn app_started(&self, at: Duration) {
+        self.app_started.store(micros(at), Ordering::Release);
+    }
+
+    /// The app has ended, or could not be started.
+    pub fn app_gone(&self) {
+        self.app_gone.store(true, Ordering::Release);
+    }
+
+    /// No post-start hook is left to run.
+    pub fn hooks_done(&self) {
+        self.hooks_done.store(true, Ordering::Release);
+    }
+
+    /// The app was ready for the first time, or nothing tells whether it is.
+    pub fn was_ready(&self) {
+        self.was_ready.store(true, Ordering::Release);
+    }
+
+    /// A process that the app left behind was reaped.
+    pub fn orphan_reaped(&self) {
+        self.orphans.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// SIGKILL went out because the budget was spent.
+    pub fn sigkill_sent(&self) {
+        self.sigkills.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many connections are in flight.
+    pub fn in_flight(&self, counts: InFlight) {
+        let InFlight { busy, unknown, unaccepted, idle } = counts;
+        for (place, count) in self.in_flight.iter().zip([busy, unknown, unaccepted, idle]) {
+            place.store(count as u64, Ordering::Relaxed);
+        }
+        self.in_flight_seen.store(true, Ordering::Release);
+    }
+
+    /// A signal came to graceful.
+    pub fn received(&self, signal: Signal) {
+        count(&self.received, signal);
+    }
+
+    /// A signal went to the app.
+    pub fn sent(&self, signal: Signal) {
+        count(&self.sent, signal);
+    }
+
+    /// Since graceful's start.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// All that a verdict needs, now.
+    pub fn standing(&self) -> Standing {
+        let time = |time: &AtomicU64| Some(time.load(Ordering::Acquire)).filter(|at| *at != NEVER);
+        let app_started = time(&self.app_started).map(Duration::from_micros);
+        let phase = self.phase.load(Ordering::Acquire);
+        Standing {
+            now: self.now(),
+            phase: Phase::ALL.get(usize::from(phase)).copied().unwrap_or(Phase::Done),
+            phase_since: Duration::from_micros(self.phase_since.load(Ordering::Relaxed)),
+            t0: time(&self.t0).map(Duration::from_micros),
+            app_started,
+            app: match (self.app_gone.load(Ordering::Acquire), app_started) {
+                (true, _) => App::Gone,
+                (false, Some(_)) => App::Running,
+                (false, None) => App::Waiting,
+            },
+            hooks_done: self.hooks_done.load(Ordering::Acquire),
+            was_ready: self.was_ready.load(Ordering::Acquire),
+        }
+    }
+
+    /// Connections in flight by state, once they were looked at: from the stop signal to the app's exit.
+    pub fn all_in_flight(&self) -> Option<[(&'static str, u64); 4]> {
+        let [busy, unknown, unaccepted, idle] = &self.in_flight;
+        let count = |state, place: &AtomicU64| (state, place.load(Ordering::Relaxed));
+        self.in_flight_seen.load(Ordering::Acquire).then(|| {
+            [count("busy", busy), count("unknown", unknown), count("unaccepted", unaccepted), count("idle", idle)]
+        })
+    }
+
+    /// Orphans reaped so far.
+    pub fn orphans(&self) -> u64 {
+        self.orphans.load(Ordering::Relaxed)
+    }
+
+    /// How often SIGKILL went out.
+    pub fn sigkills(&self) -> u64 {
+        self.sigkills.load(Ordering::Relaxed)
+    }
+
+    /// Signals that came to graceful, with their counts.
+    pub fn all_received(&self) -> impl Iterator<Item = (Signal, u64)> {
+        counts(&self.received)
+    }
+
+    /// Signals that went to the app, with their counts.
+    pub fn all_sent(&self) -> impl Iterator<Item = (Signal, u64)> {
+        counts(&self.sent)
+    }
+}
+
+fn micros(at: Duration) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(NEVER - 1)
+}
+
+fn count(counts: &[AtomicU64; SIGNALS], signal: Signal) {
+    if let Some(count) = usize::try_from(signal.number()).ok().and_then(|number| counts.get(number)) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn counts(counts: &[AtomicU64; SIGNALS]) -> impl Iterator<Item = (Signal, u64)> {
+    Signal::all().zip(counts.iter().skip(1)).map(|(signal, count)| (signal, count.load(Ordering::Relaxed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_is_what_was_written() {
+        let board = Board::new(Instant::now());
+        let first = board.standing();
+        assert_eq!((first.phase, first.app, first.t0), (Phase::PreStart, App::Waiting, None));
+        board.app_started(Duration::from_millis(3));
+        for phase in Phase::ALL {
+            board.phase(Duration::from_millis(7), phase);
+            let standing = board.standing();
+            assert_eq!((standing.phase, standing.phase_since), (phase, Duration::from_millis(7)));
+        }
+        board.stop_began(Duration::from_millis(9));
+        let standing = board.standing();
+        assert_eq!((standing.app, standing.app_started), (App::Running, Some(Duration::from_millis(3))));
+        assert_eq!(standing.t0, Some(Duration::from_millis(9)));
+        assert!(!standing.hooks_done && !standing.was_ready);
+        board.hooks_done();
+        board.was_ready();
+        board.app_gone();
+        let standing = board.standing();
+        assert!(standing.hooks_done && standing.was_ready && standing.app == App::Gone);
+    }
+
+    #[test]
+    fn signals_are_counted_by_their_number() {
+        let board = Board::new(Instant::now());
+        board.received(Signal::TERM);
+        board.received(Signal::TERM);
+        board.sent(Signal::HUP);
+        let last = Signal::new(64).unwrap();
+        board.received(last);
+        let received: Vec<_> = board.all_received().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(received, [(Signal::TERM, 2), (last, 1)]);
+        let sent: Vec<_> = board.all_sent().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(sent, [(Signal::HUP, 1)]);
+    }
+}

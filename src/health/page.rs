@@ -1,0 +1,188 @@
+//! A verdict as a body: text as the Kubernetes API server prints it (kubernetes.io, "Kubernetes API health endpoints"),
+//! or JSON.
+//!
+//! Everybody who can reach the port can read it: names, states and reasons of graceful's own making, nothing of the app's
+//! command line or environment.
+
+use super::board::Standing;
+use super::check::{Breaker, Status};
+use super::verdict::{Checked, Item, Probe, Situation, Verdict};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The text: "ok", or with `verbose` and on failure a line for each part.
+pub fn text(probe: Probe, verdict: &Verdict, verbose: bool) -> String {
+    if verdict.ok && !verbose {
+        return "ok".to_owned();
+    }
+    let mut text = String::new();
+    for item in &verdict.items {
+        line(&mut text, item);
+    }
+    for name in &verdict.unmatched {
+        _ = writeln!(text, "warn: nothing is called {name:?}, so it cannot be excluded");
+    }
+    let result = if verdict.ok { "passed" } else { "failed" };
+    _ = writeln!(text, "{} check {result}", probe.name());
+    text
+}
+
+fn line(text: &mut String, item: &Item) {
+    let Item { name, ok, status, detail, excluded } = item;
+    let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+    _ = match (excluded, ok, status) {
+        (true, _, _) => writeln!(text, "[+]{name} excluded: ok"),
+        (false, false, _) => writeln!(text, "[-]{name} failed{why}"),
+        (false, true, Status::Healthy) => writeln!(text, "[+]{name} ok"),
+        (false, true, Status::Degraded) => writeln!(text, "[+]{name} degraded{why}"),
+        (false, true, Status::Unhealthy) => writeln!(text, "[+]{name} failed, not critical{why}"),
+    };
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    status: &'static str,
+    probe: &'static str,
+    phase: String,
+    version: &'static str,
+    uptime_s: f64,
+    /// Of the parts that fail the probe.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Failed<'a>>,
+    checks: Vec<Check<'a>>,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    name: &'a str,
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    name: &'a str,
+    status: &'static str,
+    critical: bool,
+    latency_ms: Option<f64>,
+    detail: &'a str,
+    /// Since the last try.
+    age_s: Option<f64>,
+    breaker: &'static str,
+}
+
+/// The JSON. Times are seconds or milliseconds, as their names say; what is not known yet is null.
+pub fn json(probe: Probe, verdict: &Verdict, situation: &Situation) -> String {
+    let Standing { now, phase, .. } = situation.standing;
+    let failed = verdict.items.iter().filter(|item| !item.ok && !item.excluded);
+    let page = Page {
+        status: verdict.status.name(),
+        probe: probe.name(),
+        phase: phase.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: rounded(now, 1.0),
+        failed: failed.map(|item| Failed { name: item.name, detail: &item.detail }).collect(),
+        checks: situation.checks.iter().map(|check| described(check, now)).collect(),
+    };
+    // Cannot fail: no map has a key that is not a string.
+    serde_json::to_string(&page).unwrap_or_default()
+}
+
+fn described<'a>(check: &Checked<'a>, now: Duration) -> Check<'a> {
+    let tracker = check.tracker;
+    let tried_at = tracker.tried_at();
+    Check {
+        name: check.name,
+        status: tracker.status().map_or("unknown", Status::name),
+        critical: check.critical,
+        latency_ms: tried_at.map(|_| rounded(tracker.took(), 1000.0)),
+        detail: tracker.detail(),
+        age_s: tried_at.map(|at| rounded(now.saturating_sub(at), 1.0)),
+        breaker: match tracker.breaker() {
+            Breaker::Closed => "closed",
+            Breaker::HalfOpen => "half-open",
+            Breaker::Open => "open",
+        },
+    }
+}
+
+/// In units of `per_second` to the second, with three decimals.
+fn rounded(duration: Duration, per_second: f64) -> f64 {
+    (duration.as_secs_f64() * per_second * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::App;
+    use super::super::check::{Attempt, Rules, Tracker};
+    use super::super::verdict::judge;
+    use super::*;
+    use crate::config::FailReadiness;
+    use crate::timeline::Phase;
+
+    fn tracker(status: Status, detail: &str) -> Tracker {
+        let second = Duration::from_secs(1);
+        let rules = Rules { failure_threshold: 1, success_threshold: 1, reset_after: second, degraded_after: None };
+        let mut tracker = Tracker::new(rules);
+        let took = Duration::from_micros(1500);
+        tracker.record(second, Attempt { status, detail: detail.to_owned(), said: None, took });
+        tracker
+    }
+
+    fn situation<'a>(checks: Vec<Checked<'a>>) -> Situation<'a> {
+        let standing = Standing {
+            now: Duration::from_millis(3250),
+            phase: Phase::Running,
+            phase_since: Duration::ZERO,
+            t0: None,
+            app_started: Some(Duration::ZERO),
+            app: App::Running,
+            hooks_done: true,
+            was_ready: true,
+        };
+        Situation { standing, fail_readiness: FailReadiness::AtStop, ready_url: None, checks }
+    }
+
+    #[test]
+    fn text_is_as_the_api_server_prints_it() {
+        let (db, cache) = (tracker(Status::Unhealthy, "connection refused"), tracker(Status::Unhealthy, "full"));
+        let disk = tracker(Status::Degraded, "15% free");
+        let situation = situation(vec![
+            Checked { name: "db", critical: true, tracker: &db },
+            Checked { name: "cache", critical: false, tracker: &cache },
+            Checked { name: "disk", critical: true, tracker: &disk },
+        ]);
+        let rest = "[+]cache failed, not critical: full\n[+]disk degraded: 15% free\n[+]shutdown ok\n";
+        let failed = judge(Probe::Ready, &situation, &[]);
+        let expected =
+            format!("[+]running ok\n[+]startup ok\n[-]db failed: connection refused\n{rest}readyz check failed\n");
+        assert_eq!(text(Probe::Ready, &failed, false), expected);
+        let exclude = ["db".to_owned(), "x\n".to_owned()];
+        let passed = judge(Probe::Ready, &situation, &exclude);
+        assert_eq!(text(Probe::Ready, &passed, false), "ok");
+        let warning = "warn: nothing is called \"x\\n\", so it cannot be excluded\n";
+        let expected =
+            format!("[+]running ok\n[+]startup ok\n[+]db excluded: ok\n{rest}{warning}readyz check passed\n");
+        assert_eq!(text(Probe::Ready, &passed, true), expected);
+    }
+
+    #[test]
+    fn json_has_status_phase_version_uptime_and_each_check() {
+        let db = tracker(Status::Unhealthy, "connection refused");
+        let situation = situation(vec![Checked { name: "db", critical: true, tracker: &db }]);
+        let page: serde_json::Value =
+            serde_json::from_str(&json(Probe::Ready, &judge(Probe::Ready, &situation, &[]), &situation)).unwrap();
+        let expected = serde_json::json!({
+            "status": "unhealthy", "probe": "readyz", "phase": "running", "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": 3.25, "failed": [{ "name": "db", "detail": "connection refused" }],
+            "checks": [{
+                "name": "db", "status": "unhealthy", "critical": true, "latency_ms": 1.5,
+                "detail": "connection refused", "age_s": 2.25, "breaker": "open",
+            }],
+        });
+        assert_eq!(page, expected);
+        let live: serde_json::Value =
+            serde_json::from_str(&json(Probe::Live, &judge(Probe::Live, &situation, &[]), &situation)).unwrap();
+        assert_eq!((live["status"].as_str(), live.get("failed")), (Some("healthy"), None));
+    }
+}

@@ -1,0 +1,86 @@
+//! What was counted, and how it is said.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What is in flight. As text, what holds: `2 busy, 1 unknown, 3 never accepted`, or `idle`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections that wait to be accepted: they die if the app exits now.
+    pub unaccepted: usize,
+    /// Connections with a request that is not answered, or with data on its way.
+    pub busy: usize,
+    /// Connections of which that cannot be told, or not yet.
+    pub unknown: usize,
+    /// Connections that wait for their next request, or for their first.
+    pub idle: usize,
+}
+
+impl Counts {
+    /// Nothing is in flight, and that is certain as far as it can be.
+    pub fn is_idle(&self) -> bool {
+        self.unaccepted == 0 && self.busy == 0 && self.unknown == 0
+    }
+
+    /// What an exit of the app at this moment loses for certain: `2 requests unanswered and 3 never accepted`.
+    pub fn lost(&self) -> Option<String> {
+        let requests = |count: usize| if count == 1 { "request" } else { "requests" };
+        match (self.busy, self.unaccepted) {
+            (0, 0) => None,
+            (busy, 0) => Some(format!("{busy} {} unanswered", requests(busy))),
+            // Nobody knows whether there was a request in it.
+            (0, 1) => Some("1 connection never accepted".to_owned()),
+            (0, unaccepted) => Some(format!("{unaccepted} connections never accepted")),
+            (busy, unaccepted) => Some(format!("{busy} {} unanswered and {unaccepted} never accepted", requests(busy))),
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(self.busy, "busy"), (self.unknown, "unknown"), (self.unaccepted, "never accepted")];
+        let mut between = "";
+        for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{between}{count} {what}")?;
+            between = ", ";
+        }
+        if self.is_idle() { f.write_str("idle") } else { Ok(()) }
+    }
+}
+
+/// Whether what the hold waits for has come. As text, what it is or what is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is in flight.
+    Idle,
+    /// And nothing new has come for the quiet window.
+    Quiet,
+    /// Something is in flight.
+    InFlight(Counts),
+    /// Nothing is, but something new had come so short a time before.
+    NotQuiet(Duration),
+    /// There was no sample yet.
+    NotSeen,
+}
+
+impl Verdict {
+    /// The hold has what it waits for.
+    pub fn is_reached(&self) -> bool {
+        match self {
+            Verdict::Idle | Verdict::Quiet => true,
+            Verdict::InFlight(_) | Verdict::NotQuiet(_) | Verdict::NotSeen => false,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Idle => f.write_str("idle"),
+            Verdict::Quiet => f.write_str("quiet"),
+            Verdict::InFlight(counts) => counts.fmt(f),
+            Verdict::NotQuiet(since) => write!(f, "idle, but something new came {:.1} s ago", since.as_secs_f64()),
+            Verdict::NotSeen => f.write_str("not seen yet"),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Asking graceful's own probe server: one GET over TCP or a Unix socket.
+//!
+//! Built on hyper's bare connection: the client for the app's URLs brings redirects, names and TLS, none of which can
+//! occur here, and cannot speak to a Unix socket. What is read is bounded: the head by hyper, the body by
+//! [`MAX_BODY`].
+
+use super::client::{Deadline, MAX_BODY};
+use super::connect;
+use super::fault::{Fault, of_connect, of_http};
+use crate::config::Listen;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::time::timeout_at;
+
+/// More than graceful's own server ever sends as a head; hyper takes no less than 8 KiB.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// What the server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// The lines of the body that name what failed, as the Kubernetes API server marks them: `[-]NAME failed: WHY`.
+    /// Empty where the status is a success.
+    pub(super) failures: Vec<String>,
+}
+
+impl Answer {
+    /// By kubelet's rule: 200 to 399.
+    pub(super) fn is_ready(&self) -> bool {
+        (200..400).contains(&self.status.as_u16())
+    }
+}
+
+/// GETs this path, as `/readyz`, of the graceful that listens there.
+pub(super) async fn ask(listen: &Listen, path: &str, deadline: Deadline) -> Result<Answer, Fault> {
+    let asked = async {
+        match listen {
+            Listen::Tcp(address) => {
+                let stream = connect::to_first(&reachable(*address), deadline).await?;
+                let host = stream.peer_addr().unwrap_or(*address).to_string();
+                request(stream, &host, path).await
+            }
+            Listen::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await.map_err(|error| of_connect(&error))?;
+                request(stream, "localhost", path).await
+            }
+        }
+    };
+    let response = timeout_at(deadline.at(), asked)
+        .await
+        .map_err(|_| Fault::new(format!("no answer within {}", deadline.shown())))??;
+    let mut answer = Answer { status: response.status(), failures: Vec::new() };
+    if !answer.is_ready() {
+        answer.failures = failures(&body(response, deadline).await);
+    }
+    Ok(answer)
+}
+
+/// Where a server that listens on this address can be reached from the same machine.
+pub(super) fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
+    let with_port = |ip: IpAddr| SocketAddr::new(ip, listening.port());
+    match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![with_port(Ipv4Addr::LOCALHOST.into())],
+        // It takes IPv4 too, unless the machine has none or has told it not to (net.ipv6.bindv6only).
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![with_port(Ipv4Addr::LOCALHOST.into()), with_port(Ipv6Addr::LOCALHOST.into())]
+        }
+        _ => vec![listening],
+    }
+}
+
+async fn request<S>(stream: S, host: &str, path: &str) -> Result<Response<Incoming>, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(|error| of_http(&error))?;
+    // Its end, and its error, are told to the request as well.
+    drop(tokio::spawn(connection));
+    let request = Request::get(path)
+        .header(HOST, host)
+        .header(USER_AGENT, concat!("graceful/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "text/plain")
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| Fault::new(error.to_string()))?;
+    sender.send_request(request).await.map_err(|error| of_http(&error))
+}
+
+/// As much of the body as comes in time. The status is known already: a body that breaks off takes nothing from it.
+async fn body(response: Response<Incoming>, deadline: Deadline) -> Vec<u8> {
+    let (mut body, mut read) = (response.into_body(), Vec::new());
+    while read.len() < MAX_BODY
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline.at(), body.frame()).await
+    {
+        read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+    }
+    read.truncate(MAX_BODY);
+    read
+}
+
+fn failures(body: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(body);
+    text.lines().filter(|line| line.starts_with("[-]")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_asked_on_loopback() {
+        let reachable = |text: &str| {
+            let found = reachable(text.parse().unwrap());
+            found.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(reachable("[::]:9090"), ["127.0.0.1:9090", "[::1]:9090"]);
+        // It takes no IPv6: whoever answers on [::1] is somebody else.
+        assert_eq!(reachable("0.0.0.0:9090"), ["127.0.0.1:9090"]);
+        assert_eq!(reachable("10.1.2.3:9090"), ["10.1.2.3:9090"]);
+        assert_eq!(reachable("[::1]:9090"), ["[::1]:9090"]);
+    }
+}

@@ -1,0 +1,111 @@
+//! What the tasks of the HTTP thread share: the last answer of the readiness endpoint, the checks' memories, the metrics.
+//!
+//! All tasks are on one thread and no borrow is held over an await, so a RefCell is enough.
+
+use super::metrics::Metrics;
+use crate::config::{Budget, Check, FailReadiness};
+use crate::health::{Attempt, Board, Change, Checked, Probe, ReadyUrl, Rules, Situation, Tracker, judge};
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the probe server has to know, from the main loop.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the main loop says, as it changes.
+    pub board: Arc<Board>,
+    /// `--fail-readiness`.
+    pub fail_readiness: FailReadiness,
+    /// Whether the app has a readiness endpoint.
+    pub has_ready_url: bool,
+    /// For the metrics.
+    pub budget: Budget,
+}
+
+/// One check with its memory.
+pub(super) struct CheckState {
+    pub(super) check: Check,
+    pub(super) tracker: Tracker,
+}
+
+/// See the module's text.
+pub(super) struct Shared {
+    pub(super) facts: Facts,
+    pub(super) metrics: Metrics,
+    ready_url: RefCell<ReadyUrl>,
+    checks: RefCell<Vec<CheckState>>,
+    was_ready: Cell<bool>,
+}
+
+impl Shared {
+    pub(super) fn new(facts: Facts, checks: &[Check]) -> Shared {
+        let state = |check: &Check| CheckState { check: check.clone(), tracker: Tracker::new(rules(check)) };
+        Shared {
+            facts,
+            metrics: Metrics::new(),
+            ready_url: RefCell::new(ReadyUrl { ready: None, detail: String::new() }),
+            checks: RefCell::new(checks.iter().map(state).collect()),
+            was_ready: Cell::new(false),
+        }
+    }
+
+    /// Hands over everything that is known now.
+    pub(super) fn with_situation<T>(&self, use_it: impl FnOnce(&Situation) -> T) -> T {
+        let (ready_url, checks) = (self.ready_url.borrow(), self.checks.borrow());
+        let situation = Situation {
+            standing: self.facts.board.standing(),
+            fail_readiness: self.facts.fail_readiness,
+            ready_url: self.facts.has_ready_url.then_some(&*ready_url),
+            checks: checks
+                .iter()
+                .map(|CheckState { check, tracker }| Checked { name: &check.name, critical: check.critical, tracker })
+                .collect(),
+        };
+        use_it(&situation)
+    }
+
+    /// The readiness endpoint answered.
+    pub(super) fn polled(&self, ready: bool, detail: &str, took: Duration) {
+        *self.ready_url.borrow_mut() = ReadyUrl { ready: Some(ready), detail: detail.to_owned() };
+        self.metrics.polled(took);
+        self.reassess();
+    }
+
+    /// How long the check must not be tried: zero, unless its breaker is open.
+    pub(super) fn wait(&self, index: usize) -> Duration {
+        let now = self.facts.board.now();
+        let mut checks = self.checks.borrow_mut();
+        checks.get_mut(index).map_or(Duration::ZERO, |state| state.tracker.wait(now))
+    }
+
+    /// A try of the check has ended; says what it changed, if anything, with the detail that is now true.
+    pub(super) fn tried(&self, index: usize, attempt: Attempt) -> Option<(Change, String)> {
+        let now = self.facts.board.now();
+        let change = {
+            let mut checks = self.checks.borrow_mut();
+            let state = checks.get_mut(index)?;
+            self.metrics.checked(&state.check.name, attempt.status, attempt.took);
+            let change = state.tracker.record(now, attempt);
+            change.map(|change| (change, state.tracker.detail().to_owned()))
+        };
+        self.reassess();
+        change
+    }
+
+    /// Counts how often readiness comes and goes.
+    pub(super) fn reassess(&self) {
+        let ready = self.with_situation(|situation| judge(Probe::Ready, situation, &[]).ok);
+        if self.was_ready.replace(ready) != ready {
+            self.metrics.readiness_changed(ready);
+        }
+    }
+}
+
+fn rules(check: &Check) -> Rules {
+    Rules {
+        failure_threshold: check.failure_threshold,
+        success_threshold: check.success_threshold,
+        reset_after: check.reset_after,
+        degraded_after: check.degraded_after,
+    }
+}

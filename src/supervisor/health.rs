@@ -1,0 +1,320 @@
+//! Probe server and checks, from the main loop's side: it writes the board, starts and ends the checks, and runs the
+//! commands of `exec:` checks, since it is the one owner of wait(2).
+//!
+//! Nothing here is there without `--probe-listen` or `--check`.
+
+use super::Supervisor;
+use crate::command::Running;
+use crate::config::{Config, Stage};
+use crate::health::{Attempt, Board, Status};
+use crate::probe::checks::Command;
+use crate::probe::worker::{Fact, Job, Note};
+use crate::probe::{Facts, Listener};
+use crate::signal::Signal;
+use crate::status::ExitStatus;
+use crate::sys::tree::Process;
+use crate::timeline::{Event, HookResult, InFlight, Phase};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// After a failure of the HTTP thread it is started again this much later: what made it fail may come at once again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// See the module's text.
+pub(super) struct Health {
+    board: Arc<Board>,
+    listener: Option<Listener>,
+    commands: Vec<Active>,
+    /// Commands that got SIGKILL and are not reaped yet: nobody's leftovers and no orphans.
+    killed: Vec<i32>,
+    /// The app runs and the stop has not come to its drain.
+    checking: bool,
+    start_again_at: Option<Duration>,
+}
+
+/// A command of a check, while it runs.
+struct Active {
+    id: u32,
+    command: Command,
+    running: Running,
+    began: Duration,
+    /// Its last line.
+    said: Option<String>,
+}
+
+impl Health {
+    pub(super) fn new(config: &Config, listener: Option<Listener>, start: Instant) -> Option<Box<Health>> {
+        let needed = listener.is_some() || !config.checks.is_empty();
+        needed.then(|| {
+            Box::new(Health {
+                board: Arc::new(Board::new(start)),
+                listener,
+                commands: Vec::new(),
+                killed: Vec::new(),
+                checking: false,
+                start_again_at: None,
+            })
+        })
+    }
+
+    pub(super) fn in_flight(&self, counts: InFlight) {
+        self.board.in_flight(counts);
+    }
+
+    /// When to call `health_tick`.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let ends = self.commands.iter().map(|active| active.began + active.command.timeout);
+        ends.chain(self.start_again_at).min()
+    }
+
+    /// What to poll for output.
+    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.commands.iter().filter_map(|active| active.running.fd())
+    }
+
+    /// Keeps the commands' output flowing; the last line is kept for the log.
+    pub(super) fn read(&mut self) {
+        for active in &mut self.commands {
+            active.said = active.running.lines().pop().or(active.said.take());
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for active in std::mem::take(&mut self.commands) {
+            self.kill(&active.running);
+        }
+    }
+
+    fn kill(&mut self, running: &Running) {
+        running.kill_tree();
+        self.killed.push(running.pid());
+    }
+}
+
+impl Supervisor {
+    /// Starts the thread that answers probes.
+    pub(super) fn attend(&mut self) {
+        let Some(health) = &self.health else { return };
+        let listener = match health.listener.as_ref().map(Listener::try_clone).transpose() {
+            Ok(listener) => listener,
+            Err(error) => return self.trouble_once(format!("no probe server: {error}")),
+        };
+        let at = listener.as_ref().map(Listener::shown);
+        let facts = Facts {
+            board: health.board.clone(),
+            fail_readiness: self.config.fail_readiness,
+            has_ready_url: self.config.ready.is_some(),
+            budget: self.config.budget,
+        };
+        let job = Job::Attend { listener, facts, checks: self.config.checks.clone() };
+        if self.ask_http(job)
+            && let Some(at) = at
+        {
+            self.record(Event::Listening { at });
+        }
+    }
+
+    /// The app runs.
+    pub(super) fn health_started(&mut self) {
+        let Some(health) = &mut self.health else { return };
+        health.checking = true;
+        if self.config.ready.is_none() {
+            health.board.was_ready();
+        }
+        if !self.hooks.stages().contains(&Stage::PostStart) {
+            health.board.hooks_done();
+        }
+        self.ask_http(Job::StartChecks);
+    }
+
+    /// The app's readiness endpoint said yes.
+    pub(super) fn app_was_ready(&self) {
+        if let Some(health) = &self.health {
+            health.board.was_ready();
+        }
+    }
+
+    pub(super) fn stage_done(&self, stage: Stage, abort: bool) {
+        if let Some(health) = self.health.as_ref().filter(|_| stage == Stage::PostStart && !abort) {
+            health.board.hooks_done();
+        }
+    }
+
+    pub(super) fn count_received(&self, signal: Signal) {
+        if let Some(health) = &self.health {
+            health.board.received(signal);
+        }
+    }
+
+    pub(super) fn count_orphan(&self) {
+        if let Some(health) = &self.health {
+            health.board.orphan_reaped();
+        }
+    }
+
+    pub(super) fn note_hook(&self, name: &str, stage: Stage, result: &HookResult, took: Duration) {
+        if self.health.is_some() {
+            self.note(Note::HookEnded { name: name.to_owned(), stage, result: result.clone(), took });
+        }
+    }
+
+    fn note(&self, note: Note) {
+        if let Some(http) = &self.http {
+            http.send(Job::Note(note));
+        }
+    }
+
+    /// The board is one more view of the timeline.
+    pub(super) fn publish(&mut self, at: Duration, event: &Event) {
+        let Some(health) = &mut self.health else { return };
+        match event {
+            Event::StopBegan { .. } => health.board.stop_began(at),
+            Event::PhaseBegan { phase } => {
+                health.board.phase(at, *phase);
+                if *phase >= Phase::Drain {
+                    self.stop_checks();
+                }
+                self.note(Note::Phase);
+            }
+            Event::AppStarted { .. } => health.board.app_started(at),
+            Event::SpawnFailed { .. } => health.board.app_gone(),
+            Event::AppExited { status, .. } => {
+                health.board.app_gone();
+                self.note(Note::AppExited(*status));
+            }
+            Event::SignalSent { signal, error: None, .. } => health.board.sent(*signal),
+            Event::EverythingKilled { .. } => health.board.sigkill_sent(),
+            _ => {}
+        }
+    }
+
+    /// Once the app has its stop signal, nothing depends on what it depends on.
+    fn stop_checks(&mut self) {
+        let Some(health) = &mut self.health else { return };
+        if std::mem::take(&mut health.checking) {
+            health.kill_all();
+            if let Some(http) = &self.http {
+                http.send(Job::StopChecks);
+            }
+        }
+    }
+
+    pub(super) fn health_news(&mut self, fact: Fact) {
+        match fact {
+            Fact::CheckChanged { name, change, not_tried_for, detail, said } => {
+                let (from, status) = (change.from.map(Status::name), change.to.name());
+                self.record(Event::CheckChanged { name, from, status, detail, said, not_tried_for });
+            }
+            Fact::RunCommand { id, command } => self.run_command(id, command),
+            Fact::ServerEnded(why) => self.trouble_once(format!("the probe server ended: {why}")),
+            Fact::Readiness(_)
+            | Fact::GivenUp(_)
+            | Fact::Posted { .. }
+            | Fact::HoldOver { .. }
+            | Fact::HoldCheck(_)
+            | Fact::Died(_) => {}
+        }
+    }
+
+    fn run_command(&mut self, id: u32, command: Command) {
+        let now = self.now();
+        let Some(health) = self.health.as_mut().filter(|health| health.checking) else { return };
+        match Running::start(&command.argv, &[], &self.origin) {
+            Ok(running) => {
+                self.children = true;
+                health.commands.push(Active { id, command, running, began: now, said: None });
+            }
+            Err(error) => {
+                let detail = format!("cannot be run: {error}");
+                self.command_ended(id, Status::Unhealthy, detail, None, Duration::ZERO);
+            }
+        }
+    }
+
+    fn command_ended(&mut self, id: u32, status: Status, detail: String, said: Option<String>, took: Duration) {
+        let attempt = Attempt { status, detail, said, took };
+        self.ask_http(Job::CommandEnded { id, attempt });
+    }
+
+    /// Whether it belongs to a check's command that got SIGKILL and is not reaped yet.
+    pub(super) fn is_of_killed_check(&self, process: &Process) -> bool {
+        // Such a command leads a process group of its own.
+        self.health.as_ref().is_some_and(|health| health.killed.contains(&process.group))
+    }
+
+    /// Whether there is such a command. Its end raises SIGCHLD.
+    pub(super) fn awaits_killed_checks(&self) -> bool {
+        self.health.as_ref().is_some_and(|health| !health.killed.is_empty())
+    }
+
+    /// A child ended; says whether it was a check's command.
+    pub(super) fn check_exited(&mut self, now: Duration, pid: i32, status: ExitStatus) -> bool {
+        let Some(health) = &mut self.health else { return false };
+        if let Some(index) = health.killed.iter().position(|killed| *killed == pid) {
+            health.killed.swap_remove(index);
+            return true;
+        }
+        let Some(index) = health.commands.iter().position(|active| active.running.pid() == pid) else { return false };
+        let Active { id, command, running, began, said } = health.commands.remove(index);
+        let said = running.finish().pop().or(said);
+        let (result, detail) = judged(status, &command);
+        self.command_ended(id, result, detail, said, now.saturating_sub(began));
+        true
+    }
+
+    pub(super) fn health_tick(&mut self, now: Duration) {
+        let Some(health) = &mut self.health else { return };
+        let over = |active: &Active| active.began + active.command.timeout <= now;
+        let late: Vec<Active> = health.commands.extract_if(.., |active| over(active)).collect();
+        let again = health.start_again_at.take_if(|at| *at <= now).is_some();
+        late.iter().for_each(|active| health.kill(&active.running));
+        for Active { id, command, began, said, .. } in late {
+            let detail = format!("no exit within {}", humantime::format_duration(command.timeout));
+            self.command_ended(id, Status::Unhealthy, detail, said, now.saturating_sub(began));
+        }
+        if again {
+            self.attend_again();
+        }
+    }
+
+    /// The HTTP thread is gone, and with it what the checks remembered.
+    pub(super) fn health_lost(&mut self) {
+        let now = self.now();
+        if let Some(health) = &mut self.health {
+            health.kill_all();
+            health.start_again_at = Some(now + PAUSE);
+        }
+    }
+
+    fn attend_again(&mut self) {
+        self.attend();
+        if self.health.as_ref().is_some_and(|health| health.checking) {
+            self.ask_http(Job::StartChecks);
+        }
+        if self.app.is_some() {
+            match self.lifecycle.t0() {
+                None => self.await_ready(),
+                Some(_) => self.watch_readiness(),
+            }
+        }
+    }
+
+    /// All is said: the next graceful may have the address.
+    pub(super) fn health_over(&mut self) {
+        if let Some(listener) = self.health.as_ref().and_then(|health| health.listener.as_ref()) {
+            listener.remove_file();
+        }
+    }
+}
+
+fn judged(status: ExitStatus, command: &Command) -> (Status, String) {
+    match status {
+        ExitStatus::Exited(0) => (Status::Healthy, "exit status 0".to_owned()),
+        ExitStatus::Exited(code) if command.degraded_status.contains(&code) => {
+            (Status::Degraded, format!("exit status {code}"))
+        }
+        ExitStatus::Exited(127) => (Status::Unhealthy, "exit status 127 (not found?)".to_owned()),
+        status => (Status::Unhealthy, status.to_string()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Requests in flight, from t0 to the app's exit: news of the watching thread become inputs, log lines and the report's
+//! numbers.
+
+use super::Supervisor;
+use crate::config::Hold;
+use crate::inflight::{Counts, News, Task, Watch};
+use crate::lifecycle::Input;
+use crate::signal::Signal;
+use crate::timeline::{Event, InFlight as Numbers, Moment, Phase, text};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    watch: Option<Watch>,
+    last: Option<Seen>,
+    /// What the lifecycle was told.
+    told: Option<bool>,
+    pub(super) hold_began: Duration,
+    /// graceful's own ends of readiness polls that were not answered: the app may still have them.
+    given_up: VecDeque<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: Duration,
+    counts: Counts,
+    words: String,
+}
+
+/// So many are remembered. One that comes after them has been given up by the app, too, or the app has other troubles.
+const GIVEN_UP: usize = 256;
+
+impl InFlight {
+    pub(super) fn given_up(&mut self, ends: Vec<SocketAddr>) {
+        for end in ends {
+            if !self.given_up.contains(&end) {
+                self.given_up.push_back(end);
+            }
+        }
+        let excess = self.given_up.len().saturating_sub(GIVEN_UP);
+        self.given_up.drain(..excess);
+    }
+}
+
+impl Supervisor {
+    /// The stop has begun.
+    pub(super) fn watch_in_flight(&mut self) {
+        let watches = match &self.config.hold {
+            Hold::Idle | Hold::Quiet | Hold::Url(_) | Hold::Command(_) => self.app.is_some(),
+            Hold::Never => false,
+        };
+        if !watches {
+            return;
+        }
+        let task = Task {
+            ports: self.config.ports.clone(),
+            quiet_window: self.config.quiet_window,
+            quiet: self.config.hold == Hold::Quiet,
+            signal: self.config.stop_signal.or(self.lifecycle.stop_signal()).unwrap_or(Signal::TERM),
+            start: self.start,
+            given_up: self.in_flight.given_up.iter().copied().collect(),
+        };
+        let started = self.other_waker().and_then(|waker| Watch::start(task, move || waker.wake()));
+        match started {
+            Ok(watch) => self.in_flight.watch = Some(watch),
+            Err(error) => self.cannot_see(&error.to_string()),
+        }
+    }
+
+    /// Everything that the watching thread has to say.
+    pub(super) fn in_flight_news(&mut self) {
+        while let Some(news) = self.in_flight.watch.as_ref().and_then(Watch::try_recv) {
+            match news {
+                News::Sampled { at, counts, reached, words } => self.sampled(Seen { at, counts, words }, reached),
+                News::NoHandler => self.inputs.push_back(Input::NoHandler),
+                News::Trouble(what) => self.trouble_once(what),
+                News::Blind(why) => {
+                    self.in_flight.watch = None;
+                    self.cannot_see(&why);
+                }
+            }
+        }
+    }
+
+    fn sampled(&mut self, seen: Seen, reached: bool) {
+        let first = self.in_flight.last.is_none();
+        if self.lifecycle.phase() == Phase::Hold && reached && self.holds_for_requests() {
+            let after = text::human(seen.at.saturating_sub(self.in_flight.hold_began));
+            self.hold_over(format!("{} after {after}", seen.words));
+        }
+        self.publish_in_flight(&seen.counts);
+        self.in_flight.last = Some(seen);
+        if first {
+            self.record_in_flight(Moment::Stop);
+        }
+        self.tell_lifecycle(!reached);
+    }
+
+    fn publish_in_flight(&self, counts: &Counts) {
+        if let Some(health) = &self.health {
+            health.in_flight(numbers(counts));
+        }
+    }
+
+    fn tell_lifecycle(&mut self, in_flight: bool) {
+        if self.in_flight.told.replace(in_flight) != Some(in_flight) {
+            self.inputs.push_back(Input::InFlight(in_flight));
+        }
+    }
+
+    /// Nothing is held for what cannot be seen.
+    fn cannot_see(&mut self, why: &str) {
+        self.trouble_once(format!("requests in flight cannot be seen ({why}): nothing is held for them"));
+        self.in_flight.last = None;
+        self.tell_lifecycle(false);
+        if self.lifecycle.phase() == Phase::Hold && self.holds_for_requests() {
+            self.hold_over("requests in flight can no longer be seen".to_owned());
+        }
+    }
+
+    pub(super) fn holds_for_requests(&self) -> bool {
+        matches!(self.config.hold, Hold::Idle | Hold::Quiet)
+    }
+
+    /// "3 busy", "idle"; empty if nothing was seen yet.
+    pub(super) fn in_flight_words(&self) -> String {
+        self.in_flight.last.as_ref().map(|seen| seen.words.clone()).unwrap_or_default()
+    }
+
+    /// The last numbers, for the report.
+    pub(super) fn record_in_flight(&mut self, at: Moment) {
+        if at == Moment::Signal
+            && let Some(watch) = &self.in_flight.watch
+        {
+            watch.look_closely();
+        }
+        let Some(seen) = &self.in_flight.last else { return };
+        let (counts, age) = (numbers(&seen.counts), self.now().saturating_sub(seen.at));
+        self.record(Event::InFlight { at, counts, age });
+    }
+
+    /// The app has exited: what was in flight in the moment before is lost.
+    pub(super) fn in_flight_over(&mut self) {
+        self.in_flight_news();
+        self.in_flight.watch = None;
+        let lost = self.in_flight.last.as_ref().and_then(|seen| seen.counts.lost());
+        self.record_in_flight(Moment::Exit);
+        if let Some(what) = lost {
+            self.record(Event::Unanswered { what });
+        }
+        self.in_flight.last = None;
+        self.publish_in_flight(&Counts::default());
+    }
+}
+
+fn numbers(counts: &Counts) -> Numbers {
+    let Counts { busy, unknown, idle, unaccepted } = *counts;
+    Numbers { busy, unknown, idle, unaccepted }
+}

@@ -1,0 +1,326 @@
+//! TCP sockets as the kernel shows them: sock_diag(7) over netlink, or /proc/net/tcp where that is refused.
+//!
+//! ```text
+//!   Sampler ──► diag ──► wire     the netlink socket; its messages as bytes
+//!          └──► proc              the tables of /proc/net
+//!   owners                        which listeners a set of processes holds
+//! ```
+//!
+//! A [`Sampler`] asks sock_diag as long as that answers. A refusal is final, and every other failure that lasts too, so
+//! that whoever samples says it once: from then on [`Snapshot::source`] is [`Source::Proc`] and [`Sampler::refusal`] says
+//! why. Where the tables of /proc are not there either, each sample is [`Unavailable`].
+//!
+//! What is seen is the network namespace of this process, all of it: with the host's network the whole host, which is why
+//! one watches ports. It needs no privilege. The kernel lists a table that goes on changing, bucket by bucket: a socket that
+//! is made or closed meanwhile may be there or not, and one of its neighbours may, very rarely, be missing or be there
+//! twice.
+
+mod diag;
+mod own;
+mod owners;
+mod proc;
+mod wire;
+
+pub use own::own_ends;
+pub use owners::{Held, held_by};
+
+use diag::Diag;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use wire::{Row, states};
+
+/// One connection of a watched port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// This end; its port is one of those that were asked for. A v4-mapped address is given as the IPv4 address that it is.
+    pub local: SocketAddr,
+    /// The other end, likewise. Without the interface of a link-local address.
+    pub remote: SocketAddr,
+    /// Where the connection stands.
+    pub state: State,
+    /// 0 while it waits to be accepted (and when the app has closed it).
+    pub inode: u32,
+    /// Bytes received that the app has not read. A FIN that it has not read counts as one.
+    pub unread: u32,
+    /// Bytes that the app has written and the other end has not acknowledged. A FIN counts as one here too.
+    pub unsent: u32,
+    /// What tcp_info tells; none from /proc/net/tcp, and from a kernel before 4.19.
+    pub counters: Option<Counters>,
+}
+
+/// Of struct tcp_info (linux/tcp.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// tcpi_bytes_received. A received FIN counts as one.
+    pub received: u64,
+    /// tcpi_bytes_sent less tcpi_bytes_retrans.
+    pub sent: u64,
+    /// tcpi_last_data_recv: milliseconds ago, in steps of a clock tick.
+    pub last_received_ms: u32,
+    /// tcpi_last_data_sent: milliseconds ago, in steps of a clock tick.
+    pub last_sent_ms: u32,
+}
+
+/// The states of a connection that matter here (tcp_states.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// TCP_ESTABLISHED
+    Established,
+    /// TCP_CLOSE_WAIT: the other end has closed its half.
+    CloseWait,
+    /// TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSING, TCP_LAST_ACK: the app has closed; what is unsent is still on its way.
+    /// With an inode it has closed its own half only, by shutdown(2), and may still read.
+    Closing,
+}
+
+/// One listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub local: SocketAddr,
+    /// Its socket, as /proc/PID/fd names it.
+    pub inode: u32,
+    /// Connections in its backlog that nobody has accepted.
+    pub backlog: u32,
+}
+
+/// Where the numbers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// sock_diag: all there is.
+    SockDiag,
+    /// /proc/net/tcp and tcp6: connections, states and queues, no counters.
+    Proc,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where it comes from.
+    pub source: Source,
+    /// The listeners of the watched ports.
+    pub listeners: Vec<Listener>,
+    /// The connections of the watched ports, without SYN_SENT, SYN_RECV and TIME_WAIT.
+    pub connections: Vec<Connection>,
+}
+
+impl Snapshot {
+    fn new() -> Snapshot {
+        Snapshot { source: Source::SockDiag, listeners: Vec::new(), connections: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.listeners.clear();
+        self.connections.clear();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.listeners.is_empty() && self.connections.is_empty()
+    }
+
+    fn add(&mut self, row: Row, keep: impl Fn(u16) -> bool) {
+        match row {
+            Row::Listener(listener) if keep(listener.local.port()) => self.listeners.push(listener),
+            Row::Connection(connection) if keep(connection.local.port()) => self.connections.push(connection),
+            _ => {}
+        }
+    }
+}
+
+/// Neither way shows anything, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sock_diag: {sock_diag}; /proc/net/tcp: {proc}")]
+pub struct Unavailable {
+    /// What netlink said.
+    pub sock_diag: String,
+    /// What reading the tables of /proc said.
+    pub proc: String,
+}
+
+/// Takes samples, and keeps its socket and its memory between them.
+#[derive(Debug)]
+pub struct Sampler {
+    /// Ascending.
+    ports: Vec<u16>,
+    /// For the kernel.
+    filter: Vec<u8>,
+    diag: Option<Diag>,
+    refusal: Option<io::Error>,
+    /// sock_diag is not asked any more.
+    given_up: bool,
+    /// How many empty answers of sock_diag are still compared with /proc.
+    doubts: u32,
+    folder: PathBuf,
+    snapshot: Snapshot,
+}
+
+/// Of the first so many empty answers each is compared with /proc: a kernel that is only acted may answer and know of
+/// nothing. After them an empty answer is what it seems: the ports have no socket.
+const DOUBTS: u32 = 3;
+/// An answer that overran is asked for again, on a new socket, so often in all.
+const TRIES: u32 = 3;
+
+impl Sampler {
+    /// Watches these local ports. Nothing is opened before the first sample.
+    pub fn new(ports: &[u16]) -> Sampler {
+        let mut sampler = Sampler {
+            ports: Vec::new(),
+            filter: Vec::new(),
+            diag: None,
+            refusal: None,
+            given_up: false,
+            doubts: DOUBTS,
+            folder: PathBuf::from(proc::FOLDER),
+            snapshot: Snapshot::new(),
+        };
+        sampler.watch(ports);
+        sampler
+    }
+
+    /// Reads the tables of /proc only, as where sock_diag is refused.
+    pub fn of_proc(ports: &[u16]) -> Sampler {
+        let refusal = Some(io::Error::new(io::ErrorKind::Unsupported, "not asked"));
+        Sampler { given_up: true, refusal, ..Sampler::new(ports) }
+    }
+
+    /// Watches these ports from now on.
+    pub fn watch(&mut self, ports: &[u16]) {
+        ports.clone_into(&mut self.ports);
+        self.ports.sort_unstable();
+        self.ports.dedup();
+        self.filter = wire::port_filter(&self.ports);
+    }
+
+    /// The sockets of the watched ports now.
+    ///
+    /// It may take as long as a thousandth of a millisecond per socket, and a second where a kernel does not answer.
+    pub fn sample(&mut self) -> Result<&Snapshot, Unavailable> {
+        self.take(&What::Watched)
+    }
+
+    /// All listening sockets of the namespace now, whatever is watched.
+    pub fn listeners(&mut self) -> Result<&[Listener], Unavailable> {
+        self.take(&What::Listeners).map(|snapshot| snapshot.listeners.as_slice())
+    }
+
+    /// Where the last sample came from.
+    pub fn source(&self) -> Source {
+        self.snapshot.source
+    }
+
+    /// Why the last sample did not come from sock_diag; `None` if it did.
+    pub fn refusal(&self) -> Option<&io::Error> {
+        self.refusal.as_ref()
+    }
+
+    fn take(&mut self, what: &What) -> Result<&Snapshot, Unavailable> {
+        if !self.given_up {
+            match self.by_sock_diag(what) {
+                Ok(()) => {
+                    self.refusal = None;
+                    self.snapshot.source = Source::SockDiag;
+                    return Ok(&self.snapshot);
+                }
+                Err(error) => {
+                    self.given_up = !is_passing(&error);
+                    self.refusal = Some(error);
+                }
+            }
+        }
+        self.snapshot.clear();
+        self.snapshot.source = Source::Proc;
+        match by_proc(&self.folder, what, &self.ports, &mut self.snapshot) {
+            Ok(()) => Ok(&self.snapshot),
+            Err(proc) => {
+                let sock_diag = self.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+                Err(Unavailable { sock_diag, proc: proc.to_string() })
+            }
+        }
+    }
+
+    fn by_sock_diag(&mut self, what: &What) -> io::Result<()> {
+        self.snapshot.clear();
+        if matches!(what, What::Watched) && self.ports.is_empty() {
+            return Ok(());
+        }
+        self.dump(what)?;
+        if !self.snapshot.is_empty() {
+            self.doubts = 0;
+        } else if self.doubts > 0 {
+            self.doubts -= 1;
+            let mut shown = Snapshot::new();
+            // The second look is for what was made between the first one and that at /proc.
+            if by_proc(&self.folder, what, &self.ports, &mut shown).is_ok() && !shown.is_empty() {
+                self.dump(what)?;
+                if self.snapshot.is_empty() {
+                    return Err(io::Error::other("an empty answer, though /proc/net shows sockets"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn dump(&mut self, what: &What) -> io::Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.dump_once(what) {
+                Err(error) => {
+                    // The rest of a broken answer goes with its socket.
+                    self.diag = None;
+                    if error.raw_os_error() != Some(libc::ENOBUFS) || tries == TRIES {
+                        return Err(error);
+                    }
+                    tries += 1;
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    fn dump_once(&mut self, what: &What) -> io::Result<()> {
+        let (states, filter) = match what {
+            What::Listeners => (states::LISTENERS, [].as_slice()),
+            What::Watched => (states::LISTENERS | states::CONNECTIONS, self.filter.as_slice()),
+        };
+        let diag = match &mut self.diag {
+            Some(diag) => diag,
+            none => none.insert(Diag::open()?),
+        };
+        diag.dump(states, filter, |port| what.includes(&self.ports, port), &mut self.snapshot)
+    }
+}
+
+/// What a sample is of.
+enum What {
+    Watched,
+    Listeners,
+}
+
+impl What {
+    fn includes(&self, ports: &[u16], port: u16) -> bool {
+        match self {
+            What::Watched => ports.binary_search(&port).is_ok(),
+            What::Listeners => true,
+        }
+    }
+}
+
+fn by_proc(folder: &Path, what: &What, ports: &[u16], answer: &mut Snapshot) -> io::Result<()> {
+    proc::read(folder, |port| what.includes(ports, port), answer)?;
+    if matches!(what, What::Listeners) {
+        answer.connections.clear();
+    }
+    Ok(())
+}
+
+/// It is for want of something that may be there again at the next sample.
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|number| passing.contains(&number))
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
