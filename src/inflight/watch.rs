@@ -12,11 +12,10 @@
 use super::{Counts, Tracker};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
-use crate::sys::sockets::{Listener, Sampler, Source, held_by, own_ends};
+use crate::sys::sockets::{Listener, Sampler, Source, held_by, own_ends, take_closed};
 use crate::sys::{getpid, tree};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -48,8 +47,6 @@ pub struct Task {
     pub signal: Signal,
     /// graceful's start: times count from it.
     pub start: Instant,
-    /// graceful's own ends of connections that it has given up and the app may still have.
-    pub given_up: Vec<SocketAddr>,
 }
 
 /// What the thread has to tell.
@@ -123,16 +120,18 @@ fn watch(task: &Task, orders: &Receiver<()>, tell: &dyn Fn(News)) -> Result<(), 
     let mut tracker = Tracker::new(task.quiet_window);
     let mut interval = INTERVAL;
     let (mut told, mut untold) = (false, 0);
+    let mut closed = Vec::new();
     loop {
         let begin = Instant::now();
         let mut own = own_ends(&ports);
-        // Only what is there from the start: the port may be a client's later.
-        if tracker.last().is_none() {
-            own.extend(&task.given_up);
-        }
+        // Once more: what was made and closed since the last sample may only be in this one. Not for ever: the port may
+        // be a client's later.
+        own.extend(closed.drain(..));
         let sampled = sampler.sample().map_err(|error| error.to_string())?;
         let by_proc = sampled.source == Source::Proc;
         own.extend(own_ends(&ports));
+        closed = take_closed();
+        own.extend(&closed);
         tracker.ignore(own);
         let counts = tracker.sample(task.start.elapsed(), sampled);
         if by_proc && !std::mem::replace(&mut told, true) {

@@ -15,6 +15,7 @@ use super::connect;
 use super::fault::{self, Fault};
 use super::is_loopback;
 use super::names::Names;
+use crate::sys::sockets;
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode};
 #[cfg(feature = "https")]
@@ -168,11 +169,15 @@ impl Client {
     /// second time or somewhere else.
     pub async fn post(&self, url: &Url, timeout: Duration) -> Observation {
         let deadline = Deadline::after(timeout);
+        let client = sockets::Client::of(url.port_or_known_default());
         let outcome = async {
             let response = self.send(Method::POST, url, deadline).await?;
             finish(response, None, deadline).await
         }
         .await;
+        if outcome.is_ok() {
+            client.answered();
+        }
         let outcome = outcome.map(|Answer { status, .. }| match status.as_u16() {
             200..=299 => (Verdict::Ready, name(status)),
             300..=399 => (Verdict::NotReady, format!("{}, and a POST follows no redirect", name(status))),
@@ -189,6 +194,16 @@ impl Client {
 
     /// GETs and follows redirects on the same host.
     async fn follow(&self, start: &Url, deadline: Deadline) -> Result<Answer, Fault> {
+        // Failed or given up, the connection is still there: the library closes it later on this thread.
+        let client = sockets::Client::of(start.port_or_known_default());
+        let outcome = self.follow_from(start, deadline).await;
+        if outcome.is_ok() {
+            client.answered();
+        }
+        outcome
+    }
+
+    async fn follow_from(&self, start: &Url, deadline: Deadline) -> Result<Answer, Fault> {
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(Method::GET, &url, deadline).await?;

@@ -29,13 +29,11 @@ use super::state::{Facts, Shared};
 use crate::config::Check;
 use crate::health::{Attempt, Change};
 use crate::status::ExitStatus;
-use crate::sys::sockets::own_ends;
 use crate::timeline::{HookResult, Stage};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc as sync;
@@ -174,8 +172,6 @@ pub enum Fact {
         /// What the other side said, for the log alone.
         said: Option<String>,
     },
-    /// Readiness polls that were given up, by their local addresses.
-    GivenUp(Vec<SocketAddr>),
     /// The probe server has ended, which it never should.
     ServerEnded(String),
     /// A command is to be run for a check; answer [`Job::CommandEnded`].
@@ -320,12 +316,6 @@ impl<N: Fn() + 'static> Tasks<N> {
                 let shared = self.attended.as_ref().map(|attended| attended.shared.clone());
                 self.readiness = Some(self.running.spawn_local(every(interval, async move || {
                     let observation = client.get(&url, timeout).await;
-                    // The app may keep the connection long after it was given up. Only here, before anything else runs on
-                    // this thread, its end is still to be seen.
-                    let given_up = given_up(&observation, &url);
-                    if !given_up.is_empty() {
-                        outbox.put(Fact::GivenUp(given_up));
-                    }
                     if let Some(shared) = &shared {
                         shared.polled(observation.verdict.is_ready(), &observation.detail, observation.took);
                     }
@@ -428,14 +418,6 @@ async fn every(interval: Duration, mut step: impl AsyncFnMut() -> bool) {
         }
         sleep(interval.max(SHORTEST_INTERVAL).saturating_sub(start.elapsed())).await;
     }
-}
-
-/// graceful's ends of the connections to the readiness endpoint, if it did not answer.
-fn given_up(observation: &Observation, url: &Url) -> Vec<SocketAddr> {
-    if observation.verdict.is_ready() || observation.refused {
-        return Vec::new();
-    }
-    url.port_or_known_default().map(|port| own_ends(&[port]).into_iter().collect()).unwrap_or_default()
 }
 
 fn stop(task: &mut Option<AbortHandle>) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::probe::Verdict;
 use crate::probe::testing::{ClosedPort, DEADLINE, Server, assert_asleep, is_inner, rerun, say, until_hangup};
+use crate::sys::sockets::take_closed;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -116,6 +117,42 @@ fn a_new_poll_replaces_the_old_one() {
         assert_eq!(desk.readiness().detail, "200");
     }
     assert_eq!(old.drain(), 0);
+}
+
+#[test]
+fn what_is_given_up_is_noted_before_it_is_closed() {
+    rerun("probe::worker::tests::inner_given_up", &[]);
+}
+
+/// The body of the test above, in a process where no other test asks for the list.
+#[test]
+fn inner_given_up() {
+    if !is_inner() {
+        return;
+    }
+    let (ends, end) = sync::channel();
+    let ends = Mutex::new(ends);
+    let hanging = Server::start(move |stream, _| {
+        let client = stream.peer_addr().unwrap();
+        until_hangup(stream);
+        ends.lock().unwrap().send(client).unwrap();
+    });
+    let desk = Desk::new();
+    let timeout = Duration::from_millis(50);
+    desk.worker.send(Job::PollReadiness { url: hanging.url("/"), interval: LONG, timeout, until_ready: false });
+    assert_eq!(desk.readiness().detail, "no answer within 50ms");
+    let timed_out = end.recv_timeout(DEADLINE).expect("the connection is closed");
+    assert_eq!(take_closed(), [timed_out]);
+    desk.poll(hanging.url("/"), false);
+    hanging.request();
+    hanging.request();
+    desk.worker.send(Job::StopPolling);
+    let aborted = end.recv_timeout(DEADLINE).expect("the connection is closed");
+    assert_eq!(take_closed(), [aborted]);
+    let good = ready_after(0);
+    desk.poll(good.url("/"), true);
+    assert_eq!(desk.readiness().verdict, Verdict::Ready);
+    assert_eq!(take_closed(), [], "what was answered is over");
 }
 
 #[test]

@@ -208,12 +208,7 @@ impl Supervisor {
             }
             Fact::RunCommand { id, command } => self.run_command(id, command),
             Fact::ServerEnded(why) => self.trouble_once(format!("the probe server ended: {why}")),
-            Fact::Readiness(_)
-            | Fact::GivenUp(_)
-            | Fact::Posted { .. }
-            | Fact::HoldOver { .. }
-            | Fact::HoldCheck(_)
-            | Fact::Died(_) => {}
+            Fact::Readiness(_) | Fact::Posted { .. } | Fact::HoldOver { .. } | Fact::HoldCheck(_) | Fact::Died(_) => {}
         }
     }
 

@@ -7,8 +7,6 @@ use crate::inflight::{Counts, News, Task, Watch};
 use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::timeline::{Event, InFlight as Numbers, Moment, Phase, text};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What is known.
@@ -19,8 +17,6 @@ pub(super) struct InFlight {
     /// What the lifecycle was told.
     told: Option<bool>,
     pub(super) hold_began: Duration,
-    /// graceful's own ends of readiness polls that were not answered: the app may still have them.
-    given_up: VecDeque<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -28,21 +24,6 @@ struct Seen {
     at: Duration,
     counts: Counts,
     words: String,
-}
-
-/// So many are remembered. One that comes after them has been given up by the app, too, or the app has other troubles.
-const GIVEN_UP: usize = 256;
-
-impl InFlight {
-    pub(super) fn given_up(&mut self, ends: Vec<SocketAddr>) {
-        for end in ends {
-            if !self.given_up.contains(&end) {
-                self.given_up.push_back(end);
-            }
-        }
-        let excess = self.given_up.len().saturating_sub(GIVEN_UP);
-        self.given_up.drain(..excess);
-    }
 }
 
 impl Supervisor {
@@ -61,7 +42,6 @@ impl Supervisor {
             quiet: self.config.hold == Hold::Quiet,
             signal: self.config.stop_signal.or(self.lifecycle.stop_signal()).unwrap_or(Signal::TERM),
             start: self.start,
-            given_up: self.in_flight.given_up.iter().copied().collect(),
         };
         let started = self.other_waker().and_then(|waker| Watch::start(task, move || waker.wake()));
         match started {

@@ -88,7 +88,6 @@ impl Supervisor {
             let now = self.now();
             match fact {
                 Fact::Readiness(observation) => self.observed(observation),
-                Fact::GivenUp(ends) => self.in_flight.given_up(ends),
                 Fact::Posted { id, observation } => {
                     let ok = observation.verdict != Verdict::NotReady;
                     let result = if ok { Ok(()) } else { Err(observation.detail) };

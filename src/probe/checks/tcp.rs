@@ -6,6 +6,7 @@ use crate::probe::client::Deadline;
 use crate::probe::connect;
 use crate::probe::fault;
 use crate::probe::names::Names;
+use crate::sys::sockets::Client;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,11 +31,14 @@ pub(super) async fn attempt(names: &Names, host: &str, port: u16, talk: Talk<'_>
         Ok(stream) => stream,
         Err(fault) => return failed(fault.detail, deadline.elapsed()),
     };
+    // Declared after the stream, it is dropped before it.
+    let client = Client::of(Some(port));
     let mut heard = Vec::new();
     let ended = timeout_at(deadline.at(), converse(&mut stream, talk, &mut heard)).await;
     let took = deadline.elapsed();
     let why = match (ended, heard.is_empty()) {
         (Ok(Ok(true)), _) => {
+            client.answered();
             // A polite end; that it is no success changes nothing.
             _ = stream.shutdown().await;
             let detail = if talk.expect.is_some() { "as expected" } else { "connected" };

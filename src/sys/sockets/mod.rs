@@ -21,7 +21,7 @@ mod owners;
 mod proc;
 mod wire;
 
-pub use own::own_ends;
+pub use own::{Client, own_ends, take_closed};
 pub use owners::{Held, held_by};
 
 use diag::Diag;

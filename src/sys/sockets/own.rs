@@ -1,10 +1,65 @@
 //! graceful's own ends of connections, so that its own probes are not taken for clients.
+//!
+//! What is open is found in /proc/self/fd. What graceful closes without an answer the app may keep for long: a [`Client`]
+//! notes it in the moment before, in a list of the whole process, as descriptors are. Whoever reads the list together with
+//! the open ones, after looking at the app's connections, misses none.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// So many closed ends are remembered until somebody asks. What was closed before them the app has closed by then, or it
+/// has other troubles.
+const MAX_CLOSED: usize = 256;
+
+static CLOSED: Mutex<VecDeque<SocketAddr>> = Mutex::new(VecDeque::new());
+
+fn closed() -> MutexGuard<'static, VecDeque<SocketAddr>> {
+    // A list of addresses is never half changed.
+    CLOSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A use of a connection to this port. Dropped before there was an answer, with the connection still open, it notes
+/// this process's ends of all connections to the port for [`take_closed`].
+#[derive(Debug)]
+pub struct Client {
+    port: Option<u16>,
+}
+
+impl Client {
+    /// Of this port; `None` notes nothing.
+    pub fn of(port: Option<u16>) -> Client {
+        Client { port }
+    }
+
+    /// There was an answer: the app has nothing more to do.
+    pub fn answered(mut self) {
+        self.port = None;
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some(port) = self.port else { return };
+        let ends = own_ends(&[port]);
+        let mut closed = closed();
+        for end in ends {
+            if !closed.contains(&end) {
+                closed.push_back(end);
+            }
+        }
+        let excess = closed.len().saturating_sub(MAX_CLOSED);
+        closed.drain(..excess);
+    }
+}
+
+/// The ends that were noted since the last call.
+pub fn take_closed() -> Vec<SocketAddr> {
+    closed().drain(..).collect()
+}
 
 /// The local addresses of this process's sockets that are connected to one of these ports. None without /proc.
 ///
@@ -63,5 +118,23 @@ mod tests {
             assert_eq!(own_ends(&[port]), HashSet::new());
         }
         assert_eq!(own_ends(&[]), HashSet::new());
+    }
+
+    #[test]
+    fn what_was_closed_without_an_answer_is_remembered_once() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let connect = || TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        let (answered, client) = (connect(), Client::of(Some(port)));
+        client.answered();
+        drop(answered);
+        let (stream, client) = (connect(), Client::of(Some(port)));
+        let end = stream.local_addr().unwrap();
+        drop(client);
+        drop(stream);
+        // Other tests of this process may note theirs.
+        let noted = take_closed();
+        assert_eq!(noted.iter().filter(|noted| **noted == end).count(), 1, "{noted:?}");
+        assert!(!take_closed().contains(&end));
     }
 }
