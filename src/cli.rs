@@ -11,6 +11,7 @@
 //!               └ Quit: a text and exit 0, or problems and exit 2
 //! ```
 
+mod drill;
 mod help;
 pub mod running;
 mod subcommands;
@@ -20,6 +21,8 @@ pub use clap_complete::Shell;
 
 use crate::config::suggest::nearest;
 use crate::config::{Listen, Problem, Settings, quoted};
+use crate::demo::Fault;
+use crate::drill::Plan;
 use crate::health::Probe;
 use crate::status::{FAILURE, USAGE};
 use std::ffi::OsString;
@@ -50,8 +53,10 @@ pub enum Command {
     Sleep(Duration),
     /// Print the completion script of this shell.
     Completions(Shell),
-    /// Serve the app that ships with graceful; not in the help.
-    DemoApp(SocketAddr),
+    /// Hold a drill.
+    Drill(Box<Plan>),
+    /// Serve the app that ships with graceful, with this fault; not in the help.
+    DemoApp(SocketAddr, Option<Fault>),
 }
 
 /// What `graceful probe` asks.
@@ -101,7 +106,7 @@ impl Quit {
 }
 
 /// The commands that are spelled out.
-const SUBCOMMANDS: &[&str] = &["run", "probe", "sleep", "completions"];
+const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "sleep", "completions"];
 
 /// The one form that runs an app.
 const FORM: &str = "graceful [OPTIONS] -- COMMAND [ARGS...]";
@@ -123,6 +128,7 @@ pub fn parse(args: &[OsString]) -> Result<Command, Quit> {
     let Some((first, rest)) = args.split_first() else { return Err(Quit::Usage) };
     match first.to_str() {
         Some("run") => run(rest, true),
+        Some("drill") => drill::parse(rest),
         Some("probe") => subcommands::probe(rest),
         Some("sleep") => subcommands::sleep(rest),
         Some("completions") => subcommands::completions(rest),
@@ -547,6 +553,7 @@ mod tests {
     fn clap_finds_no_fault_with_its_commands() {
         help::tree().debug_assert();
         help::run_tokens().debug_assert();
+        help::drill_tokens().debug_assert();
         for name in ["probe", "sleep", "completions"] {
             help::subcommand_tokens(name).debug_assert();
         }

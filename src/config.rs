@@ -351,6 +351,11 @@ pub fn profiles() -> String {
     profile::table()
 }
 
+/// The server that this command line starts, if it is known: its name, and what to know of its stop.
+pub fn known_server(command: &[OsString]) -> Option<(&'static str, &'static str)> {
+    profile::detect(command).map(|(profile, _)| (profile.name, profile.advice))
+}
+
 impl Config {
     /// The configuration of `graceful -- COMMAND` where nothing else was said: built without a parser, because
     /// this is the path that every container start takes.

@@ -48,6 +48,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod drill;
 pub mod health;
 pub mod hold;
 pub mod hooks;

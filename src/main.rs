@@ -8,7 +8,7 @@ use graceful::cli::running::{self, Unknown};
 use graceful::cli::{self, Command, ProbeTarget};
 use graceful::config::{self, Config};
 use graceful::sys::signals::{self, Inherited};
-use graceful::{demo, probe, status, supervisor, sys};
+use graceful::{demo, drill, probe, status, supervisor, sys};
 use std::ffi::OsString;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,14 +41,18 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 
             Err(problems) => cli::report(&problems),
         };
     }
-    if let Command::DemoApp(address) = command {
-        return demo::run(address);
+    if let Command::DemoApp(address, fault) = command {
+        return demo::run(address, fault, *inherited);
+    }
+    if let Command::Drill(plan) = command {
+        inherited.take_sigchld();
+        return drill::run(&plan, *inherited);
     }
     // Nothing is supervised: signals act on this process as on any other.
     inherited.restore();
     match command {
-        // Both were dealt with above.
-        Command::Run { .. } | Command::DemoApp(_) => status::FAILURE,
+        // They were dealt with above.
+        Command::Run { .. } | Command::DemoApp(..) | Command::Drill(_) => status::FAILURE,
         Command::Probe { target, timeout } => probe(target, timeout),
         Command::Sleep(duration) => {
             thread::sleep(duration);

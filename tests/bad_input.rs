@@ -145,7 +145,10 @@ fn forms_of_the_command_line() {
         line(&["--", ""], &["name is empty", "graceful [OPTIONS] -- COMMAND"]),
         line(&["rnu", "--", "touch", "started"], &["\"rnu\"", "did you mean: graceful run -- touch started"]),
         line(&["prob", "http://h/"], &["\"prob\"", "graceful probe http://h/", "graceful -- prob http://h/"]),
-        line(&["drill", "--", "touch", "started"], &["\"drill\"", "run, probe, sleep, completions", "-- COMMAND"]),
+        line(
+            &["wrench", "--", "touch", "started"],
+            &["\"wrench\"", "run, drill, probe, sleep, completions", "-- COMMAND"],
+        ),
         line(&["help"], &["graceful --help"]),
         flags(&["--log-level", "info", "extra"], &["\"extra\"", "before --", "-- COMMAND"]),
     ]);

@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 pub(super) const SHORT_USAGE: &str = "\
 graceful: error: no command to run
 usage: graceful [OPTIONS] -- COMMAND [ARGS...]
+       graceful drill [OPTIONS] -- COMMAND [ARGS...]
        graceful probe [OPTIONS] [live|ready|startup] [TARGET]
        graceful sleep DUR
        graceful completions SHELL
@@ -29,6 +30,7 @@ end of the budget gets SIGKILL before the orchestrator would send it. The exit s
 const USAGE: &str = "\
 graceful [OPTIONS] -- COMMAND [ARGS...]
        graceful run [OPTIONS] -- COMMAND [ARGS...]
+       graceful drill [OPTIONS] -- COMMAND [ARGS...]
        graceful probe [OPTIONS] [live|ready|startup] [TARGET]
        graceful sleep DUR
        graceful completions SHELL";
@@ -87,6 +89,25 @@ Exit status:
   127   COMMAND was not found
   probe: 0 if the answer is 200 to 399 or, for tcp://, the connection was made; otherwise 1";
 
+const DRILL_USAGE: &str = "\
+graceful drill [OPTIONS] [OPTIONS OF run] -- COMMAND [ARGS...]
+       graceful drill [OPTIONS] --demo[=FAULT]
+       graceful drill [OPTIONS] --stop-command COMMAND --url URL
+       graceful drill [OPTIONS] --pid PID --url URL
+       graceful drill [OPTIONS] --no-stop --url URL --baseline FILE";
+
+const AFTER_DRILL: &str = "\
+COMMAND runs under graceful with every option of run that is given here, as --pre-stop-delay 5s.
+With --probe-listen the load balancer's view of readiness is graceful's /readyz, else --ready-url.
+
+Exit status:
+  0     passed
+  1     failed: at least one check did
+  2     wrong usage
+  3     inconclusive: nothing could be told, and why is said
+  125   graceful's own failure
+  128+n signal n broke the drill off";
+
 const PROBE_USAGE: &str = "graceful probe [OPTIONS] [live|ready|startup] [TARGET]";
 
 const AFTER_PROBE: &str = "\
@@ -112,6 +133,14 @@ pub(super) fn tree() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand(info_flags(running(run, RUN_USAGE), Some(OTHER)));
+    let drill = described(Command::new("drill"))
+        .about("Stop COMMAND under load and tell what was dropped, why, and what to change")
+        .override_usage(DRILL_USAGE)
+        .after_help(AFTER_DRILL)
+        .args(drill_args())
+        .args(run_args().map(|arg| arg.hide(true)))
+        .arg(app());
+    tree = tree.subcommand(info_flags(drill, Some(OTHER)));
     for name in ["probe", "sleep", "completions"] {
         tree = tree.subcommand(info_flags(described(subcommand(name)), None));
     }
@@ -135,6 +164,23 @@ pub(super) fn run_tokens() -> Command {
     tokens(Command::new("graceful").args(run_args())).arg(rest().trailing_var_arg(true))
 }
 
+/// What `drill`'s arguments before `--` are parsed with.
+pub(super) fn drill_tokens() -> Command {
+    tokens(Command::new("drill").args(drill_args()).args(run_args())).arg(rest().trailing_var_arg(true))
+}
+
+fn drill_args() -> impl Iterator<Item = Arg> {
+    super::drill::ROWS.iter().map(|row| {
+        let arg = Arg::new(row.name).long(row.name).help(row.help).help_heading(row.heading);
+        let Some(value) = row.value else { return arg.action(ArgAction::SetTrue) };
+        let arg = arg.action(ArgAction::Append).value_parser(ValueParser::os_string()).value_name(value);
+        match row.missing {
+            Some(missing) => arg.num_args(0..=1).require_equals(true).default_missing_value(missing),
+            None => arg,
+        }
+    })
+}
+
 /// What the arguments of a small command are parsed with.
 pub(super) fn subcommand_tokens(name: &'static str) -> Command {
     let options: Vec<Arg> = subcommand(name).get_opts().cloned().collect();
@@ -143,7 +189,8 @@ pub(super) fn subcommand_tokens(name: &'static str) -> Command {
 
 /// The options that a command knows, as ids.
 pub(super) fn option_names(command: &Command) -> Vec<&'static str> {
-    let known = OPTIONS.iter().map(|spec| spec.name).chain([TIMEOUT]);
+    // Of `probe` there is only --timeout, which `drill` has too.
+    let known = OPTIONS.iter().map(|spec| spec.name).chain(super::drill::ROWS.iter().map(|row| row.name));
     known.filter(|name| command.get_opts().any(|opt| opt.get_id() == *name)).collect()
 }
 

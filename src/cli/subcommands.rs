@@ -79,12 +79,22 @@ pub(super) fn completions(args: &[OsString]) -> Result<Command, Quit> {
     }
 }
 
-/// `graceful demo-app [ADDRESS:PORT]`, not in the help.
+/// `graceful demo-app [ADDRESS:PORT] [--fault=FAULT]`, not in the help.
 pub(super) fn demo_app(args: &[OsString]) -> Result<Command, Quit> {
-    let default = OsString::from("127.0.0.1:8080");
-    let (text, mut problems) = (args.first().unwrap_or(&default), Vec::new());
+    let (default, mut problems) = (OsString::from("127.0.0.1:8080"), Vec::new());
+    let (faults, rest): (Vec<&OsString>, Vec<&OsString>) =
+        args.iter().partition(|arg| arg.as_encoded_bytes().starts_with(b"--fault="));
     let parse = |text: &str| text.parse().map_err(|_| "not an address; right is as 127.0.0.1:8080".to_owned());
-    checked("demo-app ", text, parse, &mut problems).map(Command::DemoApp).ok_or(Quit::Problems(problems))
+    let address = checked("demo-app ", rest.first().unwrap_or(&&default), parse, &mut problems);
+    let named = |text: &str| super::drill::demo_fault(text.trim_start_matches("--fault="));
+    let fault = faults.first().and_then(|text| checked("demo-app ", text, named, &mut problems));
+    for extra in rest.iter().skip(1).chain(faults.iter().skip(1)) {
+        problems.push(Problem::new(quoted(extra), "one argument too many; right is ADDRESS:PORT and --fault=FAULT"));
+    }
+    match address {
+        Some(address) if problems.is_empty() => Ok(Command::DemoApp(address, fault)),
+        _ => Err(Quit::Problems(problems)),
+    }
 }
 
 fn tokens(name: &'static str, args: &[OsString]) -> Result<(Tokens, Vec<Problem>), Quit> {

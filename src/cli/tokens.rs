@@ -106,6 +106,9 @@ fn collect(command: &Command, matches: &clap::ArgMatches, problems: Vec<Problem>
     let mut tokens = Tokens { rest: values(REST).collect(), problems, ..Tokens::default() };
     for name in super::help::option_names(command) {
         tokens.flags.extend(values(name).map(|value| (name, value)));
+        if matches.try_get_one::<bool>(name).ok().flatten() == Some(&true) {
+            tokens.flags.push((name, OsString::new()));
+        }
     }
     tokens
 }

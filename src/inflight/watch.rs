@@ -47,6 +47,8 @@ pub struct Task {
     pub signal: Signal,
     /// graceful's start: times count from it.
     pub start: Instant,
+    /// This process's own connections are clients like any other: a drill's load.
+    pub counts_own: bool,
 }
 
 /// What the thread has to tell.
@@ -123,13 +125,14 @@ fn watch(task: &Task, orders: &Receiver<()>, tell: &dyn Fn(News)) -> Result<(), 
     let mut closed = Vec::new();
     loop {
         let begin = Instant::now();
-        let mut own = own_ends(&ports);
+        let own_now = || if task.counts_own { Default::default() } else { own_ends(&ports) };
+        let mut own = own_now();
         // Once more: what was made and closed since the last sample may only be in this one. Not for ever: the port may
         // be a client's later.
         own.extend(closed.drain(..));
         let sampled = sampler.sample().map_err(|error| error.to_string())?;
         let by_proc = sampled.source == Source::Proc;
-        own.extend(own_ends(&ports));
+        own.extend(own_now());
         closed = take_closed();
         own.extend(&closed);
         tracker.ignore(own);

@@ -41,7 +41,33 @@ pub use server::Listener;
 pub use state::Facts;
 pub use worker::{Fact, Job, Worker};
 
+use std::net::IpAddr;
+use std::time::Duration;
 use url::{Host, Url};
+
+/// The addresses of a host by name or address, as probes find them. Needs a tokio runtime with I/O and time.
+pub async fn resolve(host: &str, timeout: Duration) -> Result<Vec<IpAddr>, String> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let names = names::Names::of_the_system();
+    match tokio::time::timeout(timeout, names.look_up(host)).await {
+        Ok(found) => found.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("{host} was not resolved within {}", humantime::format_duration(timeout))),
+    }
+}
+
+/// For TLS connections to this host; with `insecure` any certificate will do.
+#[cfg(feature = "https")]
+pub fn tls_connector(
+    host: &str,
+    insecure: bool,
+) -> Result<(tokio_rustls::TlsConnector, rustls::pki_types::ServerName<'static>), String> {
+    let config = if insecure { tls::unverified() } else { tls::verified() };
+    let config = config.map_err(|error| format!("TLS: {error}"))?;
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
+    Ok((std::sync::Arc::new(config).into(), name))
+}
 
 /// The URL as it may be printed: without user name and password.
 pub fn shown(url: &Url) -> String {

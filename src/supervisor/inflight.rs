@@ -42,6 +42,7 @@ impl Supervisor {
             quiet: self.config.hold == Hold::Quiet,
             signal: self.config.stop_signal.or(self.lifecycle.stop_signal()).unwrap_or(Signal::TERM),
             start: self.start,
+            counts_own: false,
         };
         let started = self.other_waker().and_then(|waker| Watch::start(task, move || waker.wake()));
         match started {

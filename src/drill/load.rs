@@ -1,0 +1,429 @@
+//! The load: five kinds of client on one thread, and one record for each request.
+//!
+//! ```text
+//!   new, hot      by the pacer's times, until the lag after the stop is over
+//!   idle          one request at the start, then silence; one more between the stop and the end of the lag
+//!   slow          one request after the other, until the lag is over
+//!   stream        one open stream each, opened anew if it ends before the stop
+//! ```
+//!
+//! Nothing is sent twice and nothing is sent anew. A kept connection that the server has closed in good time is replaced,
+//! as any router does; one that is closed under a request is that request's failure.
+//!
+//! The thread is told of the stop by [`Control::stopped`] and tells what goes on by counters; the records come at the end.
+
+use super::connection::{Connection, End, Route, Tried};
+use super::pacer::Pacer;
+use super::plan::{Mix, Target};
+use super::record::{Kind, Outcome};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::task::{JoinSet, LocalSet};
+
+/// The thread's name, for `ps -T`.
+const THREAD_NAME: &str = "drill-load";
+/// More requests than this under way at once say that the target is slower than the rate; the rest is not sent.
+pub(super) const MOST_UNDER_WAY: u64 = 10_000;
+/// How often the state of the stop is looked at where nothing else wakes the thread.
+const TICK: Duration = Duration::from_millis(2);
+/// From one slow request of a client to the next, at least.
+const SLOW_AGAIN: Duration = Duration::from_secs(1);
+/// A slow or streaming request may take so many times the timeout of the others.
+const PATIENCE: u32 = 6;
+
+/// What the load is made of.
+#[derive(Clone)]
+pub(super) struct Order {
+    pub(super) requests: Vec<(Target, Route)>,
+    pub(super) slow: Option<(Target, Route)>,
+    pub(super) stream: Option<(Target, Route)>,
+    pub(super) rate: u32,
+    pub(super) mix: Mix,
+    pub(super) lag: Duration,
+    pub(super) timeout: Duration,
+}
+
+/// One request, with times of the clock.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) kind: Kind,
+    pub(super) target: usize,
+    pub(super) intended: Instant,
+    pub(super) sent: Instant,
+    pub(super) ended: Instant,
+    pub(super) outcome: Outcome,
+    pub(super) status: Option<u16>,
+    pub(super) reused: bool,
+    pub(super) detail: String,
+}
+
+/// What both threads see.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    stop: Mutex<Stop>,
+    pub(super) sent: AtomicU64,
+    pub(super) ok: AtomicU64,
+    pub(super) failed: AtomicU64,
+    /// Requests that the rate asked for and that were not sent: too many were under way.
+    pub(super) held_back: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Stop {
+    at: Option<Instant>,
+    /// When the load balancer ceases to send.
+    until: Option<Instant>,
+    /// Until now and no longer.
+    over: bool,
+}
+
+impl Control {
+    fn stop(&self) -> Stop {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stop has begun.
+    pub(super) fn stopped(&self, at: Instant) {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).at.get_or_insert(at);
+    }
+
+    /// The load balancer sends until then; said once.
+    pub(super) fn until(&self, end: Instant) {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).until.get_or_insert(end);
+    }
+
+    /// When it ceases to send, if that is known.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.stop().until
+    }
+
+    /// Nothing more is waited for: what is under way is unfinished.
+    pub(super) fn give_up(&self) {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+    }
+
+    /// Requests that are under way.
+    pub(super) fn under_way(&self) -> u64 {
+        let over = self.ok.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed);
+        self.sent.load(Ordering::Relaxed).saturating_sub(over)
+    }
+}
+
+/// The thread.
+pub(super) struct Load {
+    pub(super) control: Arc<Control>,
+    thread: JoinHandle<io::Result<Vec<Sent>>>,
+}
+
+impl Load {
+    pub(super) fn start(order: Order, done: impl FnOnce() + Send + 'static) -> io::Result<Load> {
+        let control = Arc::new(Control::default());
+        let shared = control.clone();
+        let body = move || {
+            let result = run(order, shared);
+            done();
+            result
+        };
+        let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(body)?;
+        Ok(Load { control, thread })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Every request, once the thread is over.
+    pub(super) fn records(self) -> io::Result<Vec<Sent>> {
+        self.thread.join().map_err(|_| io::Error::other("the load generator failed"))?
+    }
+}
+
+/// A runtime for this thread alone.
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+fn run(order: Order, control: Arc<Control>) -> io::Result<Vec<Sent>> {
+    let desk = Rc::new(Desk {
+        order,
+        control,
+        records: RefCell::default(),
+        kept: RefCell::default(),
+        under_way: RefCell::default(),
+    });
+    let runtime = runtime()?;
+    LocalSet::new().block_on(&runtime, desk.clone().everything());
+    // What was given up is gone with the tasks; their requests are in the list of those under way.
+    Ok(desk.finished())
+}
+
+/// What the clients share.
+struct Desk {
+    order: Order,
+    control: Arc<Control>,
+    records: RefCell<Vec<Sent>>,
+    /// Kept connections of the hot clients that wait for their next request, the one used last in front.
+    kept: RefCell<VecDeque<Kept>>,
+    under_way: RefCell<std::collections::BTreeMap<u64, Begun>>,
+}
+
+struct Kept {
+    target: usize,
+    connection: Connection,
+}
+
+/// A request that is under way.
+#[derive(Clone, Copy)]
+struct Begun {
+    kind: Kind,
+    target: usize,
+    intended: Instant,
+    sent: Instant,
+    reused: bool,
+}
+
+impl Desk {
+    async fn everything(self: Rc<Desk>) {
+        let mut tasks = JoinSet::new();
+        let mix = self.order.mix;
+        tasks.spawn_local(self.clone().paced());
+        for number in 0..mix.idle {
+            tasks.spawn_local(self.clone().idle(number, mix.idle));
+        }
+        if self.order.slow.is_some() {
+            for number in 0..mix.slow {
+                tasks.spawn_local(self.clone().slow(number, mix.slow));
+            }
+        }
+        if self.order.stream.is_some() {
+            for _ in 0..mix.stream {
+                tasks.spawn_local(self.clone().stream());
+            }
+        }
+        loop {
+            tokio::select! {
+                ended = tasks.join_next() => if ended.is_none() && self.under_way.borrow().is_empty() { return },
+                () = tokio::time::sleep(TICK * 5) => if self.control.stop().over { return },
+            }
+            if tasks.is_empty() && !self.under_way.borrow().is_empty() {
+                tokio::time::sleep(TICK).await;
+            }
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.control.stop().over || self.control.end().is_some_and(|end| now > end)
+    }
+
+    async fn paced(self: Rc<Desk>) {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(self.order.rate, self.order.mix);
+        while let Some(at) = pacer.next_at() {
+            let now = Instant::now();
+            if self.is_over(now) {
+                return;
+            }
+            while let Some(due) = pacer.due(now - start) {
+                let intended = start + due.at;
+                if self.control.end().is_some_and(|end| intended > end) {
+                    return;
+                }
+                if self.control.under_way() >= MOST_UNDER_WAY {
+                    self.control.held_back.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                let target = usize::try_from(due.number).unwrap_or(0) % self.order.requests.len();
+                let desk = self.clone();
+                tokio::task::spawn_local(async move {
+                    match due.kind {
+                        Kind::New => _ = desk.fresh(Kind::New, target, intended).await,
+                        _ => desk.hot(target, intended).await,
+                    }
+                });
+            }
+            let next = (start + at).saturating_duration_since(Instant::now());
+            tokio::time::sleep(next.clamp(Duration::from_micros(500), TICK)).await;
+        }
+    }
+
+    /// One request on a connection of its own, which comes back if it can be used again.
+    async fn fresh(&self, kind: Kind, target: usize, intended: Instant) -> Option<Connection> {
+        let (what, route) = self.target(kind, target)?;
+        let number = self.begin(Begun { kind, target, intended, sent: Instant::now(), reused: false });
+        let deadline = self.deadline(kind);
+        match Connection::open(route, deadline).await {
+            Err(end) => {
+                self.over(number, end);
+                None
+            }
+            Ok(connection) => self.exchange(number, connection, what, deadline).await,
+        }
+    }
+
+    async fn hot(&self, target: usize, intended: Instant) {
+        let connection = match self.take_kept(target) {
+            Some(connection) => self.again(Kind::Hot, target, intended, connection).await,
+            None => self.fresh(Kind::Hot, target, intended).await,
+        };
+        if let Some(connection) = connection {
+            self.kept.borrow_mut().push_front(Kept { target, connection });
+        }
+    }
+
+    /// One more request on a kept connection; on a new one if the server has closed it.
+    async fn again(&self, kind: Kind, target: usize, intended: Instant, connection: Connection) -> Option<Connection> {
+        let (what, route) = self.target(kind, target)?;
+        let number = self.begin(Begun { kind, target, intended, sent: Instant::now(), reused: true });
+        let deadline = self.deadline(kind);
+        match connection.send(what, deadline).await {
+            Tried::Over(end, connection) => {
+                self.over(number, end);
+                connection
+            }
+            Tried::WasClosed => {
+                self.renew(number);
+                match Connection::open(route, deadline).await {
+                    Err(end) => {
+                        self.over(number, end);
+                        None
+                    }
+                    Ok(connection) => self.exchange(number, connection, what, deadline).await,
+                }
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        number: u64,
+        connection: Connection,
+        what: &Target,
+        deadline: tokio::time::Instant,
+    ) -> Option<Connection> {
+        match connection.send(what, deadline).await {
+            Tried::Over(end, connection) => {
+                self.over(number, end);
+                connection
+            }
+            // Only a used connection can have been closed before.
+            Tried::WasClosed => {
+                self.over(number, End::closed());
+                None
+            }
+        }
+    }
+
+    /// One request at the start, one after the stop.
+    async fn idle(self: Rc<Desk>, number: u32, all: u32) {
+        let Some(mut connection) = self.fresh(Kind::Idle, 0, Instant::now()).await else { return };
+        let lag = self.order.lag;
+        let wake = loop {
+            if self.control.stop().over {
+                return;
+            }
+            let now = Instant::now();
+            match self.control.stop().at.map(|stop| stop + lag * (number + 1) / (all + 1)) {
+                Some(wake) if wake <= now => break wake,
+                Some(wake) => tokio::time::sleep(wake - now).await,
+                None => tokio::time::sleep(TICK).await,
+            }
+        };
+        if !connection.is_open() {
+            self.fresh(Kind::Idle, 0, wake).await;
+            return;
+        }
+        connection = match self.again(Kind::Idle, 0, wake, connection).await {
+            Some(connection) => connection,
+            None => return,
+        };
+        drop(connection);
+    }
+
+    async fn slow(self: Rc<Desk>, number: u32, all: u32) {
+        // Not all at once, so that one is young at the stop and another nearly done.
+        tokio::time::sleep(Duration::from_millis(400) * number / all).await;
+        while !self.is_over(Instant::now()) {
+            let begin = Instant::now();
+            self.fresh(Kind::Slow, 0, begin).await;
+            // A target that refuses is not to be flooded.
+            tokio::time::sleep((begin + SLOW_AGAIN).saturating_duration_since(Instant::now())).await;
+        }
+    }
+
+    async fn stream(self: Rc<Desk>) {
+        loop {
+            let begin = Instant::now();
+            self.fresh(Kind::Stream, 0, begin).await;
+            let stop = self.control.stop();
+            if stop.over || stop.at.is_some() {
+                return;
+            }
+            tokio::time::sleep((begin + Duration::from_millis(200)).saturating_duration_since(Instant::now())).await;
+        }
+    }
+
+    fn target(&self, kind: Kind, number: usize) -> Option<&(Target, Route)> {
+        match kind {
+            Kind::Slow => self.order.slow.as_ref(),
+            Kind::Stream => self.order.stream.as_ref(),
+            Kind::New | Kind::Hot | Kind::Idle => self.order.requests.get(number),
+        }
+    }
+
+    fn deadline(&self, kind: Kind) -> tokio::time::Instant {
+        let times = if matches!(kind, Kind::Slow | Kind::Stream) { PATIENCE } else { 1 };
+        tokio::time::Instant::now() + self.order.timeout * times
+    }
+
+    fn take_kept(&self, target: usize) -> Option<Connection> {
+        let mut kept = self.kept.borrow_mut();
+        // One that was closed while it waited is no connection any more.
+        kept.retain(|kept| kept.connection.is_open());
+        let at = kept.iter().position(|kept| kept.target == target)?;
+        kept.remove(at).map(|kept| kept.connection)
+    }
+
+    fn begin(&self, begun: Begun) -> u64 {
+        let number = self.control.sent.fetch_add(1, Ordering::Relaxed);
+        self.under_way.borrow_mut().insert(number, begun);
+        number
+    }
+
+    /// The request goes out on a new connection after all.
+    fn renew(&self, number: u64) {
+        if let Some(begun) = self.under_way.borrow_mut().get_mut(&number) {
+            begun.reused = false;
+        }
+    }
+
+    fn over(&self, number: u64, end: End) {
+        let counter = if end.outcome.is_ok() { &self.control.ok } else { &self.control.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(begun) = self.under_way.borrow_mut().remove(&number) {
+            self.records.borrow_mut().push(begun.ended(Instant::now(), end));
+        }
+    }
+
+    /// All records; what was still under way is unfinished.
+    fn finished(&self) -> Vec<Sent> {
+        let now = Instant::now();
+        let mut records = self.records.take();
+        records.extend(self.under_way.take().into_values().map(|begun| begun.ended(now, End::unfinished())));
+        records.sort_by_key(|record| record.intended);
+        records
+    }
+}
+
+impl Begun {
+    fn ended(self, ended: Instant, end: End) -> Sent {
+        let Begun { kind, target, intended, sent, reused } = self;
+        let End { outcome, status, detail, .. } = end;
+        Sent { kind, target, intended, sent, ended, outcome, status, reused, detail }
+    }
+}

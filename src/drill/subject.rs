@@ -1,0 +1,311 @@
+//! What is stopped: an own child under `graceful run` or alone, a process by its pid, a command's doing, or nothing.
+//!
+//! The drill plays the orchestrator: it sends the signal, waits for the grace period, and sends SIGKILL where nobody else
+//! does. It is the subreaper of all that it starts, so that what a child leaves behind is found and ended too.
+
+use super::plan::{self, Way};
+use crate::signal::Signal;
+use crate::status::ExitStatus;
+use crate::sys::reap::{self, Change};
+use crate::sys::signals::Inherited;
+use crate::sys::spawn::{self, Command};
+use crate::sys::tree::{self, Process};
+use crate::sys::{process, sockets};
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io::{self, BufRead, BufReader, PipeReader};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// So many lines of the app's output are kept.
+const LINES: usize = 200;
+/// What is left after the end has so long to go after SIGKILL.
+const TO_DIE: Duration = Duration::from_secs(5);
+
+/// The thing under test.
+pub(super) struct Subject {
+    kind: Kind,
+    /// Lines that it wrote last.
+    output: Arc<Mutex<VecDeque<String>>>,
+    /// Where `graceful run` leaves its report.
+    report: Option<PathBuf>,
+}
+
+enum Kind {
+    Child { pid: i32, signal: Signal, ended: Option<(Instant, ExitStatus)>, supervised: bool },
+    Process { process: Process, signal: Signal, pidfd: OwnedFd, ended: Option<Instant> },
+    Command { text: String, pid: Option<i32>, ended: Option<(Instant, ExitStatus)> },
+    Nothing,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ended {
+    pub(super) at: Instant,
+    /// None where it is not our child.
+    pub(super) status: Option<ExitStatus>,
+}
+
+impl Subject {
+    /// Starts it, if it is to be started.
+    pub(super) fn start(
+        subject: &plan::Subject,
+        way: Way,
+        more_flags: &[OsString],
+        folder: &std::path::Path,
+        inherited: Inherited,
+        show: bool,
+    ) -> Result<Subject, String> {
+        let output = Arc::new(Mutex::new(VecDeque::new()));
+        let mut report = None;
+        let kind = match subject {
+            plan::Subject::Own { command, flags, signal, .. } => {
+                let supervised = way != Way::Bare;
+                let mut argv = Vec::new();
+                if supervised {
+                    let path = folder.join("report.json");
+                    // Not argv[0]: that may be a name that PATH no longer leads to.
+                    let own = fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
+                    argv.extend([own.into_os_string(), "run".into()]);
+                    argv.extend(flags.iter().cloned());
+                    argv.extend(more_flags.iter().cloned());
+                    argv.extend(["--report".into(), path.clone().into_os_string(), "--".into()]);
+                    report = Some(path);
+                }
+                argv.extend(command.iter().cloned());
+                let dies_by = if supervised { Signal::TERM } else { Signal::KILL };
+                let pid = start(&argv, inherited, Some(dies_by), &output, show)?;
+                Kind::Child { pid, signal: *signal, ended: None, supervised }
+            }
+            plan::Subject::Pid { pid, signal } => {
+                let pidfd = process::pidfd_open(*pid).map_err(|error| format!("--pid {pid}: {error}"))?;
+                let all = tree::others().unwrap_or_default();
+                let process = all.into_iter().find(|process| process.pid == *pid);
+                let process = process.ok_or_else(|| format!("--pid {pid}: no such process"))?;
+                Kind::Process { process, signal: *signal, pidfd, ended: None }
+            }
+            plan::Subject::Command(text) => Kind::Command { text: text.clone(), pid: None, ended: None },
+            plan::Subject::Nothing => Kind::Nothing,
+        };
+        Ok(Subject { kind, output, report })
+    }
+
+    /// The stop: the signal goes out, or the command is started.
+    pub(super) fn stop(&mut self, inherited: Inherited, show: bool) -> Result<(), String> {
+        match &mut self.kind {
+            Kind::Child { pid, signal, .. } => {
+                process::signal_child(*pid, *signal, None).map_err(|error| format!("{signal} to pid {pid}: {error}"))
+            }
+            Kind::Process { process, signal, .. } => process::signal_process(process, *signal)
+                .map_err(|error| format!("{signal} to pid {}: {error}", process.pid)),
+            Kind::Command { text, pid, .. } => {
+                let argv = ["/bin/sh".into(), "-c".into(), OsString::from(text.as_str())];
+                *pid = Some(start(&argv, inherited, Some(Signal::KILL), &self.output, show)?);
+                Ok(())
+            }
+            Kind::Nothing => Ok(()),
+        }
+    }
+
+    /// What an orchestrator sends at the end of its patience.
+    pub(super) fn kill(&self) {
+        match &self.kind {
+            Kind::Child { pid, ended: None, .. } => _ = process::signal_child(*pid, Signal::KILL, None),
+            Kind::Process { process, ended: None, .. } => _ = process::signal_process(process, Signal::KILL),
+            Kind::Command { pid: Some(pid), ended: None, .. } => _ = process::signal_group(*pid, Signal::KILL),
+            _ => {}
+        }
+    }
+
+    /// Takes notice of what has ended; call it after SIGCHLD, or now and then.
+    pub(super) fn look(&mut self) {
+        let now = Instant::now();
+        loop {
+            match reap::next() {
+                Change::Ended { pid: who, status } => match &mut self.kind {
+                    Kind::Child { pid, ended: ended @ None, .. } if *pid == who => *ended = Some((now, status)),
+                    Kind::Command { pid: Some(pid), ended: ended @ None, .. } if *pid == who => {
+                        *ended = Some((now, status));
+                    }
+                    _ => {}
+                },
+                Change::Stopped { .. } | Change::Continued { .. } => {}
+                Change::Nothing | Change::NoChildren => break,
+            }
+        }
+        if let Kind::Process { pidfd, ended: ended @ None, .. } = &mut self.kind
+            && crate::sys::fds::poll(&[pidfd.as_raw_fd()], Some(Duration::ZERO)) == [true]
+        {
+            *ended = Some(now);
+        }
+    }
+
+    /// How it ended, if it has: the app, the process, or the command.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        match &self.kind {
+            Kind::Child { ended, .. } | Kind::Command { ended, .. } => {
+                ended.map(|(at, status)| Ended { at, status: Some(status) })
+            }
+            Kind::Process { ended, .. } => ended.map(|at| Ended { at, status: None }),
+            Kind::Nothing => None,
+        }
+    }
+
+    /// Whether there is an end to wait for.
+    pub(super) fn ends(&self) -> bool {
+        !matches!(self.kind, Kind::Nothing)
+    }
+
+    /// The process that got the signal is the app's own, or one that hands it on.
+    pub(super) fn pid(&self) -> Option<i32> {
+        match &self.kind {
+            Kind::Child { pid, .. } => Some(*pid),
+            Kind::Process { process, .. } => Some(process.pid),
+            Kind::Command { .. } | Kind::Nothing => None,
+        }
+    }
+
+    /// Whether the end of this process means that the app is gone.
+    pub(super) fn is_app(&self) -> bool {
+        matches!(self.kind, Kind::Child { .. } | Kind::Process { .. })
+    }
+
+    pub(super) fn is_supervised(&self) -> bool {
+        matches!(self.kind, Kind::Child { supervised: true, .. })
+    }
+
+    /// The ports that the app listens on, and the processes that do: those below this one, graceful's own left out.
+    pub(super) fn listens(&self) -> (Vec<u16>, Vec<i32>) {
+        let Some(pid) = self.pid() else { return (Vec::new(), Vec::new()) };
+        let mut sampler = sockets::Sampler::new(&[]);
+        let Ok(all) = sampler.listeners() else { return (Vec::new(), Vec::new()) };
+        let all = all.to_vec();
+        let tree = tree::with_group(pid).unwrap_or_default();
+        let pids: Vec<i32> =
+            tree.iter().map(|process| process.pid).filter(|found| !(self.is_supervised() && *found == pid)).collect();
+        let held = sockets::held_by(&pids, &all);
+        let ports: BTreeSet<u16> = held.listeners.iter().map(|listener| listener.local.port()).collect();
+        (ports.into_iter().collect(), held.processes)
+    }
+
+    /// What outlived the app, by name and pid. (Under graceful the report tells of it.)
+    pub(super) fn leftovers(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Child { supervised: false, ended: Some(_), .. } => tree::descendants()
+                .unwrap_or_default()
+                .iter()
+                .map(|process| format!("{} (pid {})", process.name, process.pid))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The lines that it wrote last.
+    pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
+        let lines = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
+    }
+
+    /// graceful's report, if it wrote one.
+    pub(super) fn report(&self) -> Option<serde_json::Value> {
+        let text = fs::read(self.report.as_ref()?).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Ends all that was started and waits for it: SIGTERM first, so that graceful can see to what is below it, then
+    /// SIGKILL to each process that is left.
+    pub(super) fn clear_away(&mut self) {
+        if let Kind::Child { pid, ended: None, supervised: true, .. } = self.kind {
+            // Twice: at once, and without the delay (the second cuts it short).
+            for _ in 0..2 {
+                _ = process::signal_child(pid, Signal::TERM, None);
+            }
+            self.wait_gone(TO_DIE);
+        }
+        self.kill_children();
+    }
+
+    fn wait_gone(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        while self.ended().is_none() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
+            self.look();
+        }
+    }
+
+    /// Everything below this process is its own doing.
+    fn kill_children(&mut self) {
+        let end = Instant::now() + TO_DIE;
+        while reap::any() && Instant::now() < end {
+            for process in tree::descendants().unwrap_or_default() {
+                _ = process::signal_process(&process, Signal::KILL);
+            }
+            thread::sleep(Duration::from_millis(5));
+            self.look();
+        }
+    }
+}
+
+/// A child in a group of its own: a key at the terminal is for the drill, which then ends it in its own way.
+fn start(
+    argv: &[OsString],
+    inherited: Inherited,
+    dies_by: Option<Signal>,
+    output: &Arc<Mutex<VecDeque<String>>>,
+    show: bool,
+) -> Result<i32, String> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let words = words.map_err(|_| format!("{}: an argument with a zero byte", program.display()))?;
+    let (reader, writer) = io::pipe().map_err(|error| format!("pipe: {error}"))?;
+    let command = Command {
+        argv: &words,
+        env: None,
+        inherited,
+        output: Some(writer.as_raw_fd()),
+        dir: None,
+        own_group: true,
+        parent_death_signal: dies_by,
+    };
+    let pid = spawn::spawn(&command).map_err(|error| match error {
+        spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), os(&error)),
+        spawn::Error::Fork(error) => format!("cannot start a process: {}", os(&error)),
+    })?;
+    drop(writer);
+    let lines = output.clone();
+    // It ends with the last process that can write.
+    _ = thread::Builder::new().name("drill-output".to_owned()).spawn(move || keep_lines(reader, &lines, show));
+    Ok(pid)
+}
+
+fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if show {
+            eprintln!("{text}");
+        }
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back(text);
+        line.clear();
+    }
+}
+
+fn os(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// A word of a command line, for people.
+pub(super) fn shown(command: &[OsString]) -> Vec<String> {
+    command.iter().map(|word| OsStr::from_bytes(&word.clone().into_vec()).to_string_lossy().into_owned()).collect()
+}
