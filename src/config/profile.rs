@@ -49,7 +49,7 @@ pub(crate) static PROFILES: &[Profile] = &[
     Profile {
         name: "gunicorn",
         stop_signal: Some(Signal::TERM),
-        advice: "INT and QUIT drop requests; a sync worker loses what waits in its backlog, which the hold waits for",
+        advice: "INT and QUIT are not graceful (sync workers drop requests); a sync worker loses its backlog, which the hold waits for",
         programs: &["gunicorn"],
         timeout: Some(OwnTimeout { options: &["--graceful-timeout"], default: Some(30) }),
     },

@@ -31,8 +31,8 @@ pub const CHECKS: &[&str] = &[
     "p99-ratio",
 ];
 
-/// So many requests under way for so many seconds of the rate say that the target is too slow for it.
-const TOO_SLOW_S: f64 = 2.0;
+/// Of the requests of the first half of the load before the stop, so many may be under way still.
+const STILL_UNDER_WAY: f64 = 0.05;
 
 /// Everything that the checks look at.
 pub(super) struct Case<'a> {
@@ -110,9 +110,12 @@ fn settle(drill: &mut Drill, plan: &Plan) {
 /// Why this drill proves nothing.
 fn no_use(drill: &Drill, facts: &Facts, plan: &Plan) -> Option<String> {
     let (rate, sent) = (plan.rate, drill.requests.len());
-    let is_paced = |record: &&Record| matches!(record.kind, Kind::New | Kind::Hot);
-    let waiting = drill.requests.iter().filter(is_paced).filter(|r| r.intended_s < 0.0 && r.ended_s > 0.0).count();
-    if facts.held_back > 0 || waiting as f64 > f64::from(rate) * TOO_SLOW_S {
+    let half = -plan.before.as_secs_f64() / 2.0;
+    let paced = || drill.requests.iter().filter(|record| matches!(record.kind, Kind::New | Kind::Hot));
+    let early = paced().filter(|record| record.intended_s < half);
+    let (early, late) = early.fold((0, 0), |(all, late), r| (all + 1, late + usize::from(r.ended_s > 0.0)));
+    let waiting = paced().filter(|record| record.intended_s < 0.0 && record.ended_s > 0.0).count();
+    if facts.held_back > 0 || late as f64 > f64::from(early) * STILL_UNDER_WAY {
         return Some(format!(
             "the target is slower than the rate: {waiting} requests were under way at the stop, and {} could not be sent; \
              lower --rate (now {rate} a second)",
@@ -164,7 +167,14 @@ fn zero_dropped(case: &Case<'_>) -> Check {
         relative(first),
         relative(last)
     );
-    failed("zero-dropped", evidence, advice::dropped(case))
+    let advice = match case.plan.subject {
+        Subject::Nothing => (
+            "nothing was stopped: the target fails by itself".to_owned(),
+            "look at the target's own log; --rate may be more than it can do".to_owned(),
+        ),
+        _ => advice::dropped(case),
+    };
+    failed("zero-dropped", evidence, advice)
 }
 
 /// Sent before the stop and not over by then.

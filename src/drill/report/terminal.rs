@@ -34,7 +34,7 @@ pub fn text(document: &Document, paint: Paint) -> String {
     let mut text = String::new();
     let compared = columns(document);
     for drill in &document.drills {
-        one(&mut text, drill, paint);
+        one(&mut text, drill, document.drills.len() > 1, paint);
         text.push('\n');
     }
     if let Some((bare, supervised)) = compared {
@@ -64,11 +64,12 @@ impl Paint {
     }
 }
 
-fn one(text: &mut String, drill: &Drill, paint: Paint) {
+/// Of several drills each says why it shows nothing; of one the headline does.
+fn one(text: &mut String, drill: &Drill, says_why: bool, paint: Paint) {
     let command = if drill.command.is_empty() { String::new() } else { format!(": {}", drill.command.join(" ")) };
     _ = writeln!(text, "{}", paint.with("1", &format!("{}{command}", drill.title)));
     if drill.requests.is_empty() {
-        if let Some(why) = &drill.inconclusive {
+        if let Some(why) = drill.inconclusive.as_ref().filter(|_| says_why) {
             _ = writeln!(text, "  {why}");
         }
         return;
@@ -94,7 +95,7 @@ fn one(text: &mut String, drill: &Drill, paint: Paint) {
     for check in &drill.checks {
         checked(text, check, paint);
     }
-    if let Some(why) = &drill.inconclusive {
+    if let Some(why) = drill.inconclusive.as_ref().filter(|_| says_why) {
         _ = writeln!(text, "  {}  {why}", paint.with("1;33", "?"));
     }
 }
