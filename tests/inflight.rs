@@ -3,18 +3,15 @@
 
 mod common;
 
-use common::load::{KeptAlive, Load, Outcome, Results, slow_requests};
+use common::load::{KeptAlive, slow_requests};
 use common::run::{Run, lasted, phases, shell, wait_for, words};
-use common::{DEADLINE, Exit, Proc, address, app, free_port, graceful_command, in_pid_namespace, python3, wait_http};
+use common::stopping::{LAG, Site};
+use common::{DEADLINE, Exit, address, app, free_port, python3, wait_http};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// How long the load balancer goes on sending after the signal.
-const LAG: Duration = Duration::from_secs(2);
-const STOP_DEADLINE: Duration = Duration::from_secs(40);
 
 fn bare(port: u16) -> Vec<String> {
     words(&[&python3(), &app("bare.py"), &port.to_string()])
@@ -30,69 +27,12 @@ fn node(port: u16) -> Option<Vec<String>> {
     Some(words(&[&node, &app("node_bare.js"), &port.to_string()]))
 }
 
-/// What the clients saw.
-struct Seen {
-    fresh: Results,
-    kept: Results,
-    slow: Results,
-    exit: Exit,
-    process: Proc,
-}
-
-impl Seen {
-    fn dropped(&self) -> usize {
-        self.fresh.dropped() + self.kept.dropped() + self.slow.dropped()
-    }
-
-    fn table(&self, signalled: Instant) -> String {
-        let tables = [&self.fresh, &self.kept, &self.slow].map(|results| results.table(signalled)).join("\n");
-        format!("{tables}\n{}", self.process.dump())
-    }
-}
-
-/// New connections, kept ones and slow requests that begin before the signal and at the end of the lag, when the delay
-/// is nearly over.
-fn stop_under_load(port: u16, process: Proc) -> (Seen, Instant) {
-    process.wait_line("worker ready", DEADLINE);
-    wait_http(port, "/", DEADLINE);
-    let fresh = Load::start(address(port), "/", 50);
-    let kept = KeptAlive::start(address(port), "/", 4, 20);
-    fresh.wait_answered(10, DEADLINE);
-    let slow = slow_requests(address(port), "/slow?seconds=1.5", 3);
-    process.wait_lines("slow begins", 3, DEADLINE);
-    let signalled = Instant::now();
-    process.signal(libc::SIGTERM);
-    let late = std::thread::spawn(move || {
-        // The last moment at which a load balancer may send.
-        std::thread::sleep((signalled + LAG).saturating_duration_since(Instant::now()));
-        slow_requests(address(port), "/slow?seconds=1.5", 3).collect()
-    });
-    let (fresh, kept) = (fresh.finish(signalled + LAG), kept.finish(signalled + LAG));
-    let mut slow = slow.collect();
-    slow.records.extend(late.join().expect("no panic").records);
-    let exit = process.wait(STOP_DEADLINE);
-    (Seen { fresh, kept, slow, exit, process }, signalled)
-}
-
 fn drops_nothing(port: u16, server: &[String]) {
-    let mut graceful = graceful_command();
-    // The last slow requests end half a second after the delay.
-    graceful.args(["--grace-period", "30s", "--pre-stop-delay", "3s", "--"]).args(server);
-    let (seen, signalled) = stop_under_load(port, Proc::spawn_group(&mut graceful));
-    let what = seen.table(signalled);
-    assert_eq!(seen.dropped(), 0, "{what}");
-    assert!(seen.fresh.records.len() > 100 && seen.kept.records.len() > 100, "{what}");
-    assert_eq!(seen.exit, Exit::Code(143), "{what}");
+    Site::alone(port, server.to_vec()).drops_nothing(&[], Exit::Code(143));
 }
 
 fn loses_some(port: u16, server: &[String]) {
-    let Some(tini) = common::tini() else { return };
-    let args = [tini.to_string_lossy().into_owned(), "--".to_owned()].into_iter().chain(server.iter().cloned());
-    let process = Proc::spawn_pid1(&mut in_pid_namespace(args.map(Into::into).collect::<Vec<std::ffi::OsString>>()));
-    let (seen, signalled) = stop_under_load(port, process);
-    let what = seen.table(signalled);
-    assert!(seen.slow.count(Outcome::Ok) < seen.slow.records.len(), "{what}");
-    assert!(seen.fresh.dropped() > 0, "{what}");
+    Site::alone(port, server.to_vec()).loses_some_under_tini();
 }
 
 #[test]

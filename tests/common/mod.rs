@@ -33,10 +33,11 @@ mod process;
 pub mod procfs;
 pub mod pty;
 pub mod run;
+pub mod stopping;
 
 pub use needs::{
-    Venv, busybox, catatonit, dumb_init, haproxy, node, postgresql, prometheus, redis_server, release_binary, requires,
-    root, strace, tini, tini_static, venv,
+    Venv, apache2, busybox, catatonit, dumb_init, go, haproxy, nginx, node, php_fpm, postgresql, prometheus, puma,
+    redis_server, release_binary, requires, root, strace, tini, tini_static, unicorn, venv,
 };
 pub use net::{address, free_port, get, get_json, wait_http};
 pub use place::{Place, graceful_argv};

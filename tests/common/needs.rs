@@ -66,6 +66,44 @@ pub fn haproxy() -> Option<PathBuf> {
     requires("haproxy", program("haproxy"))
 }
 
+#[track_caller]
+pub fn nginx() -> Option<PathBuf> {
+    requires("nginx", program("nginx"))
+}
+
+/// Apache httpd, as Debian calls it.
+#[track_caller]
+pub fn apache2() -> Option<PathBuf> {
+    requires("apache2", program("apache2"))
+}
+
+/// PHP-FPM of the newest version: Debian has the version in its name.
+#[track_caller]
+pub fn php_fpm() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let files = std::env::split_paths(&folders).filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let named = files.map(|file| file.path()).filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix("php-fpm").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+    });
+    requires("php-fpm", named.max())
+}
+
+#[track_caller]
+pub fn puma() -> Option<PathBuf> {
+    requires("puma", program("puma"))
+}
+
+#[track_caller]
+pub fn unicorn() -> Option<PathBuf> {
+    requires("unicorn", program("unicorn"))
+}
+
+#[track_caller]
+pub fn go() -> Option<PathBuf> {
+    requires("go", program("go"))
+}
+
 /// The folder with PostgreSQL's own programs, of the newest version that has them all. Debian keeps it out of the PATH:
 /// what is there are scripts that look for a version first.
 #[track_caller]
