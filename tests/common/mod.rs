@@ -24,6 +24,7 @@
 
 pub mod checks;
 pub mod docker;
+pub mod drill;
 pub mod health;
 pub mod load;
 mod needs;
@@ -36,8 +37,8 @@ pub mod run;
 pub mod stopping;
 
 pub use needs::{
-    Venv, apache2, busybox, catatonit, dumb_init, go, haproxy, nginx, node, php_fpm, postgresql, prometheus, puma,
-    redis_server, release_binary, requires, root, strace, tini, tini_static, unicorn, venv,
+    Venv, apache2, busybox, catatonit, chromium, dumb_init, go, haproxy, nginx, node, php_fpm, postgresql, prometheus,
+    puma, redis_server, release_binary, requires, root, strace, tini, tini_static, unicorn, venv,
 };
 pub use net::{address, free_port, get, get_json, wait_http};
 pub use place::{Place, graceful_argv};

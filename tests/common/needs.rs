@@ -62,6 +62,11 @@ pub fn redis_server() -> Option<PathBuf> {
 }
 
 #[track_caller]
+pub fn chromium() -> Option<PathBuf> {
+    requires("chromium", program("chromium"))
+}
+
+#[track_caller]
 pub fn haproxy() -> Option<PathBuf> {
     requires("haproxy", program("haproxy"))
 }

@@ -1,73 +1,95 @@
-//! JUnit XML, as CI systems read it: a suite for each drill, a case for each check. By hand: the document is a dozen lines,
-//! and a library for it would cost more than all of them.
+//! The document as JUnit XML, which every CI shows: a test suite for each drill, a test case for each check.
+//!
+//! What was expected to fail does not fail here either; what it was says its output. A drill of which nothing can be
+//! told has one more case, with an error: a failure would be the app's, this is the drill's.
 
-use crate::drill::evidence::{Check, CheckResult, Document, Drill};
-use std::fmt::Write as _;
+use super::text::escape;
+use crate::drill::evidence::{Check, CheckResult, Document, Drill, Verdict};
+use std::fmt::Write;
 
-/// The whole document.
+/// The XML.
 pub fn junit(document: &Document) -> String {
-    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"graceful drill\">\n");
-    for drill in &document.drills {
-        suite(&mut text, drill);
-    }
-    text.push_str("</testsuites>\n");
-    text
-}
-
-fn suite(text: &mut String, drill: &Drill) {
-    let count = |result: CheckResult| drill.checks.iter().filter(|check| check.result == result).count();
-    let errors = usize::from(drill.inconclusive.is_some());
-    _ = writeln!(
-        text,
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{errors}\" skipped=\"{}\"{}>",
-        escaped(&drill.title),
-        drill.checks.len() + errors,
-        count(CheckResult::Fail),
-        count(CheckResult::Skipped),
-        drill.stopped_at.as_ref().map(|at| format!(" timestamp=\"{}\"", escaped(at))).unwrap_or_default()
+    let suites: Vec<Suite> = document.drills.iter().map(suite).collect();
+    let sum = |number: fn(&Suite) -> usize| suites.iter().map(number).sum::<usize>();
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(
+        xml,
+        "<testsuites name=\"graceful drill\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">",
+        sum(|suite| suite.tests),
+        sum(|suite| suite.failures),
+        sum(|suite| suite.errors),
+        sum(|suite| suite.skipped)
     );
+    for (drill, suite) in document.drills.iter().zip(&suites) {
+        let Suite { tests, failures, errors, skipped, cases } = suite;
+        let _ = write!(
+            xml,
+            "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\"",
+            attribute(&drill.title)
+        );
+        if let Some(stopped_at) = &drill.stopped_at {
+            let _ = write!(xml, " timestamp=\"{}\"", attribute(stopped_at));
+        }
+        let _ = writeln!(xml, ">\n{cases}  </testsuite>");
+    }
+    xml.push_str("</testsuites>\n");
+    xml
+}
+
+struct Suite {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+    cases: String,
+}
+
+fn suite(drill: &Drill) -> Suite {
+    let number = |result| drill.checks.iter().filter(|check| check.result == result).count();
+    let (failures, skipped) = (number(CheckResult::Fail), number(CheckResult::Skipped));
+    let mut suite = Suite { tests: drill.checks.len(), failures, errors: 0, skipped, cases: String::new() };
+    if drill.verdict == Verdict::Inconclusive {
+        let reason = drill.inconclusive.as_deref().unwrap_or("nothing can be told");
+        let error = format!("<error message=\"{}\"/>", attribute(reason));
+        case(&mut suite.cases, drill, "conclusive", &error);
+        (suite.tests, suite.errors) = (suite.tests + 1, 1);
+    }
     for check in &drill.checks {
-        case(text, drill, check);
+        case(&mut suite.cases, drill, &check.name, &outcome(check));
     }
-    if let Some(why) = &drill.inconclusive {
-        let why = escaped(why);
-        _ = writeln!(text, "    <testcase classname=\"{}\" name=\"drill\">", escaped(&drill.title));
-        _ = writeln!(text, "      <error message=\"inconclusive\">{why}</error>\n    </testcase>");
-    }
-    text.push_str("  </testsuite>\n");
+    suite
 }
 
-fn case(text: &mut String, drill: &Drill, check: &Check) {
-    _ = write!(text, "    <testcase classname=\"{}\" name=\"{}\"", escaped(&drill.title), escaped(&check.name));
-    let evidence = escaped(&check.evidence);
-    _ = match check.result {
-        CheckResult::Pass => writeln!(text, ">\n      <system-out>{evidence}</system-out>\n    </testcase>"),
-        CheckResult::Skipped => writeln!(text, ">\n      <skipped message=\"{evidence}\"/>\n    </testcase>"),
-        CheckResult::Expected => {
-            writeln!(text, ">\n      <system-out>expected to fail: {evidence}</system-out>\n    </testcase>")
+fn case(cases: &mut String, drill: &Drill, name: &str, inner: &str) {
+    let (class, name) = (attribute(&format!("graceful drill {}", drill.title)), attribute(name));
+    let _ = writeln!(cases, "    <testcase classname=\"{class}\" name=\"{name}\">{inner}</testcase>");
+}
+
+fn outcome(check: &Check) -> String {
+    let cause = check.cause.as_deref().unwrap_or(&check.evidence);
+    let mut text = check.evidence.clone();
+    for (what, words) in [("Cause", &check.cause), ("Fix", &check.fix)] {
+        // The cause of a failure is its message already.
+        if let Some(words) = words.as_ref().filter(|_| what == "Fix" || check.result != CheckResult::Fail) {
+            let _ = write!(text, "\n{what}: {words}");
         }
+    }
+    match check.result {
+        CheckResult::Pass => format!("<system-out>{}</system-out>", escape(&text)),
+        CheckResult::Expected => format!("<system-out>It fails, as expected.\n{}</system-out>", escape(&text)),
         CheckResult::Fail => {
-            let cause = escaped(check.cause.as_deref().unwrap_or(&check.evidence));
-            let fix = check.fix.as_ref().map(|fix| format!("\nfix: {}", escaped(fix))).unwrap_or_default();
-            writeln!(text, ">\n      <failure message=\"{cause}\">{evidence}{fix}</failure>\n    </testcase>")
+            let (message, name) = (attribute(cause), attribute(&check.name));
+            format!("<failure message=\"{message}\" type=\"{name}\">{}</failure>", escape(&text))
         }
-    };
+        CheckResult::Skipped => format!("<skipped message=\"{}\"/>", attribute(&check.evidence)),
+    }
 }
 
-/// For text and attributes. What XML 1.0 cannot carry at all becomes U+FFFD.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' => out.push_str("&#10;"),
-            '\t' => out.push('\t'),
-            c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+/// In an attribute a bare line break reads as a space.
+fn attribute(text: &str) -> String {
+    escape(text).replace('\n', "&#10;").replace('\t', "&#9;")
 }
+
+#[cfg(test)]
+#[path = "junit_tests.rs"]
+mod tests;

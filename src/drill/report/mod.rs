@@ -1,8 +1,23 @@
-//! Views of a drill: the terminal, JSON, JUnit XML, one HTML page.
+//! Views of a drill's document for people and for other programs. Each is a pure function from the document to a text; the
+//! terminal's is written, too.
+//!
+//! ```text
+//!   html ──► chart ──► place     the page; the timeline in SVG; what goes where in it
+//!     └───────┴───┬──► text      numbers and escapes
+//!   junit ────────┘              for whoever shows test results
+//!   terminal                     for people, at once
+//! ```
 
 pub mod html;
 pub mod junit;
 pub mod terminal;
+
+mod chart;
+mod place;
+mod text;
+
+#[cfg(test)]
+mod testing;
 
 use super::evidence::Document;
 
