@@ -161,8 +161,7 @@ fn is_unaccepted(case: &Case<'_>, record: &Record) -> bool {
     // It dies with the listener: at the app's end, or when the first connection is refused. One that the app had taken
     // dies with the app, too; what was taken last is what was answered last.
     let told = told_s(case);
-    let seen = case.facts.looks_at_exit.map_or_else(|| reported_unaccepted(case), |counts| counts.unaccepted);
-    match seen {
+    match case.facts.most_unaccepted.max(reported_unaccepted(case)) {
         0 => false,
         _ => record.sent_s > told - AT_ONCE_S || record.ended_s - record.sent_s > AT_ONCE_S && !is_slow(record),
     }

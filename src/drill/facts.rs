@@ -35,6 +35,8 @@ pub(super) struct Facts {
     pub(super) watch: Option<Watch>,
     /// The newest look.
     pub(super) looks: Vec<(Instant, Counts)>,
+    /// So many waited to be accepted at once, at the worst.
+    pub(super) most_unaccepted: usize,
     pub(super) looks_at_stop: Option<Counts>,
     pub(super) looks_at_exit: Option<Counts>,
 }

@@ -63,8 +63,10 @@ pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
             }
         }
     };
-    // What a child leaves behind is to be found.
-    _ = spawn::become_subreaper();
+    if matches!(plan.subject, plan::Subject::Own { .. }) {
+        // What the app leaves behind is to be found.
+        _ = spawn::become_subreaper();
+    }
     let mut hall = Hall { inherited, progress: Progress::new() };
     let document = match held(plan, &mut hall, baseline) {
         Ok(document) => document,

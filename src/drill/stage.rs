@@ -220,7 +220,7 @@ impl Stage<'_> {
         let watch = self.watch_in_flight(&ports, signal)?;
         let (stop, wall) = (Instant::now(), SystemTime::now());
         load.control.stopped(stop);
-        if let Err(why) = self.subject.stop(self.hall.inherited, self.plan.show_output) {
+        if let Err(why) = self.subject.stop(self.hall.inherited) {
             return Ok(Err(why));
         }
         if !matches!(self.plan.subject, plan::Subject::Command(_)) {
@@ -258,6 +258,7 @@ impl Stage<'_> {
         while let Some(news) = watch.and_then(Watch::try_recv) {
             if let News::Sampled { counts, .. } = news {
                 let now = Instant::now();
+                self.facts.most_unaccepted = self.facts.most_unaccepted.max(counts.unaccepted);
                 match self.facts.looks.last_mut() {
                     Some(last) => *last = (now, counts),
                     None => self.facts.looks.push((now, counts)),

@@ -1,7 +1,8 @@
 //! What is stopped: an own child under `graceful run` or alone, a process by its pid, a command's doing, or nothing.
 //!
 //! The drill plays the orchestrator: it sends the signal, waits for the grace period, and sends SIGKILL where nobody else
-//! does. It is the subreaper of all that it starts, so that what a child leaves behind is found and ended too.
+//! does. It is the subreaper of the app, so that what that leaves behind is found and ended too. What a stop command leaves
+//! behind is not: a script that restarts a service may well have started it anew.
 
 use super::plan::{self, Way};
 use crate::signal::Signal;
@@ -15,13 +16,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, PipeReader};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Standard error.
+const STDERR: RawFd = 2;
 /// So many lines of the app's output are kept.
 const LINES: usize = 200;
 /// What is left after the end has so long to go after SIGKILL.
@@ -96,7 +99,7 @@ impl Subject {
     }
 
     /// The stop: the signal goes out, or the command is started.
-    pub(super) fn stop(&mut self, inherited: Inherited, show: bool) -> Result<(), String> {
+    pub(super) fn stop(&mut self, inherited: Inherited) -> Result<(), String> {
         match &mut self.kind {
             Kind::Child { pid, signal, .. } => {
                 process::signal_child(*pid, *signal, None).map_err(|error| format!("{signal} to pid {pid}: {error}"))
@@ -105,7 +108,8 @@ impl Subject {
                 .map_err(|error| format!("{signal} to pid {}: {error}", process.pid)),
             Kind::Command { text, pid, .. } => {
                 let argv = ["/bin/sh".into(), "-c".into(), OsString::from(text.as_str())];
-                *pid = Some(start(&argv, inherited, Some(Signal::KILL), &self.output, show)?);
+                // What it says is for the user, and what it leaves in the background must not lose its output with the drill.
+                *pid = Some(spawned(&argv, inherited, None, STDERR)?);
                 Ok(())
             }
             Kind::Nothing => Ok(()),
@@ -227,7 +231,14 @@ impl Subject {
             }
             self.wait_gone(TO_DIE);
         }
-        self.kill_children();
+        match self.kind {
+            Kind::Child { .. } => self.kill_children(),
+            Kind::Command { pid: Some(pid), ended: None, .. } => {
+                _ = process::signal_group(pid, Signal::KILL);
+                self.wait_gone(TO_DIE);
+            }
+            Kind::Command { .. } | Kind::Process { .. } | Kind::Nothing => {}
+        }
     }
 
     fn wait_gone(&mut self, patience: Duration) {
@@ -259,28 +270,32 @@ fn start(
     output: &Arc<Mutex<VecDeque<String>>>,
     show: bool,
 ) -> Result<i32, String> {
-    let program = argv.first().cloned().unwrap_or_default();
-    let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
-    let words = words.map_err(|_| format!("{}: an argument with a zero byte", program.display()))?;
     let (reader, writer) = io::pipe().map_err(|error| format!("pipe: {error}"))?;
-    let command = Command {
-        argv: &words,
-        env: None,
-        inherited,
-        output: Some(writer.as_raw_fd()),
-        dir: None,
-        own_group: true,
-        parent_death_signal: dies_by,
-    };
-    let pid = spawn::spawn(&command).map_err(|error| match error {
-        spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), os(&error)),
-        spawn::Error::Fork(error) => format!("cannot start a process: {}", os(&error)),
-    })?;
+    let pid = spawned(argv, inherited, dies_by, writer.as_raw_fd())?;
     drop(writer);
     let lines = output.clone();
     // It ends with the last process that can write.
     _ = thread::Builder::new().name("drill-output".to_owned()).spawn(move || keep_lines(reader, &lines, show));
     Ok(pid)
+}
+
+fn spawned(argv: &[OsString], inherited: Inherited, dies_by: Option<Signal>, output: RawFd) -> Result<i32, String> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let words = words.map_err(|_| format!("{}: an argument with a zero byte", program.display()))?;
+    let command = Command {
+        argv: &words,
+        env: None,
+        inherited,
+        output: Some(output),
+        dir: None,
+        own_group: true,
+        parent_death_signal: dies_by,
+    };
+    spawn::spawn(&command).map_err(|error| match error {
+        spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), os(&error)),
+        spawn::Error::Fork(error) => format!("cannot start a process: {}", os(&error)),
+    })
 }
 
 fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {

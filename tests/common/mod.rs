@@ -34,6 +34,7 @@ mod process;
 pub mod procfs;
 pub mod pty;
 pub mod run;
+pub mod sites;
 pub mod stopping;
 
 pub use needs::{
