@@ -11,7 +11,7 @@ mod common;
 
 use common::run::{folder, words};
 use common::stopping::{Beside, SLOW, Site};
-use common::{DEADLINE, Exit, Proc, address, app, free_port, python3};
+use common::{DEADLINE, Exit, Proc, address, app, free_port, python3, wait_http};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,20 +29,39 @@ struct Server {
     exit: Exit,
 }
 
-const NGINX: Server = Server { profile: "nginx", word: Some("nginx"), site: nginx, exit: Exit::Code(0) };
-const HTTPD: Server = Server { profile: "httpd", word: Some("apache2"), site: httpd, exit: Exit::Code(0) };
-const HAPROXY: Server = Server { profile: "haproxy", word: Some("haproxy"), site: haproxy, exit: Exit::Code(0) };
+const NGINX: Server = Server { profile: "nginx", word: Some("nginx"), site: || nginx(""), exit: Exit::Code(0) };
+const HTTPD: Server = Server { profile: "httpd", word: Some("apache2"), site: || httpd(""), exit: Exit::Code(0) };
+const HAPROXY: Server =
+    Server { profile: "haproxy", word: Some("haproxy"), site: || haproxy("", &[]), exit: Exit::Code(0) };
+/// As in its image.
+const HAPROXY_MASTER: Server = HAPROXY.with(|| haproxy("", &["-W"]));
 const PHP_FPM: Server = Server { profile: "php-fpm", word: Some("php-fpm"), site: || php_fpm(20), exit: Exit::Code(0) };
 /// As it is when nobody has set process_control_timeout.
-const PHP_FPM_DEFAULT: Server = Server { site: || php_fpm(0), ..PHP_FPM };
-const PUMA: Server = Server { profile: "puma", word: Some("puma"), site: || puma(&[]), exit: Exit::Code(143) };
-const PUMA_CLUSTER: Server = Server { site: || puma(&["--workers", "2"]), ..PUMA };
-const UNICORN: Server = Server { profile: "unicorn", word: Some("unicorn"), site: unicorn, exit: Exit::Code(0) };
+const PHP_FPM_DEFAULT: Server = PHP_FPM.with(|| php_fpm(0));
+const PUMA: Server = Server { profile: "puma", word: Some("puma"), site: || puma(&[], ""), exit: Exit::Code(143) };
+const PUMA_CLUSTER: Server = PUMA.with(|| puma(&["--workers", "2"], ""));
+const UNICORN: Server = Server { profile: "unicorn", word: Some("unicorn"), site: || unicorn(""), exit: Exit::Code(0) };
 /// The name of a Go program says nothing.
 const GO: Server = Server { profile: "go", word: None, site: || go(&["-shutdown"]), exit: Exit::Code(0) };
 const GO_BARE: Server = Server { profile: "go", word: None, site: || go(&[]), exit: Exit::Code(143) };
 
+/// With the server's own limit for its stop, as short as it can be.
+const NGINX_TIMEOUT: Server = NGINX.with(|| nginx("worker_shutdown_timeout 1s;\n"));
+/// After it httpd takes some ten seconds more to send SIGTERM, and at last SIGKILL, to its children.
+const HTTPD_TIMEOUT: Server = HTTPD.with(|| httpd("GracefulShutdownTimeout 1"));
+const HAPROXY_TIMEOUT: Server = HAPROXY.with(|| haproxy("global\nhard-stop-after 1s", &[]));
+const PHP_FPM_TIMEOUT: Server = PHP_FPM.with(|| php_fpm(1));
+const PUMA_CLUSTER_TIMEOUT: Server = PUMA.with(|| puma(&["--workers", "2"], "worker_shutdown_timeout 1"));
+const PUMA_TIMEOUT: Server = PUMA.with(|| puma(&[], "force_shutdown_after 1"));
+/// A cluster's, without a cluster.
+const PUMA_OTHER_TIMEOUT: Server = PUMA.with(|| puma(&[], "worker_shutdown_timeout 1"));
+const UNICORN_TIMEOUT: Server = UNICORN.with(|| unicorn("timeout 3"));
+
 impl Server {
+    const fn with(self, site: fn() -> Option<Site>) -> Server {
+        Server { site, ..self }
+    }
+
     /// Known by its command line where it can be, under graceful's defaults: nothing is lost.
     fn drops_nothing(&self) {
         let Some(site) = (self.site)() else { return };
@@ -56,25 +75,41 @@ impl Server {
     }
 
     /// The slow requests that were lost when the signal went out at once.
-    fn lost_at_once(&self, options: &[&str]) -> Option<(usize, String)> {
+    fn lost_at_once(&self, options: &[&str], seconds: f64) -> Option<(usize, String)> {
         let site = (self.site)()?;
-        let seen = site.stop_with_slow_requests(site.under_graceful(&[&AT_ONCE, options].concat()));
+        let seen = site.stop_with_slow_requests(site.under_graceful(&[&AT_ONCE, options].concat()), seconds);
         assert_eq!(seen.slow.records.len(), SLOW);
         Some((seen.dropped(), seen.table()))
     }
 
     fn its_signal_alone_is_enough(&self) {
-        let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile]) else { return };
+        let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile], 1.5) else { return };
         assert_eq!(lost, 0, "{what}");
     }
 
     fn its_signal_alone_loses_some(&self) {
-        let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile]) else { return };
+        let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile], 1.5) else { return };
+        assert!(lost > 0, "{what}");
+    }
+
+    /// With the server's own limit set to few seconds, requests of many are lost, long before SIGKILL.
+    fn its_own_timeout_cuts_off(&self) {
+        let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile], 14.0) else { return };
+        assert!(lost > 0, "{what}");
+    }
+
+    fn its_own_timeout_is_none(&self) {
+        let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile], 4.0) else { return };
+        assert_eq!(lost, 0, "{what}");
+    }
+
+    fn sigint_loses_some(&self) {
+        let Some((lost, what)) = self.lost_at_once(&["--stop-signal", "INT"], 1.5) else { return };
         assert!(lost > 0, "{what}");
     }
 
     fn sigterm_loses_some(&self) {
-        let Some((lost, what)) = self.lost_at_once(&["--stop-signal", "TERM"]) else { return };
+        let Some((lost, what)) = self.lost_at_once(&["--stop-signal", "TERM"], 1.5) else { return };
         assert!(lost > 0, "{what}");
     }
 }
@@ -94,16 +129,25 @@ macro_rules! servers {
 }
 
 servers! {
-    nginx_server: NGINX, drops_nothing its_signal_alone_is_enough sigterm_loses_some;
+    nginx_server: NGINX, drops_nothing its_signal_alone_is_enough sigterm_loses_some sigint_loses_some;
+    nginx_with_a_timeout: NGINX_TIMEOUT, its_own_timeout_cuts_off;
     httpd_server: HTTPD, drops_nothing its_signal_alone_is_enough sigterm_loses_some;
+    httpd_with_a_timeout: HTTPD_TIMEOUT, its_own_timeout_cuts_off;
     haproxy_server: HAPROXY, drops_nothing its_signal_alone_is_enough sigterm_loses_some;
+    haproxy_master: HAPROXY_MASTER, drops_nothing its_signal_alone_is_enough sigterm_loses_some;
+    haproxy_with_a_timeout: HAPROXY_TIMEOUT, its_own_timeout_cuts_off;
     php_fpm_server: PHP_FPM, drops_nothing its_signal_alone_is_enough sigterm_loses_some;
+    php_fpm_with_a_timeout: PHP_FPM_TIMEOUT, its_own_timeout_cuts_off;
     // The hold waits for what the signal would cut off.
     php_fpm_by_default: PHP_FPM_DEFAULT, drops_nothing its_signal_alone_loses_some;
     // SIGTERM is the right one.
     puma_server: PUMA, drops_nothing its_signal_alone_is_enough;
+    puma_with_a_timeout: PUMA_TIMEOUT, its_own_timeout_cuts_off;
+    puma_with_a_timeout_of_clusters: PUMA_OTHER_TIMEOUT, its_own_timeout_is_none;
     puma_cluster: PUMA_CLUSTER, drops_nothing its_signal_alone_is_enough;
-    unicorn_server: UNICORN, drops_nothing its_signal_alone_is_enough sigterm_loses_some;
+    puma_cluster_with_a_timeout: PUMA_CLUSTER_TIMEOUT, its_own_timeout_cuts_off;
+    unicorn_server: UNICORN, drops_nothing its_signal_alone_is_enough sigterm_loses_some sigint_loses_some;
+    unicorn_with_a_timeout: UNICORN_TIMEOUT, its_own_timeout_cuts_off;
     go_server: GO, drops_nothing its_signal_alone_is_enough;
     go_without_a_handler: GO_BARE, drops_nothing its_signal_alone_loses_some;
 }
@@ -125,7 +169,10 @@ fn control_go_without_a_handler_under_tini_loses_requests() {
 fn upstream() -> (u16, Proc) {
     let port = free_port();
     let server = words(&[&app("bare.py"), &port.to_string()]);
-    (port, Proc::spawn_group(Command::new(python3()).args(server)))
+    let process = Proc::spawn_group(Command::new(python3()).args(server));
+    // httpd asks no more for a minute where it was refused once.
+    wait_http(port, "/", DEADLINE);
+    (port, process)
 }
 
 /// A proxy with one file as its configuration, before an upstream.
@@ -174,13 +221,14 @@ fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
 
 const NGINX_ARGUMENTS: [&str; 6] = ["-e", "stderr", "-p", "FOLDER", "-c", "FOLDER/server.conf"];
 
-fn nginx() -> Option<Site> {
-    let config =
-        |folder: &Path, port, behind| nginx_config(folder, port, &format!("proxy_pass http://127.0.0.1:{behind};"));
+fn nginx(settings: &str) -> Option<Site> {
+    let config = |folder: &Path, port, behind| {
+        settings.to_owned() + &nginx_config(folder, port, &format!("proxy_pass http://127.0.0.1:{behind};"))
+    };
     Some(proxy(&common::nginx()?, config, &NGINX_ARGUMENTS))
 }
 
-fn httpd() -> Option<Site> {
+fn httpd(settings: &str) -> Option<Site> {
     let program = common::apache2()?;
     let config = |folder: &Path, port, behind| {
         let folder = folder.display();
@@ -188,7 +236,8 @@ fn httpd() -> Option<Site> {
             .map(|module| format!("LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n"));
         let user = if is_root() { "User nobody\nGroup nogroup\n" } else { "" };
         format!(
-            "ServerRoot {folder}\n\
+            "{settings}\n\
+             ServerRoot {folder}\n\
              ServerName localhost\n\
              DefaultRuntimeDir {folder}\n\
              PidFile {folder}/pid\n\
@@ -203,10 +252,11 @@ fn httpd() -> Option<Site> {
     Some(proxy(&program, config, &["-DFOREGROUND", "-f", "FOLDER/server.conf"]))
 }
 
-fn haproxy() -> Option<Site> {
+fn haproxy(settings: &str, options: &[&str]) -> Option<Site> {
     let config = |_: &Path, port, behind| {
         format!(
-            "defaults\n\
+            "{settings}\n\
+             defaults\n\
              mode http\n\
              timeout connect 5s\n\
              timeout client 30s\n\
@@ -217,7 +267,7 @@ fn haproxy() -> Option<Site> {
              server app 127.0.0.1:{behind}\n",
         )
     };
-    Some(proxy(&common::haproxy()?, config, &["-db", "-f", "FOLDER/server.conf"]))
+    Some(proxy(&common::haproxy()?, config, &[options, &["-db", "-f", "FOLDER/server.conf"]].concat()))
 }
 
 /// PHP-FPM behind nginx. The timeout is process_control_timeout, in seconds.
@@ -253,20 +303,23 @@ fn php_fpm(timeout: u32) -> Option<Site> {
     Some(Site { port, server, beside: Beside::Front(front), folder: Some(folder) })
 }
 
-fn puma(options: &[&str]) -> Option<Site> {
-    let port = free_port();
+fn puma(options: &[&str], settings: &str) -> Option<Site> {
+    let (folder, port) = (folder(), free_port());
+    let config = folder.path().join("puma.rb");
+    std::fs::write(&config, settings).expect("written");
     let listen = format!("tcp://127.0.0.1:{port}");
-    let mut server = words(&[&text(common::puma()?), "--config", "-", "--bind", &listen, "--threads", "8:8"]);
+    let mut server =
+        words(&[&text(common::puma()?), "--config", &text(&config), "--bind", &listen, "--threads", "8:8"]);
     server.extend(words(options));
     server.push(app("slow.ru"));
-    Some(Site::alone(port, server))
+    Some(Site { folder: Some(folder), ..Site::alone(port, server) })
 }
 
 /// Each of its workers serves one request at a time.
-fn unicorn() -> Option<Site> {
+fn unicorn(settings: &str) -> Option<Site> {
     let (folder, port) = (folder(), free_port());
     let config = folder.path().join("unicorn.rb");
-    std::fs::write(&config, "worker_processes 8\n").expect("written");
+    std::fs::write(&config, format!("worker_processes 8\n{settings}\n")).expect("written");
     let listen = address(port).to_string();
     let server = words(&[&text(common::unicorn()?), "-l", &listen, "-c", &text(config), &app("slow.ru")]);
     Some(Site { folder: Some(folder), ..Site::alone(port, server) })
