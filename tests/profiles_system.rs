@@ -1,9 +1,9 @@
 //! `--profile` on real servers: what each does when it is told to stop with requests in flight.
 //!
-//! Each server is one row ([`Server`]) and is stopped in three ways. Under graceful's defaults, found by its command line,
-//! it drops nothing. With neither delay nor hold the profile's signal alone ends its slow requests well. And the control:
-//! the signal that images and platforms send where nobody says otherwise loses some of the same requests. Every request
-//! is seen to have begun before the signal.
+//! Each server is one row ([`Server`]). Under graceful's defaults, found by its command line, it drops nothing. With
+//! neither delay nor hold the profile's signal alone ends its slow requests well. The control: the signal that images and
+//! platforms send where nobody says otherwise loses some of the same requests. And the server's own limit for its stop,
+//! of which the profile tells, cuts off what takes longer. Every request is seen to have begun before the signal.
 //!
 //! What differs here from the table in `src/config/profile.rs` is wrong there.
 
