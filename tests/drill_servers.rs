@@ -90,7 +90,7 @@ fn go_with_shutdown_finishes_what_it_has() {
 
 #[test]
 fn nginx_drops_its_requests_on_sigterm() {
-    let Some(site) = sites::nginx() else { return };
+    let Some(site) = sites::nginx("") else { return };
     let seen = at(&site, &[]);
     seen.fails("in-flight", "its handler does not wait for requests in flight", "nginx: TERM and INT drop requests");
     seen.agrees();
@@ -98,7 +98,7 @@ fn nginx_drops_its_requests_on_sigterm() {
 
 #[test]
 fn nginx_finishes_its_requests_on_sigquit() {
-    let Some(site) = sites::nginx() else { return };
+    let Some(site) = sites::nginx("") else { return };
     let seen = at(&site, &["--signal", "QUIT"]);
     seen.passes(&["in-flight", "exit-status", "signal-handled"]);
     seen.fails("zero-dropped", "stopped listening", "--pre-stop-delay 2");

@@ -106,7 +106,7 @@ pub(crate) static PROFILES: &[Profile] = &[
     Profile {
         name: "httpd",
         stop_signal: Some(Signal::WINCH),
-        advice: "TERM drops requests; GracefulShutdownTimeout (0: for ever) bounds its drain",
+        advice: "TERM drops requests; GracefulShutdownTimeout (0: for ever), and some 10 s more, bounds its drain",
         programs: &["httpd", "apache2", "apachectl", "apache2ctl", "httpd-foreground", "apache2-foreground"],
         timeout: None,
     },
@@ -120,7 +120,8 @@ pub(crate) static PROFILES: &[Profile] = &[
     Profile {
         name: "puma",
         stop_signal: Some(Signal::TERM),
-        advice: "a clean stop ends with 143: --success-exit-status 143; worker_shutdown_timeout (30 s) bounds its drain",
+        advice: "a clean stop ends with 143: --success-exit-status 143; worker_shutdown_timeout (30 s) bounds a \
+                 cluster's drain, and only force_shutdown_after that of a single process",
         programs: &["puma"],
         timeout: None,
     },

@@ -2,7 +2,7 @@
 
 use super::run::{folder, words};
 use super::stopping::{Beside, Site};
-use super::{Proc, address, app, free_port, python3};
+use super::{DEADLINE, Proc, address, app, free_port, python3, wait_http};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,10 @@ use std::sync::OnceLock;
 fn upstream() -> (u16, Proc) {
     let port = free_port();
     let server = words(&[&app("bare.py"), &port.to_string()]);
-    (port, Proc::spawn_group(Command::new(python3()).args(server)))
+    let process = Proc::spawn_group(Command::new(python3()).args(server));
+    // httpd asks no more for a minute where it was refused once.
+    wait_http(port, "/", DEADLINE);
+    (port, process)
 }
 
 /// A proxy with one file as its configuration, before an upstream.
@@ -61,13 +64,14 @@ fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
 
 const NGINX_ARGUMENTS: [&str; 6] = ["-e", "stderr", "-p", "FOLDER", "-c", "FOLDER/server.conf"];
 
-pub fn nginx() -> Option<Site> {
-    let config =
-        |folder: &Path, port, behind| nginx_config(folder, port, &format!("proxy_pass http://127.0.0.1:{behind};"));
+pub fn nginx(settings: &str) -> Option<Site> {
+    let config = |folder: &Path, port, behind| {
+        settings.to_owned() + &nginx_config(folder, port, &format!("proxy_pass http://127.0.0.1:{behind};"))
+    };
     Some(proxy(&super::nginx()?, config, &NGINX_ARGUMENTS))
 }
 
-pub fn httpd() -> Option<Site> {
+pub fn httpd(settings: &str) -> Option<Site> {
     let program = super::apache2()?;
     let config = |folder: &Path, port, behind| {
         let folder = folder.display();
@@ -75,7 +79,8 @@ pub fn httpd() -> Option<Site> {
             .map(|module| format!("LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n"));
         let user = if is_root() { "User nobody\nGroup nogroup\n" } else { "" };
         format!(
-            "ServerRoot {folder}\n\
+            "{settings}\n\
+             ServerRoot {folder}\n\
              ServerName localhost\n\
              DefaultRuntimeDir {folder}\n\
              PidFile {folder}/pid\n\
@@ -90,10 +95,11 @@ pub fn httpd() -> Option<Site> {
     Some(proxy(&program, config, &["-DFOREGROUND", "-f", "FOLDER/server.conf"]))
 }
 
-pub fn haproxy() -> Option<Site> {
+pub fn haproxy(settings: &str, options: &[&str]) -> Option<Site> {
     let config = |_: &Path, port, behind| {
         format!(
-            "defaults\n\
+            "{settings}\n\
+             defaults\n\
              mode http\n\
              timeout connect 5s\n\
              timeout client 30s\n\
@@ -104,7 +110,7 @@ pub fn haproxy() -> Option<Site> {
              server app 127.0.0.1:{behind}\n",
         )
     };
-    Some(proxy(&super::haproxy()?, config, &["-db", "-f", "FOLDER/server.conf"]))
+    Some(proxy(&super::haproxy()?, config, &[options, &["-db", "-f", "FOLDER/server.conf"]].concat()))
 }
 
 /// PHP-FPM behind nginx. The timeout is process_control_timeout, in seconds.
@@ -140,20 +146,22 @@ pub fn php_fpm(timeout: u32) -> Option<Site> {
     Some(Site { port, server, beside: Beside::Front(front), folder: Some(folder) })
 }
 
-pub fn puma(options: &[&str]) -> Option<Site> {
-    let port = free_port();
+pub fn puma(options: &[&str], settings: &str) -> Option<Site> {
+    let (folder, port) = (folder(), free_port());
+    let config = folder.path().join("puma.rb");
+    std::fs::write(&config, settings).expect("written");
     let listen = format!("tcp://127.0.0.1:{port}");
-    let mut server = words(&[&text(super::puma()?), "--config", "-", "--bind", &listen, "--threads", "8:8"]);
+    let mut server = words(&[&text(super::puma()?), "--config", &text(&config), "--bind", &listen, "--threads", "8:8"]);
     server.extend(words(options));
     server.push(app("slow.ru"));
-    Some(Site::alone(port, server))
+    Some(Site { folder: Some(folder), ..Site::alone(port, server) })
 }
 
 /// Each of its workers serves one request at a time.
-pub fn unicorn() -> Option<Site> {
+pub fn unicorn(settings: &str) -> Option<Site> {
     let (folder, port) = (folder(), free_port());
     let config = folder.path().join("unicorn.rb");
-    std::fs::write(&config, "worker_processes 8\n").expect("written");
+    std::fs::write(&config, format!("worker_processes 8\n{settings}\n")).expect("written");
     let listen = address(port).to_string();
     let server = words(&[&text(super::unicorn()?), "-l", &listen, "-c", &text(config), &app("slow.ru")]);
     Some(Site { folder: Some(folder), ..Site::alone(port, server) })

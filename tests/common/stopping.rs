@@ -96,11 +96,11 @@ impl Site {
         Seen { fresh, kept, slow, exit, process, signalled }
     }
 
-    /// Slow requests alone, and the signal at once: what the server makes of it.
+    /// Slow requests alone, of this many seconds, and the signal at once: what the server makes of it.
     #[track_caller]
-    pub fn stop_with_slow_requests(&self, process: Proc) -> Seen {
+    pub fn stop_with_slow_requests(&self, process: Proc, seconds: f64) -> Seen {
         wait_http(self.port, "/", DEADLINE);
-        let slow = slow_requests(address(self.port), SLOW_PATH, SLOW);
+        let slow = slow_requests(address(self.port), &format!("/slow?seconds={seconds}"), SLOW);
         self.teller(&process).wait_lines("slow begins", SLOW, DEADLINE);
         let signalled = Instant::now();
         process.signal(libc::SIGTERM);
