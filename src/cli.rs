@@ -56,7 +56,12 @@ pub enum Command {
     /// Hold a drill.
     Drill(Box<Plan>),
     /// Serve the app that ships with graceful, with this fault; not in the help.
-    DemoApp(SocketAddr, Option<Fault>),
+    DemoApp {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What it does wrong, if anything.
+        fault: Option<Fault>,
+    },
 }
 
 /// What `graceful probe` asks.
@@ -190,7 +195,7 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Command, Quit> {
 }
 
 /// Help or version of graceful, or of one of its commands.
-fn text_for(info: Info, subcommand: Option<&str>) -> String {
+fn text_for(info: Info, subcommand: Option<&'static str>) -> String {
     match info {
         Info::Help => help::text(subcommand),
         Info::Version => format!("graceful {}\n", env!("CARGO_PKG_VERSION")),

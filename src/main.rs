@@ -41,8 +41,8 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 
             Err(problems) => cli::report(&problems),
         };
     }
-    if let Command::DemoApp(address, fault) = command {
-        return demo::run(address, fault, *inherited);
+    if let Command::DemoApp { address, fault } = command {
+        return demo::run(address, fault);
     }
     if let Command::Drill(plan) = command {
         inherited.take_sigchld();
@@ -52,7 +52,7 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 
     inherited.restore();
     match command {
         // They were dealt with above.
-        Command::Run { .. } | Command::DemoApp(..) | Command::Drill(_) => status::FAILURE,
+        Command::Run { .. } | Command::DemoApp { .. } | Command::Drill(_) => status::FAILURE,
         Command::Probe { target, timeout } => probe(target, timeout),
         Command::Sleep(duration) => {
             thread::sleep(duration);

@@ -244,8 +244,8 @@ fn one_place_waits_for_processes() {
 #[test]
 fn standard_output_is_the_apps() {
     let hits = all_with(&[" print!(", " println!(", "stdout()", "dbg!("], |source| {
-        // What the subcommands print; and the demo is an app.
-        ["cli.rs", "demo/mod.rs", "drill/report/terminal.rs"].contains(&source.path.as_str())
+        // What the subcommands print.
+        ["cli.rs", "drill/report/terminal.rs"].contains(&source.path.as_str())
     });
     none(hits, "not a byte to standard output");
 }

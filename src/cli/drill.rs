@@ -269,7 +269,7 @@ impl Reader {
         if value.is_empty() {
             return Some(None);
         }
-        self.checked("demo", &value, fault).map(Some)
+        self.checked("demo", &value, |text| values::choice(text, Fault::NAMES)).map(Some)
     }
 
     fn subject(&mut self, command: &[OsString], demo: Option<Option<Fault>>) -> Option<Subject> {
@@ -423,18 +423,6 @@ fn request(text: &str) -> Result<Target, String> {
     let url = values::http_url(url).map_err(|why| format!("{why}; {RIGHT}"))?;
     let body = (!body.trim().is_empty()).then(|| body.trim().to_owned());
     Ok(Target { method: first.to_owned(), url, body })
-}
-
-fn fault(text: &str) -> Result<Fault, String> {
-    let names = || Fault::ALL.into_iter().map(Fault::name);
-    Fault::parse(text).ok_or_else(|| {
-        let hint = did_you_mean(text, names(), str::to_owned);
-        format!("no such fault; right is {}{hint}", names().collect::<Vec<_>>().join(", "))
-    })
-}
-
-pub(super) fn demo_fault(text: &str) -> Result<Fault, String> {
-    fault(text)
 }
 
 fn pid(text: &str) -> Result<i32, String> {

@@ -5,6 +5,7 @@
 
 use super::tokens::REST;
 use crate::config::options::{OPTIONS, OTHER, OptionSpec, ValueKind};
+use crate::demo::Fault;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, Command, ValueHint};
 use std::ffi::{OsStr, OsString};
@@ -148,12 +149,16 @@ pub(super) fn tree() -> Command {
 }
 
 /// The help of graceful, or of one of its commands.
-pub(super) fn text(subcommand: Option<&str>) -> String {
+pub(super) fn text(of: Option<&'static str>) -> String {
     // The title is for the man page's first line; people get the whole sentence at once.
     let mut tree = tree().about(ABOUT);
     tree.build();
-    match subcommand {
-        Some(name) => tree.find_subcommand_mut(name).map(|found| found.render_help().to_string()).unwrap_or_default(),
+    match of {
+        Some(name) => match tree.find_subcommand_mut(name) {
+            Some(found) => found.render_help().to_string(),
+            // One that the tree does not show.
+            None => format!("{}\n", info_flags(described(subcommand(name)), None).render_help()),
+        },
         None => tree.render_help().to_string(),
     }
 }
@@ -190,12 +195,16 @@ pub(super) fn subcommand_tokens(name: &'static str) -> Command {
 /// The options that a command knows, as ids.
 pub(super) fn option_names(command: &Command) -> Vec<&'static str> {
     // Of `probe` there is only --timeout, which `drill` has too.
-    let known = OPTIONS.iter().map(|spec| spec.name).chain(super::drill::ROWS.iter().map(|row| row.name));
+    let known =
+        OPTIONS.iter().map(|spec| spec.name).chain(super::drill::ROWS.iter().map(|row| row.name)).chain([FAULT]);
     known.filter(|name| command.get_opts().any(|opt| opt.get_id() == *name)).collect()
 }
 
 /// The only option of `probe`.
 const TIMEOUT: &str = "timeout";
+
+/// The only option of `demo-app`.
+const FAULT: &str = "fault";
 
 fn tokens(command: Command) -> Command {
     info_flags(command.no_binary_name(true), None)
@@ -256,12 +265,29 @@ fn subcommand(name: &'static str) -> Command {
             .about("Sleep and exit 0. For preStop hooks in images without sleep")
             .override_usage("graceful sleep DUR")
             .arg(positional("DUR", "A number and a unit, as 500ms, 5s or 2m")),
+        "demo-app" => command
+            .about("Serve the web server that ships with graceful, to try things on")
+            .override_usage("graceful demo-app [--fault NAME] [ADDRESS:PORT]")
+            .arg(positional("ADDRESS:PORT", "Where it listens. Default: 127.0.0.1:8080").required(false))
+            .arg(
+                Arg::new(FAULT)
+                    .long(FAULT)
+                    .value_name("NAME")
+                    .action(ArgAction::Append)
+                    .value_parser(ValueParser::os_string())
+                    .help(fault_help()),
+            ),
         _ => command.about("Print a completion script for a shell").override_usage("graceful completions SHELL").arg(
             positional("SHELL", "bash, elvish, fish, powershell or zsh")
                 .value_parser(Words(&["bash", "elvish", "fish", "powershell", "zsh"]))
                 .hide_possible_values(true),
         ),
     }
+}
+
+fn fault_help() -> String {
+    let names: Vec<&str> = Fault::NAMES.iter().map(|(name, _)| *name).collect();
+    format!("How it stops badly: {}. Default: it stops well", names.join(", "))
 }
 
 fn run_args() -> impl Iterator<Item = Arg> {

@@ -1,10 +1,11 @@
-//! The small commands: `probe`, `sleep`, `completions`. Their values are checked here, for nothing else gives them
+//! The small commands: `probe`, `sleep`, `completions`, and the demo. Their values are checked here, for nothing else gives them
 //! any.
 
 use super::tokens::{Tokens, tokenise};
 use super::{Command, ProbeTarget, Quit, Shell, help, text_for};
 use crate::config::suggest::did_you_mean;
 use crate::config::{Listen, Problem, quoted, values};
+use crate::demo::Fault;
 use crate::health::Probe;
 use clap::ValueEnum;
 use std::ffi::OsString;
@@ -79,20 +80,21 @@ pub(super) fn completions(args: &[OsString]) -> Result<Command, Quit> {
     }
 }
 
-/// `graceful demo-app [ADDRESS:PORT] [--fault=FAULT]`, not in the help.
+/// `graceful demo-app [--fault NAME] [ADDRESS:PORT]`, not in the help.
 pub(super) fn demo_app(args: &[OsString]) -> Result<Command, Quit> {
-    let (default, mut problems) = (OsString::from("127.0.0.1:8080"), Vec::new());
-    let (faults, rest): (Vec<&OsString>, Vec<&OsString>) =
-        args.iter().partition(|arg| arg.as_encoded_bytes().starts_with(b"--fault="));
-    let parse = |text: &str| text.parse().map_err(|_| "not an address; right is as 127.0.0.1:8080".to_owned());
-    let address = checked("demo-app ", rest.first().unwrap_or(&&default), parse, &mut problems);
-    let named = |text: &str| super::drill::demo_fault(text.trim_start_matches("--fault="));
-    let fault = faults.first().and_then(|text| checked("demo-app ", text, named, &mut problems));
-    for extra in rest.iter().skip(1).chain(faults.iter().skip(1)) {
-        problems.push(Problem::new(quoted(extra), "one argument too many; right is ADDRESS:PORT and --fault=FAULT"));
+    let (tokens, mut problems) = tokens("demo-app", args)?;
+    let faults: Vec<&OsString> = tokens.flags.iter().map(|(_, value)| value).collect();
+    if faults.len() > 1 {
+        problems.push(Problem::new("--fault", format!("given {} times; once is right", faults.len())));
     }
-    match address {
-        Some(address) if problems.is_empty() => Ok(Command::DemoApp(address, fault)),
+    let known = |text: &str| values::choice(text, Fault::NAMES);
+    let fault = faults.last().and_then(|text| checked("--fault ", text, known, &mut problems));
+    refuse(tokens.rest.get(1..).unwrap_or_default(), "demo-app", "[--fault NAME] [ADDRESS:PORT]", &mut problems);
+    let default = OsString::from("127.0.0.1:8080");
+    let text = tokens.rest.first().unwrap_or(&default);
+    let parse = |text: &str| text.parse().map_err(|_| "not an address; right is as 127.0.0.1:8080".to_owned());
+    match checked("demo-app ", text, parse, &mut problems) {
+        Some(address) if problems.is_empty() => Ok(Command::DemoApp { address, fault }),
         _ => Err(Quit::Problems(problems)),
     }
 }

@@ -5,7 +5,7 @@
 //! kill(2) the same signals are queued here and belong to the app.
 
 use crate::signal::{Signal, SignalSet};
-use crate::sys::{check, timespec};
+use crate::sys::{check, getpid, timespec};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -69,6 +69,29 @@ impl Inherited {
         // Fails for a bad pointer or size only.
         _ = set_mask(self.mask);
     }
+}
+
+/// Gives these signals their default disposition, whatever the parent chose.
+pub fn set_default(signals: SignalSet) {
+    for signal in signals.iter() {
+        // SAFETY: setting a disposition to the default has no other requirement. SIGKILL, SIGSTOP and the C library's own
+        // are refused, and have no other.
+        unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
+    }
+}
+
+/// The same, and lets them through; all others are blocked. For an app that does nothing about them.
+pub fn act_by_default(signals: SignalSet) {
+    set_default(signals);
+    // Fails for a bad pointer or size only.
+    _ = set_mask(SignalSet::from_bits(!signals.bits()));
+}
+
+/// Ends this process by a signal, which its parent sees in the status. Returns where that cannot be: as PID 1.
+pub fn end_by(signal: Signal) {
+    act_by_default(SignalSet::EMPTY.with(signal));
+    // SAFETY: our own pid.
+    unsafe { libc::kill(getpid(), signal.number()) };
 }
 
 /// Takes the next signal; `None` after the timeout, or when the wait was cut short (a stop and a continue do that).
