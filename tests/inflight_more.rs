@@ -4,8 +4,8 @@
 mod common;
 
 use common::docker::{Container, image};
-use common::load::slow_requests;
-use common::run::{Run, folder, phases, words};
+use common::load::{KeptAlive, slow_requests};
+use common::run::{Run, folder, lasted, phases, words};
 use common::{DEADLINE, Exit, Proc, address, app, free_port, in_pid_namespace, python3, wait_http};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -99,6 +99,24 @@ fn ports_that_are_not_named_hold_nothing() {
     let report = run.ends(Exit::Code(143));
     assert!(!phases(&report).contains(&"hold".to_owned()), "{report:#}");
     assert_eq!(endless.collect().dropped(), 1);
+}
+
+/// There is always something in flight: the hold timeout ends it, and the budget is kept.
+#[test]
+fn clients_that_never_stop_sending_are_cut_off_by_the_hold_timeout() {
+    let port = free_port();
+    let options = ["--grace-period", "30s", "--pre-stop-delay", "0s", "--hold", "quiet", "--hold-timeout", "1500ms"];
+    let run = Run::start(&options, &words(&[&python3(), &app("bare.py"), &port.to_string()]));
+    run.wait_line("worker ready", DEADLINE);
+    wait_http(port, "/", DEADLINE);
+    let kept = KeptAlive::start(address(port), "/", 4, 100);
+    let begin = run.stop_begun(libc::SIGTERM);
+    run.wait_line("the hold timed out", DEADLINE);
+    let report = run.ends(Exit::Code(143));
+    kept.finish(begin + Duration::from_millis(1500));
+    assert!(lasted(&report, "hold") >= Duration::from_millis(1500), "{report:#}");
+    assert_eq!(report["sigkill"], false);
+    assert!(report["budget"]["left_s"].as_f64() > Some(10.0), "{report:#}");
 }
 
 /// How long the stop of an app with a handler takes, with so many requests of a second and a half in its hands.

@@ -4,7 +4,7 @@
 //! the command line: the executable, the script that an interpreter runs, the module of `python -m`. It is a guess, and
 //! is said; where it finds nothing it changes nothing.
 //!
-//! Sources: the servers' own documents on signals, and what tests/profiles_system.rs sees them do.
+//! Sources: the servers' own documents on signals, and what tests/profiles_system.rs, profiles_apps.rs and profiles_stores.rs sees them do.
 
 use super::suggest::did_you_mean;
 use super::values;

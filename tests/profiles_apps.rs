@@ -1,10 +1,11 @@
-//! `--profile` on Python's servers: by the server's own signal, requests in flight are done, and with graceful's defaults
+//! `--profile` on what runs apps, Python's servers and Node: by the server's own signal, requests in flight are done, and with graceful's defaults
 //! nothing is dropped under load. The controls show what the wrong signal does, or the same server without the hold.
 
 mod common;
 
 use common::load::{KeptAlive, Load, Results, Slow, slow_requests};
 use common::run::{Run, folder, shell, words};
+use common::stopping::Site;
 use common::{DEADLINE, Exit, Proc, address, app, free_port, python3, wait_http};
 use std::path::Path;
 use std::process::Command;
@@ -98,6 +99,24 @@ const FLASK: Server = Server {
     wrong: Some("TERM"),
 };
 
+const NODE: Server = Server {
+    name: "node",
+    command: |port| node("node_handler.js", port),
+    workers: 1,
+    slow: 3,
+    exit: Exit::Code(0),
+    wrong: None,
+};
+
+/// As Flask's.
+const NODE_BARE: Server =
+    Server { command: |port| node("node_bare.js", port), exit: Exit::Code(143), wrong: Some("TERM"), ..NODE };
+
+fn node(script: &str, port: u16) -> Option<Vec<String>> {
+    let node = common::node()?.to_string_lossy().into_owned();
+    Some(words(&[&node, &app(script), &port.to_string()]))
+}
+
 fn gunicorn(port: u16, options: &[&str]) -> Option<Vec<String>> {
     let gunicorn = common::venv()?.program("gunicorn");
     // The control socket has one path per user: servers that run side by side would share it.
@@ -178,7 +197,16 @@ servers! {
     gunicorn_gthread: GUNICORN_GTHREAD, [its_own_signal_is_enough nothing_is_dropped_under_load];
     gunicorn_uvicorn: GUNICORN_UVICORN, [its_own_signal_is_enough nothing_is_dropped_under_load];
     hypercorn: HYPERCORN, [its_own_signal_is_enough the_wrong_signal_loses_some nothing_is_dropped_under_load];
+    node: NODE, [its_own_signal_is_enough nothing_is_dropped_under_load];
+    node_without_a_handler: NODE_BARE, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
     flask: FLASK, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
+}
+
+#[test]
+fn control_flask_under_tini_loses_requests() {
+    let port = free_port();
+    let Some(command) = (FLASK.command)(port) else { return };
+    Site::alone(port, command).loses_some_under_tini();
 }
 
 /// One worker, three requests: two wait in the backlog, where gunicorn's own graceful stop loses them.
