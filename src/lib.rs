@@ -24,16 +24,19 @@
 //!                                            ├──► scribe      writing, on a thread that the first line starts
 //!                                            ├──► timeline    one vocabulary of events: log, report, message
 //!                                            └──► sys         the only unsafe, the only wait(2); no policy
+//!   main, cli ──► drill   a stop under load, on purpose: runs a graceful of its own and reads its report; uses probe,
+//!                         inflight, sys and timeline
+//!             ──► demo    the app that ships with graceful, and the faults that it can have
 //!   signal, status: the two small types that everybody shares
 //! ```
 //!
 //! Arrows go down or to the right, never back: `sys` knows no phase and no option, `lifecycle` no process and no clock,
 //! `timeline` nothing that happens. `tests/architecture.rs` holds the code to it.
 //!
-//! # Three threads at most, one usually
+//! # A few threads at most, one usually
 //!
 //! The main thread waits in one system call and never for anything else: not for a server (`probe` has a thread), not for
-//! a log reader or a disk (`scribe` has one), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
+//! a log reader or a disk (`scribe` has two), not for a look at the app's connections (`inflight` has one, from the stop on), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
 //! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer. (`disk:` checks have threads of their own: a file
 //! system can hang.)
 //!

@@ -1,6 +1,8 @@
 //! A comparison with an earlier drill: error rate and latency, for a canary step. Pure.
 
-use super::evidence::{Check, CheckResult, Document, Drill};
+use super::evidence::{Check, CheckResult, Drill};
+use super::record::Outcome;
+use serde_json::Value;
 
 /// What is still right.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,10 +48,25 @@ impl Sample {
     }
 }
 
-/// Reads the document that an earlier drill wrote; its last drill counts.
+/// Reads the document that an earlier drill wrote; its last drill counts. Of all that it holds these few numbers are looked
+/// at, so that one of another version can be read, too.
 pub fn read(text: &str) -> Result<Sample, String> {
-    let document: Document = serde_json::from_str(text).map_err(|error| format!("not the JSON of a drill: {error}"))?;
-    document.drills.last().map(Sample::of).ok_or_else(|| "it holds no drill".to_owned())
+    const NONE: &str = "not the JSON of a drill";
+    let document: Value = serde_json::from_str(text).map_err(|error| format!("{NONE}: {error}"))?;
+    let drills = document.get("drills").and_then(Value::as_array).ok_or(NONE)?;
+    let drill = drills.last().ok_or("it holds no drill")?;
+    let counts = drill.get("counts").and_then(Value::as_object).ok_or(NONE)?;
+    let number = |value: &Value| value.as_u64().ok_or(NONE);
+    let (mut count, mut ok) = (0, 0);
+    for (outcome, value) in counts {
+        count += number(value)?;
+        if [Outcome::Ok, Outcome::OkClose].iter().any(|good| good.name() == outcome) {
+            ok += number(value)?;
+        }
+    }
+    let p99 = |part: &str| drill.get("latency")?.get(part)?.get("p99_s")?.as_f64();
+    let p99_s = p99("before").zip(p99("after")).map(|(before, after)| before.max(after)).ok_or(NONE)?;
+    Ok(Sample { count, failed: count - ok, p99_s })
 }
 
 /// The checks that the limits ask for, and why nothing can be said, if so.
@@ -124,6 +141,21 @@ mod tests {
         let (checks, why) = compare(now, baseline, limits);
         assert_eq!(why, None);
         checks.into_iter().map(|check| (check.name, check.result)).collect()
+    }
+
+    #[test]
+    fn the_last_drill_of_a_document_is_read() {
+        let drill = |failed: u64| {
+            let latency = serde_json::json!({ "before": { "p99_s": 0.2 }, "after": { "p99_s": 0.1 } });
+            serde_json::json!({ "counts": { "ok": 90, "ok-close": 7, "refused": failed }, "latency": latency })
+        };
+        let text = serde_json::json!({ "drills": [drill(1), drill(3)] }).to_string();
+        assert_eq!(read(&text), Ok(sample(100, 3, 0.2)));
+        for wrong in
+            ["", "{}", "[1]", r#"{"drills": []}"#, r#"{"drills": [{}]}"#, r#"{"drills": [{"counts": {"ok": "x"}}]}"#]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

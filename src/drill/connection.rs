@@ -97,15 +97,13 @@ impl Connection {
                 .await
                 .map_err(|_| late("the TLS handshake was not over within the timeout"))?
                 .map_err(|error| tls_failed(&error))?;
-            return Connection::speak(stream, received, route).await;
+            return Connection::speak(Box::new(stream), received, route).await;
         }
-        Connection::speak(stream, received, route).await
+        Connection::speak(Box::new(stream), received, route).await
     }
 
-    async fn speak<S>(stream: S, received: Rc<Cell<u64>>, route: &Route) -> Result<Connection, End>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
+    /// One kind of stream, and so one copy of HTTP in the binary.
+    async fn speak(stream: Box<dyn Stream>, received: Rc<Cell<u64>>, route: &Route) -> Result<Connection, End> {
         let counted = TokioIo::new(Counted { stream, received: received.clone() });
         let (sender, connection) =
             http1::handshake(counted).await.map_err(|error| End::of(Outcome::Broken, error.to_string()))?;
@@ -259,13 +257,18 @@ fn says_close(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
+/// A connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 /// A stream that counts what it receives.
-struct Counted<S> {
-    stream: S,
+struct Counted {
+    stream: Box<dyn Stream>,
     received: Rc<Cell<u64>>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -275,7 +278,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
