@@ -28,6 +28,8 @@ const BOTH_ENDS: &str = "--both-ends";
 const PER_HOLDER: usize = 20_000;
 /// The first holder listens here, the next one above.
 const FIRST_PORT: u16 = 8000;
+/// The first client of each holder, each of which has an address of its own.
+const FIRST_CLIENT_PORT: u16 = 20_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -192,11 +194,16 @@ fn hold(number: usize, connections: usize, both_ends: bool) -> Result<(), String
     let from = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 1 + number as u32);
     let mut ends = Vec::with_capacity(connections);
     for number in 0..connections {
-        let mut client = connect(from, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
+        // Each from a port of its own: the kernel takes that of a client which is gone for free, and a second connection from
+        // there would end the first.
+        let here = SocketAddrV4::new(from, FIRST_CLIENT_PORT + number as u16);
+        let mut client = connect(here, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
         if number % 2 == 0 {
             client.write_all(b"GET / HTTP/1.1\r\n").map_err(failed)?;
         }
-        ends.push(listener.accept().map_err(failed)?.0);
+        let accepted = listener.accept().map_err(failed)?.0;
+        acknowledge(&accepted).map_err(failed)?;
+        ends.push(accepted);
         if both_ends {
             ends.push(client);
         } else {
@@ -207,8 +214,19 @@ fn hold(number: usize, connections: usize, both_ends: bool) -> Result<(), String
     io::stdin().read_to_end(&mut Vec::new()).map(drop).map_err(failed)
 }
 
-/// From a certain address.
-fn connect(from: Ipv4Addr, to: SocketAddrV4) -> io::Result<TcpStream> {
+/// What has come, at once (tcp(7), TCP_QUICKACK).
+fn acknowledge(end: &TcpStream) -> io::Result<()> {
+    let on: i32 = 1;
+    // SAFETY: a live number with its size.
+    let result = unsafe {
+        let size = size_of_val(&on) as u32;
+        libc::setsockopt(end.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const on).cast(), size)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// From a certain address and port.
+fn connect(from: SocketAddrV4, to: SocketAddrV4) -> io::Result<TcpStream> {
     // SAFETY: takes numbers; the descriptor is new and ours.
     let socket = unsafe {
         let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
@@ -228,7 +246,7 @@ fn connect(from: Ipv4Addr, to: SocketAddrV4) -> io::Result<TcpStream> {
         let result = unsafe { function(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     };
-    call(libc::bind, SocketAddrV4::new(from, 0))?;
+    call(libc::bind, from)?;
     call(libc::connect, to)?;
     Ok(TcpStream::from(socket))
 }
