@@ -171,7 +171,7 @@ fn a_rolling_restart_behind_haproxy_drops_nothing() {
         .arg("--stop-command")
         .arg(format!("sh {}", script.display()))
         .arg(format!("--output=json={}", json.display()));
-    drill.args(["--lb-lag", "500ms"]);
+    drill.args(["--rolling", "--lb-lag", "500ms"]);
     let (exit, stdout, stderr) = Proc::spawn_group(&mut drill).wait_output(Duration::from_secs(60));
     let text = format!("{stdout}\n{stderr}\n{}", balancer.dump());
     assert_eq!(exit, common::Exit::Code(0), "{text}");

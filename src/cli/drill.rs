@@ -54,6 +54,11 @@ pub(super) static ROWS: &[Row] = &[
     },
     row("pid", "PID", STOP, "Stop this process; needs --url"),
     row("stop-command", "COMMAND", STOP, "Stop whatever this shell command stops, as 'docker stop web'; needs --url"),
+    switch(
+        "rolling",
+        STOP,
+        "The stop command restarts instances in turn: send until it has ended, and --lb-lag longer",
+    ),
     switch("no-stop", STOP, "Stop nothing: load alone, to compare with a baseline; needs --url"),
     row("signal", "SIG", STOP, "What COMMAND or PID gets. Default: TERM"),
     row("url", "URL", LOAD, "What is asked, with GET. Default: the root of the port that COMMAND listens on"),
@@ -205,6 +210,9 @@ impl Reader {
             grace_period = self.without_command().unwrap_or(grace_period);
             ready_url = self.run_url("ready-url");
         }
+        if self.has("rolling") && !matches!(subject, Subject::Command(_)) {
+            self.complain("rolling", "needs --stop-command");
+        }
         let default_wait = Duration::from_secs(if is_own { 30 } else { 5 });
         Some(Plan {
             subject,
@@ -213,6 +221,7 @@ impl Reader {
             mix: self.one("mix", mix).unwrap_or(default_mix),
             before: self.one("before", values::positive_duration).unwrap_or(Duration::from_secs(2)),
             lb_lag: self.one("lb-lag", values::duration).unwrap_or(Duration::from_secs(2)),
+            rolling: self.has("rolling"),
             timeout: self.one("timeout", values::positive_duration).unwrap_or(Duration::from_secs(5)),
             startup_timeout: self.one("wait", values::positive_duration).unwrap_or(default_wait),
             grace_period,

@@ -44,7 +44,6 @@ use evidence::{Document, Drill, Verdict};
 use plan::{Output, Way};
 use progress::Progress;
 use stage::{Broken, Hall};
-use std::ffi::OsString;
 use std::fs;
 
 /// Holds the drills of the plan, writes what is asked for and prints the rest to stdout. Every signal must be blocked.
@@ -108,7 +107,7 @@ fn held(plan: &Plan, hall: &mut Hall, baseline: Option<baseline::Sample>) -> Res
     let mut drills = Vec::new();
     for _ in 0..plan.repeat.max(1) {
         for way in &ways {
-            let mut drill = stage::hold(plan, *way, &[], hall)?;
+            let mut drill = stage::hold(plan, *way, None, hall)?;
             verdict::compare(&mut drill, plan, baseline);
             drills.push(drill);
         }
@@ -157,11 +156,6 @@ fn headline(worst: &Drill, count: usize) -> String {
         ),
         (dropped, None) => format!("{dropped} of {sent} requests dropped{of}, all of them under way at the stop"),
     }
-}
-
-/// Flags of `graceful run` for a delay.
-fn delay_flags(delay: std::time::Duration) -> [OsString; 2] {
-    ["--pre-stop-delay".into(), format!("{}ms", delay.as_millis()).into()]
 }
 
 fn complain(text: &str) {

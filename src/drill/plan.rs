@@ -24,6 +24,8 @@ pub struct Plan {
     pub before: Duration,
     /// The load balancer goes on sending for so long after the stop.
     pub lb_lag: Duration,
+    /// Of a stop command: after its end. The service is to stay up all the time.
+    pub rolling: bool,
     /// For one request.
     pub timeout: Duration,
     /// Until the first answer of every target.

@@ -17,7 +17,6 @@ use crate::inflight::{News, Task, Watch};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals::{self, Inherited};
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -92,10 +91,10 @@ impl Drop for Folder {
     }
 }
 
-/// Holds one drill. `more_flags` are for `graceful run`, after the user's own.
-pub(super) fn hold(plan: &Plan, way: Way, more_flags: &[OsString], hall: &mut Hall) -> Result<Drill, Broken> {
+/// Holds one drill, with this pre-stop delay instead of the user's own, if there is one.
+pub(super) fn hold(plan: &Plan, way: Way, delay: Option<Duration>, hall: &mut Hall) -> Result<Drill, Broken> {
     let folder = Folder::new()?;
-    let started = Subject::start(&plan.subject, way, more_flags, folder.path(), hall.inherited, plan.show_output);
+    let started = Subject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
     let subject = match started {
         Ok(subject) => subject,
         Err(why) => return Ok(inconclusive(plan, way, why)),
@@ -223,7 +222,7 @@ impl Stage<'_> {
         if let Err(why) = self.subject.stop(self.hall.inherited) {
             return Ok(Err(why));
         }
-        if !matches!(self.plan.subject, plan::Subject::Command(_)) {
+        if !self.plan.rolling {
             load.control.until(stop + self.plan.lb_lag);
         }
         self.facts.watch = watch;
@@ -286,7 +285,7 @@ impl Stage<'_> {
                 self.facts.watch = None;
                 self.facts.exit = Some((ended.at.saturating_duration_since(stop).as_secs_f64(), ended.status));
                 self.facts.left = self.subject.leftovers();
-                // A command may return long after it has begun, and the load balancer lags behind its last step.
+                // A restart in turn is over when the command is, and the load balancer lags behind its last step.
                 load.control.until(ended.at + self.plan.lb_lag);
             }
             if ended_at.is_none() && self.subject.ends() && now >= stop + patience && self.facts.killed_s.is_none() {

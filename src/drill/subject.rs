@@ -59,7 +59,7 @@ impl Subject {
     pub(super) fn start(
         subject: &plan::Subject,
         way: Way,
-        more_flags: &[OsString],
+        delay: Option<Duration>,
         folder: &std::path::Path,
         inherited: Inherited,
         show: bool,
@@ -75,8 +75,9 @@ impl Subject {
                     // Not argv[0]: that may be a name that PATH no longer leads to.
                     let own = fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
                     argv.extend([own.into_os_string(), "run".into()]);
-                    argv.extend(flags.iter().cloned());
-                    argv.extend(more_flags.iter().cloned());
+                    let given = |flag: &&OsString| !flag.as_bytes().starts_with(b"--pre-stop-delay=");
+                    argv.extend(flags.iter().filter(|flag| delay.is_none() || given(flag)).cloned());
+                    argv.extend(delay.map(|delay| format!("--pre-stop-delay={}ms", delay.as_millis()).into()));
                     argv.extend(["--report".into(), path.clone().into_os_string(), "--".into()]);
                     report = Some(path);
                 }

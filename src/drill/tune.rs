@@ -1,10 +1,10 @@
 //! The smallest pre-stop delay that drops nothing, from both sides: halving between one that drops and one that does not,
 //! then the good one again, to be sure.
 
+use super::evidence::Verdict;
 use super::evidence::{Drill, Tuned};
 use super::plan::{Plan, Way};
 use super::stage::{Broken, Hall, hold, human};
-use super::{Verdict, delay_flags};
 use std::time::Duration;
 
 /// The result is as exact as this.
@@ -67,12 +67,13 @@ pub(super) fn tune(plan: &Plan, hall: &mut Hall) -> Result<(Vec<Drill>, Tuned), 
             Next::Found { enough: Some(enough), .. } if confirmed < CONFIRM => enough,
             Next::Found { enough, too_short } => return Ok((drills, told(enough, too_short, confirmed, longest))),
         };
-        let mut drill = hold(plan, Way::Supervised, &delay_flags(delay), hall)?;
+        let mut drill = hold(plan, Way::Supervised, Some(delay), hall)?;
         drill.title = format!("--pre-stop-delay {}", human(delay));
         let (inconclusive, dropped) = (drill.verdict == Verdict::Inconclusive, drill.dropped > 0);
+        let why = drill.inconclusive.clone().unwrap_or_default();
         drills.push(drill);
         if inconclusive {
-            let words = "a drill was inconclusive: the smallest delay is not known".to_owned();
+            let words = format!("a drill was inconclusive, so the smallest delay is not known: {why}");
             return Ok((drills, Tuned { enough_s: None, too_short_s: None, confirmed: 0, words }));
         }
         search.learn(delay, dropped);

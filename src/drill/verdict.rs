@@ -59,7 +59,9 @@ pub(super) fn judge(mut drill: Drill, facts: &Facts, plan: &Plan, way: Way, bega
         let case = Case { drill: &drill, facts, plan, way };
         match plan.subject {
             Subject::Nothing => vec![zero_dropped(&case)],
-            Subject::Command(_) => vec![zero_dropped(&case), in_flight_check(&case), command_ended(&case)],
+            Subject::Command(_) => {
+                vec![zero_dropped(&case), in_flight_check(&case), served_in_window(&case), command_ended(&case)]
+            }
             Subject::Own { .. } | Subject::Pid { .. } => vec![
                 zero_dropped(&case),
                 in_flight_check(&case),

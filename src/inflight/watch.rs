@@ -12,7 +12,7 @@
 use super::{Counts, Tracker};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
-use crate::sys::sockets::{Listener, Sampler, Source, held_by, own_ends, take_closed};
+use crate::sys::sockets::{Listener, Sampler, Source, held_by, own_ends, take_closed, unix_listeners};
 use crate::sys::{getpid, tree};
 use std::collections::BTreeSet;
 use std::io;
@@ -169,6 +169,7 @@ fn find(task: &Task, sampler: &mut Sampler, tell: &dyn Fn(News)) -> Result<(Vec<
     };
     let tree: Vec<i32> = tree::descendants().unwrap_or_default().iter().map(|process| process.pid).collect();
     let held = held_by(&tree, &all);
+    tell_of_unix_sockets(&tree, held.listeners.is_empty(), tell);
     let ports = |listeners: &[Listener]| -> Vec<u16> {
         listeners.iter().map(|listener| listener.local.port()).collect::<BTreeSet<u16>>().into_iter().collect()
     };
@@ -189,6 +190,17 @@ fn find(task: &Task, sampler: &mut Sampler, tell: &dyn Fn(News)) -> Result<(Vec<
             .to_owned(),
     ));
     Ok((ports(&held.listeners), held.processes))
+}
+
+/// What they do cannot be seen, and nothing is held for it.
+fn tell_of_unix_sockets(tree: &[i32], only: bool, tell: &dyn Fn(News)) {
+    let names = unix_listeners(tree);
+    let Some(first) = names.first() else { return };
+    let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+    let what = if only { "listens on Unix sockets only" } else { "listens on Unix sockets, too" };
+    tell(News::Trouble(format!(
+        "in flight: the app {what} ({first}{more}), and requests over them cannot be seen: nothing is held for those"
+    )));
 }
 
 /// It is certain that none of those who listen does anything about the signal but die of it.

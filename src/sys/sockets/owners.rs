@@ -41,6 +41,12 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
     held
 }
 
+/// Those of the wanted sockets that one of the processes holds, as far as they can be looked into.
+pub(super) fn holds(processes: &[i32], wanted: HashSet<u32>) -> impl Iterator<Item = u32> {
+    let found: HashSet<u32> = processes.iter().flat_map(|pid| sockets(*pid, &wanted).unwrap_or_default()).collect();
+    found.into_iter()
+}
+
 /// Those of the wanted sockets that the process holds. A folder that can be listed may still hide where its links lead
 /// to: the owner and CAP_DAC_OVERRIDE open the one, the other takes what ptrace(2) takes.
 fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<HashSet<u32>> {

@@ -1,6 +1,6 @@
-//! `--profile auto` on Python's servers: it finds each of them, and with graceful's defaults nothing is dropped under
-//! load. The controls: what the wrong signal does, what the right one does too late or without the hold, and that the
-//! limits are there that the advice names.
+//! `--profile auto` on what runs apps, Python's servers and Node: it finds each of them, and with graceful's defaults
+//! nothing is dropped under load. The controls: what the wrong signal does, what the right one does too late or without
+//! the hold, and that the limits are there that the advice names.
 
 mod common;
 
@@ -113,6 +113,24 @@ const FLASK_DEBUG: Server = Server {
     ..FLASK
 };
 
+const NODE: Server = Server {
+    name: "node",
+    command: |port| node("node_handler.js", port),
+    workers: 1,
+    slow: 3,
+    exit: Exit::Code(0),
+    wrong: None,
+};
+
+/// As Flask's.
+const NODE_BARE: Server =
+    Server { command: |port| node("node_bare.js", port), exit: Exit::Code(143), wrong: Some("TERM"), ..NODE };
+
+fn node(script: &str, port: u16) -> Option<Vec<String>> {
+    let node = common::node()?.to_string_lossy().into_owned();
+    Some(words(&[&node, &app(script), &port.to_string()]))
+}
+
 fn gunicorn(port: u16, options: &[&str]) -> Option<Vec<String>> {
     let gunicorn = common::venv()?.program("gunicorn");
     // The control socket has one path per user: servers that run side by side would share it.
@@ -202,6 +220,8 @@ servers! {
         its_own_signal_is_enough nothing_is_dropped_under_load without_delay_and_hold_new_requests_are_lost
     ];
     hypercorn: HYPERCORN, [its_own_signal_is_enough the_wrong_signal_loses_some nothing_is_dropped_under_load];
+    node: NODE, [its_own_signal_is_enough nothing_is_dropped_under_load];
+    node_without_a_handler: NODE_BARE, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
     flask: FLASK, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
     flask_debug: FLASK_DEBUG, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
 }
@@ -240,6 +260,12 @@ fn uvicorn_gives_requests_what_its_option_says() {
 #[test]
 fn gunicorn_gives_requests_what_its_option_says() {
     its_own_limit_is_met_only_without_the_hold(&GUNICORN_GTHREAD, &["--graceful-timeout", "1"]);
+}
+
+#[test]
+fn control_flask_under_tini_loses_requests() {
+    let Some(site) = site(&FLASK) else { return };
+    site.loses_some_under_tini();
 }
 
 /// One worker, three requests: two wait in the backlog, where gunicorn's own graceful stop loses them.
