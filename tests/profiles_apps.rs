@@ -1,21 +1,19 @@
-//! `--profile` on what runs apps, Python's servers and Node: by the server's own signal, requests in flight are done, and with graceful's defaults
-//! nothing is dropped under load. The controls show what the wrong signal does, or the same server without the hold.
+//! `--profile auto` on what runs apps, Python's servers and Node: it finds each of them, and with graceful's defaults
+//! nothing is dropped under load. The controls: what the wrong signal does, what the right one does too late or without
+//! the hold, and that the limits are there that the advice names.
 
 mod common;
 
-use common::load::{KeptAlive, Load, Results, Slow, slow_requests};
+use common::load::{Slow, slow_requests};
 use common::run::{Run, folder, shell, words};
-use common::stopping::Site;
+use common::stopping::{SLOW, Site};
 use common::{DEADLINE, Exit, Proc, address, app, free_port, python3, wait_http};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-/// How long the load balancer goes on sending after the signal.
-const LAG: Duration = Duration::from_secs(2);
 /// Nothing of graceful's own helps: the signal goes out at once.
 const SIGNAL_ALONE: [&str; 6] = ["--grace-period", "30s", "--pre-stop-delay", "0s", "--hold", "never"];
-const DEFAULTS: [&str; 4] = ["--grace-period", "30s", "--pre-stop-delay", "3s"];
+const AUTO: [&str; 2] = ["--profile", "auto"];
 
 /// One server.
 struct Server {
@@ -29,7 +27,7 @@ struct Server {
     slow: usize,
     /// How it ends after a good stop.
     exit: Exit,
-    /// A signal on which it drops what it works on; none is known of some workers.
+    /// A signal on which it drops what it works on; of some workers there is none.
     wrong: Option<&'static str>,
 }
 
@@ -44,6 +42,15 @@ const UVICORN: Server = Server {
     slow: 3,
     exit: Exit::Code(143),
     wrong: Some("QUIT"),
+};
+
+/// The supervisor of the workers ends by itself, not of the signal.
+const UVICORN_WORKERS: Server = Server {
+    command: |port| Some([(UVICORN.command)(port)?, words(&["--workers", "2"])].concat()),
+    workers: 2,
+    exit: Exit::Code(0),
+    wrong: None,
+    ..UVICORN
 };
 
 const GUNICORN_SYNC: Server = Server {
@@ -86,7 +93,7 @@ const HYPERCORN: Server = Server {
     wrong: Some("QUIT"),
 };
 
-/// Its own signal is as wrong as any: it has no handler.
+/// Its own signal is as wrong as any: it ends on the spot.
 const FLASK: Server = Server {
     name: "flask",
     command: |port| {
@@ -97,6 +104,13 @@ const FLASK: Server = Server {
     slow: 3,
     exit: Exit::Code(143),
     wrong: Some("TERM"),
+};
+
+/// The reloader has a handler, which ends it and the server on the spot, and well.
+const FLASK_DEBUG: Server = Server {
+    command: |port| Some([(FLASK.command)(port)?, words(&["--debug"])].concat()),
+    exit: Exit::Code(0),
+    ..FLASK
 };
 
 const NODE: Server = Server {
@@ -131,7 +145,7 @@ fn apps() -> String {
 /// The server under graceful, ready, and so many slow requests in its hands.
 fn busy(server: &Server, options: &[&str], count: usize) -> Option<(Run, u16, Slow)> {
     let port = free_port();
-    let run = Run::start(&[options, &["--profile", "auto"]].concat(), &(server.command)(port)?);
+    let run = Run::start(&[options, &AUTO].concat(), &(server.command)(port)?);
     run.wait_lines("worker ready", server.workers, DEADLINE);
     wait_http(port, "/", DEADLINE);
     let slow = slow_requests(address(port), "/slow?seconds=1.5", count);
@@ -145,8 +159,12 @@ fn its_own_signal_is_enough(server: &Server) {
     let report = run.ends(server.exit);
     assert_eq!(slow.collect().dropped(), 0, "{}", run.dump());
     assert_eq!(report["sigkill"], false);
-    let line = run.wait_line("profile ", DEADLINE).text;
-    assert!(line.contains(server.name), "{line}");
+    is_known(&run, server.name);
+}
+
+/// What `--profile auto` has found, and by what.
+fn is_known(process: &Proc, name: &str) {
+    process.wait_line(&format!("profile {name}, by \"{name}\" in the command line: stopped by SIGTERM; "), DEADLINE);
 }
 
 fn the_wrong_signal_loses_some(server: &Server) {
@@ -160,22 +178,22 @@ fn the_wrong_signal_loses_some(server: &Server) {
 
 /// Slow requests at the signal, new ones and kept connections for the whole of the lag, and slow ones at its end.
 fn nothing_is_dropped_under_load(server: &Server) {
-    let Some((run, port, slow)) = busy(server, &DEFAULTS, server.slow) else { return };
-    let fresh = Load::start(address(port), "/", 30);
-    let kept = KeptAlive::start(address(port), "/", 1, 10);
-    fresh.wait_answered(5, DEADLINE);
-    let signalled = run.stop(libc::SIGTERM);
-    let late = std::thread::spawn(move || {
-        std::thread::sleep((signalled + LAG).saturating_duration_since(Instant::now()));
-        slow_requests(address(port), "/slow?seconds=1.5", 1).collect()
-    });
-    let all: [Results; 4] =
-        [fresh.finish(signalled + LAG), kept.finish(signalled + LAG), slow.collect(), late.join().expect("no panic")];
-    let report = run.ends(server.exit);
-    let tables = || all.iter().map(|results| results.table(signalled)).collect::<Vec<_>>().join("\n");
-    assert_eq!(all.iter().map(Results::dropped).sum::<usize>(), 0, "{}\n{}", tables(), run.dump());
-    assert!(all[0].records.len() > 30, "{}", tables());
-    assert_eq!(report["sigkill"], false);
+    let Some(site) = site(server) else { return };
+    let seen = site.drops_nothing(&AUTO, server.exit);
+    is_known(&seen.process, server.name);
+}
+
+/// The same load, and the right signal at once: those lose that come after it.
+fn without_delay_and_hold_new_requests_are_lost(server: &Server) {
+    let Some(site) = site(server) else { return };
+    let seen = site.stop_under_load(site.under_graceful(&[&SIGNAL_ALONE[..], &AUTO].concat()));
+    assert!(seen.fresh.dropped() > 0, "{}", seen.table());
+    assert_eq!(seen.exit, server.exit, "{}", seen.table());
+}
+
+fn site(server: &Server) -> Option<Site> {
+    let port = free_port();
+    Some(Site::alone(port, (server.command)(port)?))
 }
 
 macro_rules! servers {
@@ -193,20 +211,61 @@ macro_rules! servers {
 
 servers! {
     uvicorn: UVICORN, [its_own_signal_is_enough the_wrong_signal_loses_some nothing_is_dropped_under_load];
+    uvicorn_workers: UVICORN_WORKERS, [its_own_signal_is_enough nothing_is_dropped_under_load];
     gunicorn_sync: GUNICORN_SYNC, [its_own_signal_is_enough the_wrong_signal_loses_some nothing_is_dropped_under_load];
-    gunicorn_gthread: GUNICORN_GTHREAD, [its_own_signal_is_enough nothing_is_dropped_under_load];
-    gunicorn_uvicorn: GUNICORN_UVICORN, [its_own_signal_is_enough nothing_is_dropped_under_load];
+    gunicorn_gthread: GUNICORN_GTHREAD, [
+        its_own_signal_is_enough nothing_is_dropped_under_load without_delay_and_hold_new_requests_are_lost
+    ];
+    gunicorn_uvicorn: GUNICORN_UVICORN, [
+        its_own_signal_is_enough nothing_is_dropped_under_load without_delay_and_hold_new_requests_are_lost
+    ];
     hypercorn: HYPERCORN, [its_own_signal_is_enough the_wrong_signal_loses_some nothing_is_dropped_under_load];
     node: NODE, [its_own_signal_is_enough nothing_is_dropped_under_load];
     node_without_a_handler: NODE_BARE, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
     flask: FLASK, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
+    flask_debug: FLASK_DEBUG, [the_wrong_signal_loses_some nothing_is_dropped_under_load];
+}
+
+/// Its master tells them to quit, they do not, and it waits: SIGKILL has to end what TERM ends in no time.
+#[test]
+fn control_gunicorns_uvicorn_workers_do_not_end_on_quit() {
+    let options = ["--grace-period", "5s", "--pre-stop-delay", "0s", "--hold", "never", "--stop-signal", "QUIT"];
+    let Some((run, _, slow)) = busy(&GUNICORN_UVICORN, &options, 1) else { return };
+    run.stop(libc::SIGTERM);
+    assert_eq!(run.ends(Exit::Code(137))["sigkill"], true, "{}", run.dump());
+    slow.collect();
+}
+
+/// Requests of 4.5 s, and a server that gives them less: its signal has to wait for them.
+fn its_own_limit_is_met_only_without_the_hold(server: &Server, limit: &[&str]) {
+    for (options, dropped) in [(&["--grace-period", "30s", "--pre-stop-delay", "0s"][..], 0), (&SIGNAL_ALONE, SLOW)] {
+        let Some(mut site) = site(server) else { return };
+        site.server.extend(words(limit));
+        let seen = site.stop_with_slow_requests(site.under_graceful(&[options, &AUTO].concat()), 4.5);
+        assert_eq!(seen.dropped(), dropped, "{}", seen.table());
+        assert_eq!(seen.exit, server.exit, "{}", seen.table());
+    }
+}
+
+#[test]
+fn hypercorn_gives_requests_three_seconds() {
+    its_own_limit_is_met_only_without_the_hold(&HYPERCORN, &[]);
+}
+
+#[test]
+fn uvicorn_gives_requests_what_its_option_says() {
+    its_own_limit_is_met_only_without_the_hold(&UVICORN, &["--timeout-graceful-shutdown", "1"]);
+}
+
+#[test]
+fn gunicorn_gives_requests_what_its_option_says() {
+    its_own_limit_is_met_only_without_the_hold(&GUNICORN_GTHREAD, &["--graceful-timeout", "1"]);
 }
 
 #[test]
 fn control_flask_under_tini_loses_requests() {
-    let port = free_port();
-    let Some(command) = (FLASK.command)(port) else { return };
-    Site::alone(port, command).loses_some_under_tini();
+    let Some(site) = site(&FLASK) else { return };
+    site.loses_some_under_tini();
 }
 
 /// One worker, three requests: two wait in the backlog, where gunicorn's own graceful stop loses them.
@@ -241,7 +300,7 @@ fn celery(options: &[&str]) -> Option<(Proc, Run, std::path::PathBuf)> {
     let broker = format!("redis://127.0.0.1:{port}/0");
     let worker = words(&[&celery, "-A", "celery_app", "--workdir", &apps(), "worker", "-c", "1", "--loglevel", "info"]);
     let command = [words(&["env", &format!("BROKER={broker}")]), worker].concat();
-    let run = Run::start_in(files, &[options, &["--profile", "celery"]].concat(), &command);
+    let run = Run::start_in(files, &[options, &AUTO].concat(), &command);
     run.wait_line(" ready.", DEADLINE);
     let mut send = Command::new(common::venv()?.program("python"));
     let text = format!("import celery_app; celery_app.work.delay(2, {:?})", done.display().to_string());
@@ -254,6 +313,7 @@ fn celery(options: &[&str]) -> Option<(Proc, Run, std::path::PathBuf)> {
 #[test]
 fn celery_finishes_the_task_that_it_works_on() {
     let Some((_redis, run, done)) = celery(&["--grace-period", "30s", "--pre-stop-delay", "0s"]) else { return };
+    is_known(&run, "celery");
     run.stop(libc::SIGTERM);
     run.ends(Exit::Code(0));
     assert_eq!(std::fs::read_to_string(done).expect("the task wrote it"), "done\n", "{}", run.dump());
@@ -270,13 +330,17 @@ fn control_celery_drops_its_task_on_quit() {
 
 #[test]
 fn a_timeout_of_the_servers_own_that_does_not_fit_is_told() {
-    let port = free_port();
-    let Some(command) = gunicorn(port, &["--graceful-timeout", "300", "wsgi_app:app"]) else { return };
-    let run = Run::start(&["--profile", "auto"], &command);
-    run.wait_line("gunicorn ends its requests after 300 s (--graceful-timeout)", DEADLINE);
-    run.wait_line("worker ready", DEADLINE);
-    run.stop(libc::SIGINT);
-    run.wait(DEADLINE);
+    for (seconds, fits) in [("300", false), ("10", true)] {
+        let Some(command) = gunicorn(free_port(), &["--graceful-timeout", seconds, "wsgi_app:app"]) else { return };
+        let run = Run::start(&[&["--grace-period", "30s", "--pre-stop-delay", "0s"], &AUTO[..]].concat(), &command);
+        run.wait_line("worker ready", DEADLINE);
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Code(0));
+        let told =
+            "warning: profile gunicorn: gunicorn ends its requests after 300 s (--graceful-timeout), and SIGKILL";
+        assert_eq!(run.stderr_so_far().contains(told), !fits, "{}", run.dump());
+        assert_eq!(run.stderr_so_far().contains("ends its requests after"), !fits, "{}", run.dump());
+    }
 }
 
 #[test]

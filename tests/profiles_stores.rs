@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::run::{Run, folder, words};
+use common::run::{Run, folder, wait_for, words};
 use common::{DEADLINE, Exit, Proc, free_port};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,7 +22,7 @@ fn redis(options: &[&str], port: u16, files: &Path, save: &str) -> Option<Run> {
 
 /// One command over the protocol of its own; the first line of the answer.
 fn say(port: u16, command: &str) -> String {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader};
     let mut stream = std::net::TcpStream::connect(common::address(port)).expect("it listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("set");
     stream.write_all(format!("{command}\r\n").as_bytes()).expect("sent");
@@ -49,26 +50,20 @@ fn redis_saves_what_was_written() {
     again.ends(Exit::Code(0));
 }
 
-/// A script of a second and a half is under way: the hold waits for it, and the client has its answer.
+/// A script of some seconds is under way: the hold waits for it, and the client has its answer.
 #[test]
 fn redis_finishes_the_command_that_it_works_on() {
     let (files, port) = (folder(), free_port());
     let Some(run) = redis(&OPTIONS, port, files.path(), "") else { return };
+    // From then on a script is no secret: who else asks hears that the server is busy.
+    assert_eq!(say(port, "CONFIG SET busy-reply-threshold 50"), "+OK");
     let script =
-        "EVAL \"local e=redis.call('TIME')[1]+2 while tonumber(redis.call('TIME')[1])<e do end return 'done'\" 0";
+        "EVAL \"local e=redis.call('TIME')[1]+3 while tonumber(redis.call('TIME')[1])<e do end return 'done'\" 0";
     let client = std::thread::spawn(move || say(port, script));
-    // The only way to see from outside that a server of one thread works.
-    common::run::wait_for("the script runs", || busy(&run));
+    wait_for("the script runs", || say(port, "PING").starts_with("-BUSY"));
     run.stop(libc::SIGTERM);
     run.ends(Exit::Code(0));
     assert_eq!(client.join().expect("no panic"), "done", "{}", run.dump());
-}
-
-/// The app of this run is on a processor.
-fn busy(run: &Run) -> bool {
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).unwrap_or_default();
-    let app = children.split_whitespace().next().unwrap_or_default();
-    std::fs::read_to_string(format!("/proc/{app}/stat")).is_ok_and(|stat| stat.contains(") R "))
 }
 
 #[test]
@@ -156,14 +151,29 @@ impl Cluster {
         stdout.trim().to_owned()
     }
 
-    /// A session that has nothing to do, and that the server knows of.
-    fn idle_session(&self) -> Proc {
-        let psql = self.words("psql").join(" ");
-        let text = format!("(echo 'select 1;'; sleep 60) | {psql} -X -h 127.0.0.1 -p {} postgres", self.port);
-        let session = Proc::spawn_group(Command::new("sh").args(["-c", &text]).current_dir("/"));
-        let count = "select count(*) from pg_stat_activity where backend_type='client backend'";
-        common::run::wait_for("the session", || self.ask(count) == "2");
+    /// A session that has nothing to do, until its stdin says or is closed.
+    fn idle_session(&self) -> Session {
+        let mut psql = self.as_postgres("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", &self.port.to_string(), "postgres"]);
+        let mut session = Session(Proc::spawn_with_stdin(&mut psql, Stdio::piped()));
+        session.ask("begins");
         session
+    }
+}
+
+struct Session(Proc);
+
+impl Session {
+    /// Lets the server say the word.
+    fn ask(&mut self, word: &str) {
+        let stdin = self.0.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "select 'the server says {word}';").expect("psql reads");
+        self.0.wait_line(&format!("the server says {word}"), DEADLINE);
+    }
+
+    fn close(mut self) {
+        drop(self.0.stdin.take());
+        assert_eq!(self.0.wait(DEADLINE), Exit::Code(0), "{}", self.0.dump());
     }
 }
 
@@ -175,14 +185,13 @@ fn postgres_finishes_its_query_and_ends_idle_sessions() {
     cluster.ask("create table t (x int)");
     let _idle = cluster.idle_session();
     let query = cluster.psql("insert into t select 1 from pg_sleep(2)");
-    common::run::wait_for("the query", || {
-        cluster.ask("select count(*) from pg_stat_activity where wait_event='PgSleep'") == "1"
-    });
+    wait_for("the query", || cluster.ask("select count(*) from pg_stat_activity where wait_event='PgSleep'") == "1");
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(0));
     assert_eq!(query.wait(DEADLINE), Exit::Code(0), "{}", query.dump());
     assert_eq!(common::run::signals_sent(&report), ["SIGINT stop"]);
     assert_eq!(report["sigkill"], false);
+    run.wait_line("received fast shutdown request", DEADLINE);
     run.wait_line("database system is shut down", DEADLINE);
     let run = cluster.start(&OPTIONS);
     assert_eq!(cluster.ask("select count(*) from t"), "1");
@@ -190,13 +199,17 @@ fn postgres_finishes_its_query_and_ends_idle_sessions() {
     run.wait(DEADLINE);
 }
 
-/// SIGTERM waits for every session: an idle one burns the whole budget.
+/// On SIGTERM it waits for every session, however idle, and for as long as that is there.
 #[test]
 fn control_postgres_on_sigterm_waits_for_idle_sessions() {
     let Some(cluster) = Cluster::new() else { return };
-    let run = cluster.start(&["--grace-period", "4s", "--pre-stop-delay", "0s", "--stop-signal", "TERM"]);
-    let _idle = cluster.idle_session();
+    let run = cluster.start(&[&OPTIONS[..], &["--profile", "postgres", "--stop-signal", "TERM"]].concat());
+    let mut idle = cluster.idle_session();
     run.stop(libc::SIGTERM);
-    let report = run.ends(Exit::Code(137));
-    assert_eq!(report["sigkill"], true);
+    run.wait_line("received smart shutdown request", DEADLINE);
+    idle.ask("it is still here");
+    assert_eq!(run.exit(), None, "{}", run.dump());
+    idle.close();
+    run.wait_line("database system is shut down", DEADLINE);
+    assert_eq!(run.ends(Exit::Code(0))["sigkill"], false, "{}", run.dump());
 }

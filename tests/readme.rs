@@ -35,6 +35,13 @@ fn is_in_the_readme(args: &[&str]) {
 }
 
 #[test]
+fn the_known_servers_in_the_readme_are_the_programs_own_list() {
+    let output = common::graceful_command().args(["run", "--profile", "list"]).output().expect("graceful runs");
+    let list = String::from_utf8(output.stdout).expect("the list is UTF-8");
+    assert!(readme().contains(&format!("```text\n{list}```\n")), "put this into README.md, Known servers:\n{list}");
+}
+
+#[test]
 fn every_file_that_the_readme_links_to_is_there() {
     let readme = readme();
     for link in readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {

@@ -4,7 +4,7 @@
 //! the command line: the executable, the script that an interpreter runs, the module of `python -m`. It is a guess, and
 //! is said; where it finds nothing it changes nothing.
 //!
-//! Sources: the servers' own documents on signals, and what tests/profiles_system.rs, profiles_apps.rs and profiles_stores.rs sees them do.
+//! Sources: the servers' own documents on signals, and what tests/profiles_*.rs see them do.
 
 use super::suggest::did_you_mean;
 use super::values;
@@ -42,14 +42,16 @@ pub(crate) static PROFILES: &[Profile] = &[
     Profile {
         name: "uvicorn",
         stop_signal: Some(Signal::TERM),
-        advice: "a clean stop ends with 143: --success-exit-status 143; --timeout-graceful-shutdown bounds its drain",
+        advice: "without --workers a clean stop ends with 143: --success-exit-status 143; --timeout-graceful-shutdown \
+                 bounds its drain",
         programs: &["uvicorn", "fastapi"],
         timeout: Some(OwnTimeout { options: &["--timeout-graceful-shutdown"], default: None }),
     },
     Profile {
         name: "gunicorn",
         stop_signal: Some(Signal::TERM),
-        advice: "INT and QUIT are not graceful (sync workers drop requests); a sync worker loses its backlog, which the hold waits for",
+        advice: "INT and QUIT drop the requests of sync workers, and uvicorn workers do not end on them; a sync worker \
+                 loses its backlog, which the hold waits for",
         programs: &["gunicorn"],
         timeout: Some(OwnTimeout { options: &["--graceful-timeout"], default: Some(30) }),
     },
@@ -63,14 +65,14 @@ pub(crate) static PROFILES: &[Profile] = &[
     Profile {
         name: "flask",
         stop_signal: Some(Signal::TERM),
-        advice: "no handler for SIGTERM: only the delay and the hold save its requests",
+        advice: "the development server ends at once on SIGTERM: only the delay and the hold save its requests",
         programs: &["flask"],
         timeout: None,
     },
     Profile {
         name: "django",
         stop_signal: Some(Signal::TERM),
-        advice: "the development server has no handler for SIGTERM: only the delay and the hold save its requests",
+        advice: "the development server ends at once on SIGTERM: only the delay and the hold save its requests",
         programs: &["manage.py", "django-admin", "django"],
         timeout: None,
     },
@@ -276,12 +278,12 @@ pub(crate) fn misfit(profile: &Profile, command: &[OsString], time: Duration) ->
         Some(seconds) if Duration::from_secs(seconds) > time => Some(format!(
             "{name} ends its requests after {seconds} s ({option}{}), and SIGKILL comes {time_left} after its signal: \
              lower it, or raise --grace-period",
-            if given.is_some() { "" } else { ", its default" },
+            if given.is_some() { "" } else { ", its default where nothing else sets it" },
         )),
         Some(_) => None,
         None => Some(format!(
-            "{name} waits for its requests for ever, and SIGKILL comes {time_left} after its signal: \
-             {option} gives it a time",
+            "{name} waits for its requests for ever where nothing sets {option}, and SIGKILL comes {time_left} after \
+             its signal: give it a time",
         )),
     }
 }
@@ -363,7 +365,11 @@ mod tests {
         let gunicorn = by_name("gunicorn").unwrap();
         let time = Duration::from_secs(24);
         let why = misfit(gunicorn, &argv("gunicorn app:app"), time).unwrap();
-        assert!(why.contains("after 30 s (--graceful-timeout, its default)") && why.contains("24s after"), "{why}");
+        assert!(
+            why.contains("after 30 s (--graceful-timeout, its default where nothing else sets it)")
+                && why.contains("24s after"),
+            "{why}"
+        );
         assert_eq!(misfit(gunicorn, &argv("gunicorn --graceful-timeout 20 app:app"), time), None);
         let why = misfit(gunicorn, &argv("gunicorn --graceful-timeout=60 app:app"), time).unwrap();
         assert!(why.contains("after 60 s (--graceful-timeout)"), "{why}");
