@@ -303,3 +303,7 @@ impl AsyncWrite for Counted {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
