@@ -298,3 +298,65 @@ fn docker_stop_is_drilled() {
     assert_eq!(exit, Exit::Code(1), "{text}");
     assert!(text.contains("refused") && text.contains("--pre-stop-delay 2s"), "{text}");
 }
+
+/// Another's process: its end is seen, and its status cannot be.
+#[test]
+fn a_process_is_stopped_by_its_pid() {
+    let port = free_port();
+    let mut command = Command::new(graceful());
+    let app = Proc::spawn_group(command.args(["demo-app", &format!("127.0.0.1:{port}")]));
+    app.wait_line("serving", DEADLINE);
+    let (url, pid) = (format!("http://127.0.0.1:{port}/"), app.pid().to_string());
+    let (exit, document, text) = document_of(&["--pid", &pid, "--url", &url, "--lb-lag", "0s", "--mix", "idle=0"]);
+    assert_eq!(exit, Exit::Code(0), "{text}");
+    assert_eq!(app.wait(DEADLINE), Exit::Code(0));
+    let checks = document["drills"][0]["checks"].as_array().expect("a list").clone();
+    let result = |name: &str| checks.iter().find(|check| check["name"] == name).map(|check| check["result"].clone());
+    assert_eq!(
+        (result("exit-in-time"), result("exit-status")),
+        (Some("pass".into()), Some("skipped".into())),
+        "{text}"
+    );
+    says(&["--pid", &pid, "--url", &url, "--wait", "300ms"], "no such process");
+}
+
+#[test]
+fn the_worst_of_several_counts() {
+    let short = ["--lb-lag", "300ms", "--before", "500ms", "--mix", "slow=0,stream=0,idle=0"];
+    let (exit, document, text) = document_of(&[&["--demo", "--bare", "--repeat", "2"], &short[..]].concat());
+    assert_eq!(exit, Exit::Code(1), "{text}");
+    assert_eq!(document["drills"].as_array().map(Vec::len), Some(2), "{text}");
+    assert!(text.contains("in the worst of 2 drills"), "{text}");
+}
+
+#[test]
+fn wrong_usage_is_told_at_once_and_all_of_it() {
+    let wrong: &[(&[&str], &[&str])] = &[
+        (&[], &["there is nothing to drill", "--demo", "--stop-command"]),
+        (&["--demo", "--", "true"], &["--demo and -- COMMAND: one of them is right"]),
+        (&["--demo=no-handle"], &["--demo \"no-handle\"", "did you mean no-handler?"]),
+        (&["--no-stop"], &["no --url", "--url http://127.0.0.1:8080/"]),
+        (
+            &["--demo", "--rate", "0", "--mix", "news=1"],
+            &["--rate \"0\"", "from 1 to 1000000", "--mix \"news=1\"", "did you mean new?"],
+        ),
+        (&["--demo", "--expect", "zero-droped"], &["--expect \"zero-droped\"", "did you mean zero-dropped?"]),
+        (&["--demo", "--output", "pdf=x"], &["--output \"pdf=x\"", "json=PATH, junit=PATH or html=PATH"]),
+        (&["--demo", "--output", "json=/no/such/x"], &["/no/such does not exist; create it"]),
+        (&["--demo", "--target", "get http://h/"], &["--target", "no method in capitals"]),
+        (&["--demo", "--pre-stop-delay", "5"], &["--pre-stop-delay \"5\"", "5s"]),
+        (&["--demo", "--report", "x"], &["--report", "--output json=PATH"]),
+        (&["--pid", "1", "--url", "http://h/"], &["--pid \"1\"", "above 1"]),
+        (&["--no-stop", "--url", "http://h/", "--hold", "never"], &["--hold: is for a COMMAND"]),
+        (&["--no-stop", "--url", "http://h/", "--rolling"], &["--rolling: needs --stop-command"]),
+        (&["--bare", "--tune", "--demo"], &["--tune", "without --bare"]),
+    ];
+    for (args, parts) in wrong {
+        let (exit, stdout, stderr) = drill(args);
+        assert_eq!((exit, stdout.as_str()), (Exit::Code(2), ""), "{args:?}: {stderr}");
+        for part in *parts {
+            assert!(stderr.contains(part), "{args:?}: no {part:?} in {stderr}");
+        }
+        assert!(stderr.lines().all(|line| line.starts_with("graceful: error: ")), "{args:?}: {stderr}");
+    }
+}

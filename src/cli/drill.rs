@@ -11,7 +11,7 @@ use crate::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
@@ -506,6 +506,11 @@ fn output(text: &str) -> Result<Output, String> {
     let (kind, path) = text.split_once('=').ok_or(RIGHT)?;
     if path.is_empty() {
         return Err(format!("the path is empty; {RIGHT}"));
+    }
+    // Better now than when the drill is over.
+    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(format!("{} does not exist; create it", folder.display()));
     }
     match kind {
         "json" => Ok(Output::Json(path.into())),

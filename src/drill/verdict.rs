@@ -521,3 +521,7 @@ pub(super) fn seconds(value: f64) -> String {
 pub(super) fn relative(value: f64) -> String {
     format!("{} {} the stop", seconds(value.abs()), if value < 0.0 { "before" } else { "after" })
 }
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
