@@ -136,6 +136,15 @@ fn an_app_that_ends_before_the_stop() {
 }
 
 #[test]
+fn an_app_that_never_says_that_it_is_ready() {
+    let port = free_port();
+    let (own, listen) = (graceful().to_string_lossy().into_owned(), format!("127.0.0.1:{port}"));
+    let ready = format!("http://{listen}/no-such-page");
+    let args = ["--bare", "--wait", "500ms", "--ready-url", &ready, "--", &own, "demo-app", &listen];
+    says(&args, "does not say ready: 404 Not Found");
+}
+
+#[test]
 fn an_app_that_listens_nowhere() {
     says(&["--bare", "--wait", "300ms", "--", "sleep", "60"], "listens on no TCP port");
 }

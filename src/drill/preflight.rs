@@ -4,12 +4,15 @@ use super::connection::{Connection, End, Route, Tried};
 use super::load::Order;
 use super::plan::{Plan, Target, Targets};
 use super::record::Outcome;
-use crate::probe;
+use crate::probe::{self, Client};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
+use url::Url;
 
+/// For one look at the readiness endpoint.
+const READY: Duration = Duration::from_secs(1);
 /// For the name of a target.
 const RESOLVE: Duration = Duration::from_secs(3);
 
@@ -40,6 +43,17 @@ pub(super) fn check(runtime: &tokio::runtime::Runtime, targets: &Targets, plan: 
         judge(target, end)?;
     }
     Ok(order)
+}
+
+/// No load balancer sends to an app that is not ready.
+pub(super) fn is_ready(runtime: &tokio::runtime::Runtime, url: Option<&Url>) -> Result<(), Trouble> {
+    let Some(url) = url else { return Ok(()) };
+    let client = Client::new().map_err(|error| Trouble::Final(error.to_string()))?;
+    let look = runtime.block_on(client.get(url, READY));
+    match look.verdict.is_ready() {
+        true => Ok(()),
+        false => Err(Trouble::NotYet(format!("the readiness endpoint {url} does not say ready: {}", look.detail))),
+    }
 }
 
 async fn ask(target: &Target, route: &Route, limit: Duration) -> End {

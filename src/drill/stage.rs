@@ -154,7 +154,9 @@ impl Stage<'_> {
                 Err(why) if Instant::now() >= end => return Ok(Err(why)),
                 Err(_) => continue,
             };
-            let last = match preflight::check(&runtime, &found, self.plan) {
+            let ready = self.plan.ready_url(self.way);
+            let answered = preflight::check(&runtime, &found, self.plan);
+            let last = match answered.and_then(|order| preflight::is_ready(&runtime, ready).map(|()| order)) {
                 Ok(order) => return Ok(Ok(order)),
                 Err(Trouble::Final(why)) => return Ok(Err(why)),
                 Err(Trouble::NotYet(why)) => why,
@@ -170,9 +172,7 @@ impl Stage<'_> {
         if !self.plan.targets.requests.is_empty() {
             return Ok(self.plan.targets.clone());
         }
-        let (mut ports, _) = self.subject.listens();
-        let is_readiness = |port: &u16| self.plan.ready_url(self.way).and_then(url::Url::port) != Some(*port);
-        ports.retain(is_readiness);
+        let (ports, _) = self.subject.listens();
         match ports[..] {
             [port] => {
                 let url = format!("http://127.0.0.1:{port}/").parse().map_err(|error| format!("{error}"))?;

@@ -15,7 +15,7 @@ use crate::sys::{process, sockets};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
-use std::io::{self, BufRead, BufReader, PipeReader};
+use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -305,7 +305,8 @@ fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
     while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         if show {
-            eprintln!("{text}");
+            // Nobody may be there to read it.
+            _ = writeln!(io::stderr(), "{text}");
         }
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES {
