@@ -35,7 +35,7 @@ fn uvicorn_finishes_what_it_has_and_stops_listening() {
     seen.passes(&["in-flight", "signal-handled", "exit-in-time"]);
     seen.fails("zero-dropped", "stopped listening", "--pre-stop-delay 2");
     // It raises the signal again when it is done.
-    seen.fails("exit-status", "ends by signal 15", "uvicorn: a clean stop ends with 143");
+    seen.fails("exit-status", "ends by signal 15", "uvicorn: without --workers a clean stop ends with 143");
     seen.agrees();
 }
 
