@@ -212,6 +212,19 @@ fn the_tracker_of_requests_is_pure() {
 }
 
 #[test]
+fn what_a_drill_comes_to_is_pure() {
+    let pure = ["pacer", "record", "evidence", "verdict", "advice", "baseline"];
+    let views = ["html", "chart", "place", "text", "junit"];
+    let named =
+        |folder: &str, names: &[&str]| names.iter().map(|name| format!("drill/{folder}{name}.rs")).collect::<Vec<_>>();
+    let pure = [named("", &pure), named("report/", &views)].concat();
+    assert!(pure.iter().all(|path| sources().iter().any(|source| source.path == *path)), "{pure:?}");
+    let impure =
+        ["Instant", "SystemTime", "libc", "tokio", "std::fs", "std::io", "std::env", "std::thread", "async ", "Mutex"];
+    none(all_with(&impure, |source| !pure.contains(&source.path)), "no clock and no I/O decides a verdict");
+}
+
+#[test]
 fn unsafe_stands_in_sys_alone() {
     let hits = all_with(&["unsafe"], |source| source.module() == "sys");
     assert_eq!(hits, ["main.rs: #[unsafe(no_mangle)]"], "unsafe belongs into src/sys");
