@@ -9,6 +9,7 @@ use super::record::{Kind, Outcome, Record};
 use super::verdict::{Case, relative, report, seconds};
 use crate::config;
 use crate::status::ExitStatus;
+use crate::timeline::text::plural;
 use std::collections::BTreeMap;
 
 /// An app that ends within this time after the signal has not waited for anything.
@@ -289,8 +290,4 @@ pub(super) fn no_handler(case: &Case<'_>) -> (String, String) {
         ),
     };
     (format!("the app has no handler for {signal}: it dies of it at once"), fix)
-}
-
-fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
-    if count == 1 { one } else { many }
 }

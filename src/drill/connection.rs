@@ -5,6 +5,7 @@
 
 use super::plan::Target;
 use super::record::Outcome;
+use crate::sys::in_words;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -86,7 +87,7 @@ impl Connection {
             .map_err(|error| match error.kind() {
                 ErrorKind::ConnectionRefused => End::of(Outcome::Refused, "connection refused"),
                 ErrorKind::ConnectionReset => End::of(Outcome::Reset, "reset while connecting"),
-                _ => End::of(Outcome::Broken, format!("cannot connect: {}", os(&error))),
+                _ => End::of(Outcome::Broken, format!("cannot connect: {}", in_words(&error))),
             })?;
         // Without it a small request may wait for an acknowledgement (tcp(7), Nagle).
         _ = stream.set_nodelay(true);
@@ -244,12 +245,6 @@ fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
         source = inner.source();
     }
     None
-}
-
-/// The kernel's words, without Rust's number.
-fn os(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 fn says_close(headers: &HeaderMap) -> bool {

@@ -1,8 +1,7 @@
 //! What one drill has seen beside its requests: the material of the verdict.
 
-use crate::inflight::{Counts, Watch};
+use crate::inflight::Counts;
 use crate::status::ExitStatus;
-use std::time::Instant;
 
 /// All of it. Times are seconds since the stop.
 #[derive(Debug, Default)]
@@ -29,15 +28,11 @@ pub(super) struct Facts {
     pub(super) accepts_after: Option<bool>,
     /// Requests that were not sent, because too many were under way.
     pub(super) held_back: u64,
-    /// From the stop to the end of the drill.
-    pub(super) stop_took_s: f64,
-    /// The look at the app's connections, where graceful itself does not.
-    pub(super) watch: Option<Watch>,
-    /// The newest look.
-    pub(super) looks: Vec<(Instant, Counts)>,
     /// So many waited to be accepted at once, at the worst.
     pub(super) most_unaccepted: usize,
+    /// The drill's own look at the app's connections right before the stop, where graceful itself does not look.
     pub(super) looks_at_stop: Option<Counts>,
+    /// The last one before the exit.
     pub(super) looks_at_exit: Option<Counts>,
 }
 
@@ -50,4 +45,11 @@ pub(super) enum ReadyState {
     NotReady(String),
     /// Nobody listens there any more.
     Refused,
+}
+
+impl ReadyState {
+    /// A load balancer would send elsewhere.
+    pub(super) fn is_failing(&self) -> bool {
+        !matches!(self, ReadyState::Ready)
+    }
 }

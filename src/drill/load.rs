@@ -122,14 +122,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn start(order: Order, done: impl FnOnce() + Send + 'static) -> io::Result<Load> {
+    pub(super) fn start(order: Order) -> io::Result<Load> {
         let control = Arc::new(Control::default());
         let shared = control.clone();
-        let body = move || {
-            let result = run(order, shared);
-            done();
-            result
-        };
+        let body = move || run(order, shared);
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(body)?;
         Ok(Load { control, thread })
     }

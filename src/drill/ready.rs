@@ -23,7 +23,7 @@ pub(super) struct Readiness {
 
 impl Readiness {
     /// Looks from now on.
-    pub(super) fn watch(url: &Url, _insecure: bool) -> io::Result<Readiness> {
+    pub(super) fn watch(url: &Url) -> io::Result<Readiness> {
         let (changes, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let runtime = super::load::runtime()?;
         let client = Client::new().map_err(io::Error::other)?;

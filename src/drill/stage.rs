@@ -4,7 +4,7 @@
 //! thread each. Whatever happens, what was started is ended before this returns.
 
 use super::evidence::{Drill, Latencies};
-use super::facts::{Facts, ReadyState};
+use super::facts::Facts;
 use super::load::{Control, Load, Order, Sent};
 use super::plan::{self, Plan, Target, Way};
 use super::preflight::{self, Trouble};
@@ -13,7 +13,7 @@ use super::ready::Readiness;
 use super::record::Record;
 use super::subject::{Subject, shown};
 use super::verdict;
-use crate::inflight::{News, Task, Watch};
+use crate::inflight::{Counts, News, Task, Watch};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals::{self, Inherited};
@@ -60,6 +60,9 @@ struct Stage<'a> {
     /// What is asked in the end.
     order: Option<Order>,
     facts: Facts,
+    /// The look at the app's connections, where graceful itself does not look, and what was seen last.
+    watch: Option<Watch>,
+    seen: Option<Counts>,
 }
 
 /// A folder of the drill's own, gone with it.
@@ -99,7 +102,7 @@ pub(super) fn hold(plan: &Plan, way: Way, delay: Option<Duration>, hall: &mut Ha
         Ok(subject) => subject,
         Err(why) => return Ok(inconclusive(plan, way, why)),
     };
-    let mut stage = Stage { plan, way, hall, subject, order: None, facts: Facts::default() };
+    let mut stage = Stage { plan, way, hall, subject, order: None, facts: Facts::default(), watch: None, seen: None };
     let result = stage.play();
     stage.hall.progress.clear();
     stage.subject.clear_away();
@@ -115,11 +118,11 @@ impl Stage<'_> {
         };
         self.order = Some(order.clone());
         let readiness = match self.plan.ready_url(self.way) {
-            Some(url) => Some(Readiness::watch(url, self.plan.insecure)?),
+            Some(url) => Some(Readiness::watch(url)?),
             None => None,
         };
         let started = Instant::now();
-        let load = Load::start(order, || {})?;
+        let load = Load::start(order)?;
         let stopped = match self.warm_up(&load, started)? {
             None => self.stop_under(&load)?,
             Some(why) => Err(why),
@@ -132,7 +135,7 @@ impl Stage<'_> {
             }
         };
         self.watch_to_the_end(&load, stop)?;
-        self.look_back(stop);
+        self.look_back();
         let control = load.control.clone();
         let sent = load.records()?;
         self.facts.readiness = readiness.map(|readiness| readiness.changes(stop)).unwrap_or_default();
@@ -216,7 +219,7 @@ impl Stage<'_> {
                 && processes.iter().all(|pid| handlers::is_blocked(*pid, signal) == Some(false));
             self.facts.ignores = all(Disposition::Ignored);
         }
-        let watch = self.watch_in_flight(&ports, signal)?;
+        self.watch_in_flight(&ports, signal)?;
         let (stop, wall) = (Instant::now(), SystemTime::now());
         load.control.stopped(stop);
         if let Err(why) = self.subject.stop(self.hall.inherited) {
@@ -225,14 +228,13 @@ impl Stage<'_> {
         if !self.plan.rolling {
             load.control.until(stop + self.plan.lb_lag);
         }
-        self.facts.watch = watch;
         Ok(Ok((stop, wall)))
     }
 
     /// Where no graceful looks at the app's connections, the drill does. The first look is before the stop.
-    fn watch_in_flight(&mut self, ports: &[u16], signal: Option<Signal>) -> Result<Option<Watch>, Broken> {
+    fn watch_in_flight(&mut self, ports: &[u16], signal: Option<Signal>) -> Result<(), Broken> {
         let Some(signal) = signal.filter(|_| !self.subject.is_supervised() && !ports.is_empty()) else {
-            return Ok(None);
+            return Ok(());
         };
         let task = Task {
             ports: Some(ports.to_vec()),
@@ -242,26 +244,24 @@ impl Stage<'_> {
             start: Instant::now(),
             counts_own: true,
         };
-        let watch = Watch::start(task, || {})?;
+        self.watch = Some(Watch::start(task, || {})?);
         let end = Instant::now() + FIRST_LOOK;
-        while Instant::now() < end && self.facts.looks.is_empty() {
+        while Instant::now() < end && self.seen.is_none() {
             self.pause(Duration::from_millis(1))?;
-            self.take_looks(Some(&watch));
+            self.take_looks();
         }
-        self.facts.looks_at_stop = self.facts.looks.last().map(|(_, counts)| *counts);
-        watch.look_closely();
-        Ok(Some(watch))
+        self.facts.looks_at_stop = self.seen;
+        if let Some(watch) = &self.watch {
+            watch.look_closely();
+        }
+        Ok(())
     }
 
-    fn take_looks(&mut self, watch: Option<&Watch>) {
-        while let Some(news) = watch.and_then(Watch::try_recv) {
+    fn take_looks(&mut self) {
+        while let Some(news) = self.watch.as_ref().and_then(Watch::try_recv) {
             if let News::Sampled { counts, .. } = news {
-                let now = Instant::now();
                 self.facts.most_unaccepted = self.facts.most_unaccepted.max(counts.unaccepted);
-                match self.facts.looks.last_mut() {
-                    Some(last) => *last = (now, counts),
-                    None => self.facts.looks.push((now, counts)),
-                }
+                self.seen = Some(counts);
             }
         }
     }
@@ -274,15 +274,13 @@ impl Stage<'_> {
         loop {
             self.pause(TICK)?;
             let now = Instant::now();
-            let watch = self.facts.watch.take();
-            self.take_looks(watch.as_ref());
-            self.facts.watch = watch;
+            self.take_looks();
             if ended_at.is_none()
                 && let Some(ended) = self.subject.ended()
             {
                 ended_at = Some(ended.at);
-                self.facts.looks_at_exit = self.facts.looks.last().map(|(_, counts)| *counts);
-                self.facts.watch = None;
+                self.facts.looks_at_exit = self.seen;
+                self.watch = None;
                 self.facts.exit = Some((ended.at.saturating_duration_since(stop).as_secs_f64(), ended.status));
                 self.facts.left = self.subject.leftovers();
                 // A restart in turn is over when the command is, and the load balancer lags behind its last step.
@@ -306,8 +304,7 @@ impl Stage<'_> {
     }
 
     /// What can only be seen when all is over.
-    fn look_back(&mut self, stop: Instant) {
-        self.facts.stop_took_s = stop.elapsed().as_secs_f64();
+    fn look_back(&mut self) {
         if self.subject.is_app()
             && let Some((_, route)) = self.order.as_ref().and_then(|order| order.requests.first())
         {
@@ -425,9 +422,4 @@ fn micro(seconds: f64) -> f64 {
 
 pub(super) fn human(duration: Duration) -> String {
     crate::timeline::text::human(duration)
-}
-
-/// The readiness endpoint's state, as the timeline needs it.
-pub(super) fn is_failing(state: &ReadyState) -> bool {
-    !matches!(state, ReadyState::Ready)
 }

@@ -11,7 +11,7 @@ use crate::sys::reap::{self, Change};
 use crate::sys::signals::Inherited;
 use crate::sys::spawn::{self, Command};
 use crate::sys::tree::{self, Process};
-use crate::sys::{process, sockets};
+use crate::sys::{in_words, process, sockets};
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
@@ -294,8 +294,8 @@ fn spawned(argv: &[OsString], inherited: Inherited, dies_by: Option<Signal>, out
         parent_death_signal: dies_by,
     };
     spawn::spawn(&command).map_err(|error| match error {
-        spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), os(&error)),
-        spawn::Error::Fork(error) => format!("cannot start a process: {}", os(&error)),
+        spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), in_words(&error)),
+        spawn::Error::Fork(error) => format!("cannot start a process: {}", in_words(&error)),
     })
 }
 
@@ -315,11 +315,6 @@ fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
         lines.push_back(text);
         line.clear();
     }
-}
-
-fn os(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// A word of a command line, for people.

@@ -9,7 +9,7 @@ use super::evidence::{Check, CheckResult, Drill, InFlight, Latencies, Latency, M
 use super::facts::{Facts, ReadyState};
 use super::plan::{Plan, Subject, Way};
 use super::record::{Kind, Outcome, Record};
-use super::stage::{human, is_failing};
+use super::stage::human;
 use crate::inflight::Counts;
 use crate::status::ExitStatus;
 use serde_json::Value;
@@ -255,7 +255,7 @@ fn readiness(case: &Case<'_>) -> Check {
         return skipped("readiness", "the endpoint was not ready before the stop");
     }
     let closed = case.drill.at(What::Refused);
-    match changes.iter().find(|(at, state)| *at >= 0.0 && is_failing(state)) {
+    match changes.iter().find(|(at, state)| *at >= 0.0 && state.is_failing()) {
         Some((at, ReadyState::NotReady(what))) => match closed {
             Some(closed) if closed < *at => failed(
                 "readiness",

@@ -12,7 +12,7 @@
 use super::{Counts, Tracker};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
-use crate::sys::sockets::{Listener, Sampler, Source, held_by, own_ends, take_closed, unix_listeners};
+use crate::sys::sockets::{Held, Listener, Sampler, Source, held_by, own_ends, take_closed};
 use crate::sys::{getpid, tree};
 use std::collections::BTreeSet;
 use std::io;
@@ -169,7 +169,7 @@ fn find(task: &Task, sampler: &mut Sampler, tell: &dyn Fn(News)) -> Result<(Vec<
     };
     let tree: Vec<i32> = tree::descendants().unwrap_or_default().iter().map(|process| process.pid).collect();
     let held = held_by(&tree, &all);
-    tell_of_unix_sockets(&tree, held.listeners.is_empty(), tell);
+    tell_of_unix_sockets(&held, tell);
     let ports = |listeners: &[Listener]| -> Vec<u16> {
         listeners.iter().map(|listener| listener.local.port()).collect::<BTreeSet<u16>>().into_iter().collect()
     };
@@ -193,11 +193,10 @@ fn find(task: &Task, sampler: &mut Sampler, tell: &dyn Fn(News)) -> Result<(Vec<
 }
 
 /// What they do cannot be seen, and nothing is held for it.
-fn tell_of_unix_sockets(tree: &[i32], only: bool, tell: &dyn Fn(News)) {
-    let names = unix_listeners(tree);
-    let Some(first) = names.first() else { return };
-    let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
-    let what = if only { "listens on Unix sockets only" } else { "listens on Unix sockets, too" };
+fn tell_of_unix_sockets(held: &Held, tell: &dyn Fn(News)) {
+    let Some(first) = held.unix.first() else { return };
+    let more = if held.unix.len() > 1 { format!(" and {} more", held.unix.len() - 1) } else { String::new() };
+    let what = if held.listeners.is_empty() { "listens on Unix sockets only" } else { "listens on Unix sockets, too" };
     tell(News::Trouble(format!(
         "in flight: the app {what} ({first}{more}), and requests over them cannot be seen: nothing is held for those"
     )));

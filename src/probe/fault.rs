@@ -5,6 +5,7 @@
 //! their own.
 
 use super::names::LookupError;
+use crate::sys::in_words;
 use std::error::Error;
 use std::io;
 
@@ -71,8 +72,7 @@ fn cause(error: &(dyn Error + 'static)) -> Fault {
 
 /// An operating system's error as "no such file or directory": its own words, without the number.
 pub(super) fn os(error: &io::Error) -> String {
-    let text = error.to_string();
-    lower(text.split(" (os error").next().unwrap_or(&text))
+    lower(&in_words(error))
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {

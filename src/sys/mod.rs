@@ -81,3 +81,9 @@ pub fn getppid() -> i32 {
     // SAFETY: getppid(2) takes nothing and cannot fail.
     unsafe { libc::getppid() }
 }
+
+/// An operating system's error in its own words, without the number that Rust adds.
+pub fn in_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}

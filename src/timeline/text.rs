@@ -194,7 +194,8 @@ pub fn json_line(timeline: &Timeline, entry: &Entry) -> String {
     serde_json::to_string(&line).unwrap_or(line.message)
 }
 
-pub(super) fn plural<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {
+/// One of two words, by the number.
+pub fn plural<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
 }
 

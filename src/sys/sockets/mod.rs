@@ -24,7 +24,6 @@ mod wire;
 
 pub use own::{Client, own_ends, take_closed};
 pub use owners::{Held, held_by};
-pub use unix::unix_listeners;
 
 use diag::Diag;
 use std::io;

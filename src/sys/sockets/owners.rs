@@ -1,6 +1,7 @@
 //! Which listening sockets a set of processes holds: the links in /proc/PID/fd (proc_pid_fd(5)) name their inodes.
 
 use super::Listener;
+use super::unix;
 use crate::sys::tree;
 use std::collections::HashSet;
 use std::fs;
@@ -14,6 +15,8 @@ pub struct Held {
     pub listeners: Vec<Listener>,
     /// The processes that hold one: they may accept its connections.
     pub processes: Vec<i32>,
+    /// The Unix sockets that they listen on: a path, `@name` of an abstract one, or nothing.
+    pub unix: Vec<String>,
     /// The processes that may not be looked into: another user's, without CAP_SYS_PTRACE. What they hold is not known,
     /// so that it may be any listener that is not known to be someone else's.
     pub unreadable: Vec<i32>,
@@ -24,13 +27,17 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
     if !tree::is_usable() {
         return Held { unreadable: processes.to_vec(), ..Held::default() };
     }
-    let wanted: HashSet<u32> = listeners.iter().map(|listener| listener.inode).collect();
+    let tcp: HashSet<u32> = listeners.iter().map(|listener| listener.inode).collect();
+    let unix = unix::listeners();
+    // One look at each descriptor for both: an app may have very many, and very many processes.
+    let wanted: HashSet<u32> = tcp.iter().chain(unix.keys()).copied().collect();
     let (mut held, mut inodes) = (Held::default(), HashSet::new());
     for pid in processes {
         match sockets(*pid, &wanted) {
-            Ok(found) if found.is_empty() => {}
             Ok(found) => {
-                held.processes.push(*pid);
+                if !found.is_disjoint(&tcp) {
+                    held.processes.push(*pid);
+                }
                 inodes.extend(found);
             }
             Err(error) if is_gone(&error) => {}
@@ -38,13 +45,10 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
         }
     }
     held.listeners = listeners.iter().filter(|listener| inodes.contains(&listener.inode)).copied().collect();
+    held.unix = inodes.iter().filter_map(|inode| unix.get(inode).cloned()).collect();
+    held.unix.sort();
+    held.unix.dedup();
     held
-}
-
-/// Those of the wanted sockets that one of the processes holds, as far as they can be looked into.
-pub(super) fn holds(processes: &[i32], wanted: HashSet<u32>) -> impl Iterator<Item = u32> {
-    let found: HashSet<u32> = processes.iter().flat_map(|pid| sockets(*pid, &wanted).unwrap_or_default()).collect();
-    found.into_iter()
 }
 
 /// Those of the wanted sockets that the process holds. A folder that can be listed may still hide where its links lead

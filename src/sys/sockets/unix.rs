@@ -1,7 +1,6 @@
 //! Unix sockets that somebody listens on (/proc/net/unix, unix(7)): what connections to them do the kernel does not tell, but
 //! that there are such listeners can be said.
 
-use super::owners::holds;
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
@@ -11,19 +10,11 @@ const LISTENS: u32 = 0x10000;
 /// More of the table is not read: it lists connections, too.
 const LONGEST: usize = 16 << 20;
 
-/// The names of the Unix sockets that these processes listen on: a path, `@name` of an abstract one, or nothing. Empty where
-/// it cannot be seen.
-pub fn unix_listeners(processes: &[i32]) -> Vec<String> {
+/// The names of all of them, by inode. Empty where they cannot be seen.
+pub(super) fn listeners() -> HashMap<u32, String> {
     let path = PathBuf::from(super::proc::FOLDER).join("unix");
-    let Ok(table) = fs::read(path) else { return Vec::new() };
-    let table = String::from_utf8_lossy(&table[..table.len().min(LONGEST)]).into_owned();
-    let listeners = parse(&table);
-    let mut names: Vec<String> = holds(processes, listeners.keys().copied().collect())
-        .filter_map(|inode| listeners.get(&inode).cloned())
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+    let Ok(table) = fs::read(path) else { return HashMap::new() };
+    parse(&String::from_utf8_lossy(&table[..table.len().min(LONGEST)]))
 }
 
 /// `Num RefCount Protocol Flags Type St Inode Path`, by inode; a row that is not so is none.
@@ -40,6 +31,7 @@ fn parse(table: &str) -> HashMap<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::held_by;
     use super::*;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
@@ -62,10 +54,10 @@ mod tests {
         let _listener = UnixListener::bind(path("listens")).unwrap();
         let _client = UnixStream::connect(path("listens")).unwrap();
         let _datagrams = UnixDatagram::bind(path("datagrams")).unwrap();
-        let found = unix_listeners(&[crate::sys::getpid()]);
+        let found = held_by(&[crate::sys::getpid()], &[]).unix;
         let ours: Vec<&String> =
             found.iter().filter(|name| name.starts_with(folder.path().to_str().unwrap())).collect();
         assert_eq!(ours, [path("listens").to_str().unwrap()]);
-        assert_eq!(unix_listeners(&[]), Vec::<String>::new());
+        assert_eq!(held_by(&[], &[]).unix, Vec::<String>::new());
     }
 }
