@@ -1,7 +1,8 @@
 //! Who takes part and how it is started.
 //!
-//! All act as subreaper where they can, so that all do the same work. The last contender is no init at all: the app
-//! alone, the floor that no init can pass.
+//! All act as subreaper where they can, so that all do the same work. graceful takes part twice: without a word, and with
+//! the two variables that an image sets as the README advises. The last contender is no init at all: the app alone, the
+//! floor that no init can pass.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +11,10 @@ use std::process::{Command, Stdio};
 
 /// The name of graceful's column.
 pub(crate) const GRACEFUL: &str = "graceful";
+/// The name of graceful's column with [`VARIABLES`] set.
+pub(crate) const CONFIGURED: &str = "graceful, configured";
+/// What an image says of its grace period and of where it is probed. (One instance at a time listens there.)
+const VARIABLES: &[(&str, &str)] = &[("GRACEFUL_GRACE_PERIOD", "30s"), ("GRACEFUL_PROBE_LISTEN", "127.0.0.1:19177")];
 /// The name of the column without an init.
 pub(crate) const BARE: &str = "no init";
 
@@ -28,7 +33,7 @@ const OTHERS: &[(&str, &[&str])] =
 
 /// graceful, the others, and no init; whoever cannot take part gets a note that says why.
 pub(crate) fn all(graceful: &Path, notes: &mut Vec<String>) -> Vec<Contender> {
-    let mut contenders = vec![(GRACEFUL, Some(graceful.to_owned()), &[][..])];
+    let mut contenders = [GRACEFUL, CONFIGURED].map(|name| (name, Some(graceful.to_owned()), [].as_slice())).to_vec();
     contenders.extend(OTHERS.iter().map(|(name, flags)| (*name, in_path(name), *flags)));
     let mut contenders: Vec<_> = contenders
         .into_iter()
@@ -85,6 +90,11 @@ impl Contender {
         self.name == BARE
     }
 
+    /// Whether this is graceful, in whichever way.
+    pub(crate) fn is_graceful(&self) -> bool {
+        self.name == GRACEFUL || self.name == CONFIGURED
+    }
+
     /// `INIT -- app arguments`, silent, without stdin; `options` are for graceful alone.
     pub(crate) fn command(&self, options: &[&str], app: &Path, arguments: &[&str]) -> Command {
         self.prefixed(&[], options, app, arguments)
@@ -100,7 +110,7 @@ impl Contender {
         if let Some(program) = &self.program {
             line.push(program.as_os_str());
             line.extend(self.flags.iter().map(OsStr::new));
-            if self.name == GRACEFUL {
+            if self.is_graceful() {
                 line.extend(options.iter().map(OsStr::new));
             }
             line.push(OsStr::new("--"));
@@ -109,6 +119,12 @@ impl Contender {
         line.extend(arguments.iter().map(OsStr::new));
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        for (variable, value) in VARIABLES {
+            match self.name == CONFIGURED {
+                true => command.env(variable, value),
+                false => command.env_remove(variable),
+            };
+        }
         command
     }
 
@@ -155,7 +171,7 @@ pub(crate) fn machine(contenders: &[Contender], quick: bool) -> String {
     let date = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
     let versions: Vec<_> = contenders
         .iter()
-        .filter(|contender| contender.program.is_some())
+        .filter(|contender| contender.program.is_some() && contender.name != CONFIGURED)
         .map(|contender| format!("{} {}", contender.name, contender.version).trim_end().to_owned())
         .collect();
     format!(

@@ -29,17 +29,23 @@ pub(crate) fn at_rest(contenders: &[Contender], _: &Namespace, effort: &Effort) 
     };
     let mut rows =
         vec![memory("idle: RSS", "Rss"), memory("idle: anonymous memory", "Anonymous"), memory("idle: PSS", "Pss")];
-    let switches = || {
-        interleave("", Unit::Count, contenders, 1, |contender| {
-            let pid = pid(contender.name)?;
-            let voluntary = field(pid, "status", "voluntary_ctxt_switches")?;
-            Ok((voluntary + field(pid, "status", "nonvoluntary_ctxt_switches")?) as f64)
-        })
-    };
+    let switches =
+        || interleave("", Unit::Count, contenders, 1, |contender| Ok(scheduled(pid(contender.name)?)? as f64));
     let before = switches();
     std::thread::sleep(effort.idle);
     rows.push(switches().minus(&before, &format!("idle: wake-ups in {} s", effort.idle.as_secs())));
     Ok(rows)
+}
+
+/// How often the kernel has scheduled any of its threads.
+fn scheduled(pid: u32) -> Result<u64, String> {
+    let problem = |error: std::io::Error| format!("/proc/{pid}/task: {error}");
+    let mut sum = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).map_err(problem)? {
+        let status = format!("task/{}/status", thread.map_err(problem)?.file_name().to_string_lossy());
+        sum += field(pid, &status, "voluntary_ctxt_switches")? + field(pid, &status, "nonvoluntary_ctxt_switches")?;
+    }
+    Ok(sum)
 }
 
 /// Bytes on disk; what a dynamic binary needs besides is not in it, and the note says so.

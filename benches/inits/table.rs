@@ -1,6 +1,6 @@
 //! Samples in rounds, medians, ratios within a round, Markdown. An init without samples has an empty cell.
 
-use crate::contender::{BARE, Contender, GRACEFUL};
+use crate::contender::{CONFIGURED, Contender, GRACEFUL};
 use std::fmt::Write;
 
 /// What a row counts in, and so how it is printed.
@@ -92,14 +92,15 @@ impl Row {
                 (Some(median), _) => write!(line, " {median:.0} |"),
             };
         }
-        format!("{line} {} |", self.ratio(contenders).unwrap_or_default())
+        let ratios = [GRACEFUL, CONFIGURED].map(|name| self.ratio(contenders, name).unwrap_or_default());
+        format!("{line} {} |", ratios.join(" | "))
     }
 
-    /// graceful's median ratio within a round to whoever of the others has the best median, and the middle half.
-    fn ratio(&self, contenders: &[Contender]) -> Option<String> {
-        let own = &self.samples[position(contenders, GRACEFUL)?];
-        let rival =
-            |at: &usize| (contenders[*at].name == BARE) == self.against_bare && contenders[*at].name != GRACEFUL;
+    /// The median ratio within a round of one of graceful's columns to whoever of the others has the best median, and the
+    /// middle half.
+    fn ratio(&self, contenders: &[Contender], name: &str) -> Option<String> {
+        let own = &self.samples[position(contenders, name)?];
+        let rival = |at: &usize| contenders[*at].is_bare() == self.against_bare && !contenders[*at].is_graceful();
         let (at, best) = (0..contenders.len())
             .filter(rival)
             .filter_map(|at| Some((at, quantile(&self.samples[at], 0.5)?)))
@@ -124,9 +125,9 @@ impl Table {
         for contender in contenders {
             let _ = write!(text, " {} |", contender.name);
         }
-        text.push_str(" graceful to the best other, within a round (middle half) |\n| --- |");
+        text.push_str(" graceful to the best other, within a round (middle half) | configured, likewise |\n| --- |");
         text.push_str(&" ---: |".repeat(contenders.len()));
-        text.push_str(" --- |\n");
+        text.push_str(" --- | --- |\n");
         for row in &self.rows {
             let _ = writeln!(text, "{}", row.markdown(contenders));
         }

@@ -5,7 +5,7 @@
 
 use crate::Effort;
 use crate::child;
-use crate::contender::{Contender, GRACEFUL, Namespace};
+use crate::contender::{Contender, Namespace};
 use crate::process::{Running, children, micros, now, send};
 use crate::table::{Row, Unit, interleave};
 use nix::sys::signal::Signal;
@@ -22,10 +22,14 @@ pub(crate) fn kill(contenders: &[Contender], namespace: &Namespace, effort: &Eff
     let app = std::env::current_exe().map_err(|error| format!("cannot find this binary: {error}"))?;
     let prefix = namespace.prefix()?;
     let label = format!("SIGKILL to {} processes (no init: `kill -9 -1`)", effort.tree);
-    let mut row = interleave(&label, Unit::Micros, contenders, effort.tree_rounds, |contender| match contender.name {
-        GRACEFUL => by_graceful(contender, prefix, &app, effort.tree),
-        _ if contender.is_bare() => bare(contender, prefix, &app, effort.tree),
-        _ => Err(String::new()),
+    let mut row = interleave(&label, Unit::Micros, contenders, effort.tree_rounds, |contender| {
+        if contender.is_graceful() {
+            by_graceful(contender, prefix, &app, effort.tree)
+        } else if contender.is_bare() {
+            bare(contender, prefix, &app, effort.tree)
+        } else {
+            Err(String::new())
+        }
     });
     row.against_bare = true;
     Ok(vec![row])
