@@ -69,6 +69,11 @@ fn connection(connection: &Connection) -> Value {
             "sent": counters.sent,
             "last_received_ms": counters.last_received_ms,
             "last_sent_ms": counters.last_sent_ms,
+            "last_ack_ms": counters.last_ack_ms,
+            "segments_in": counters.segments_in,
+            "data_segments_in": counters.data_segments_in,
+            "segments_out": counters.segments_out,
+            "data_segments_out": counters.data_segments_out,
         })
     });
     json!({

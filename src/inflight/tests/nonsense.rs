@@ -14,9 +14,25 @@ fn number(max: u64) -> impl Strategy<Value = u64> {
 fn connection() -> impl Strategy<Value = Connection> {
     let states = [State::Established, State::CloseWait, State::Closing];
     let word = || number(u64::from(u32::MAX)).prop_map(|number| number as u32);
-    let counters = (number(u64::MAX), number(u64::MAX), word(), word()).prop_map(|(received, sent, came, went)| {
-        Counters { received, sent, last_received_ms: came, last_sent_ms: went }
-    });
+    let bytes = (number(u64::MAX), number(u64::MAX), word(), word());
+    let segments = (word(), word(), word(), word(), word(), word(), word());
+    let counters = (bytes, segments).prop_map(
+        |((received, sent, came, went), (acked, segments_in, data_in, segments_out, data_out, mss_in, mss_out))| {
+            Counters {
+                received,
+                sent,
+                last_received_ms: came,
+                last_sent_ms: went,
+                last_ack_ms: acked,
+                segments_in,
+                data_segments_in: data_in,
+                segments_out,
+                data_segments_out: data_out,
+                segment_in: mss_in,
+                segment_out: mss_out,
+            }
+        },
+    );
     // Few addresses and inodes, so that they come again.
     let ends = (8000..8003u16, 1..6u16).prop_map(|(port, remote)| (app(port), client(remote)));
     (ends, 0..3usize, 0..4u32, word(), word(), of(counters)).prop_map(

@@ -9,7 +9,7 @@ fn talk(received: u64, last_received_ms: u32, sent: u64, last_sent_ms: u32) -> C
         inode: 7,
         unread: 0,
         unsent: 0,
-        counters: Some(Counters { received, sent, last_received_ms, last_sent_ms }),
+        counters: Some(Counters { received, sent, last_received_ms, last_sent_ms, ..Counters::default() }),
     }
 }
 

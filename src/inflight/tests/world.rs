@@ -301,6 +301,7 @@ impl History {
                 sent: socket.sent,
                 last_received_ms: ago(socket.received_at),
                 last_sent_ms: ago(socket.sent_at),
+                ..Counters::default()
             }),
         })
     }

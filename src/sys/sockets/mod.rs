@@ -61,6 +61,28 @@ pub struct Counters {
     pub last_received_ms: u32,
     /// tcpi_last_data_sent: milliseconds ago, in steps of a clock tick.
     pub last_sent_ms: u32,
+    /// tcpi_last_ack_recv: milliseconds ago, in steps of a clock tick, that a segment acknowledged something or was a pure
+    /// acknowledgement: also the answer to a keep-alive probe. (tcpi_last_ack_sent is always 0.)
+    pub last_ack_ms: u32,
+    /// tcpi_segs_in: segments received, pure acknowledgements included, that of the handshake, too.
+    pub segments_in: u32,
+    /// tcpi_data_segs_in: of them those with data. What the network card has put together (GRO) counts as it came.
+    pub data_segments_in: u32,
+    /// tcpi_segs_out: segments sent since the connection was made, without the SYN-ACK.
+    pub segments_out: u32,
+    /// tcpi_data_segs_out: of them those with data, retransmissions included.
+    pub data_segments_out: u32,
+    /// tcpi_rcv_mss: bytes that a full segment of the other end seems to have.
+    pub segment_in: u32,
+    /// tcpi_snd_mss: bytes in a full segment of this end.
+    pub segment_out: u32,
+}
+
+impl Counters {
+    /// Pure acknowledgements sent: for what came and was not answered at once.
+    pub fn acks_out(&self) -> u32 {
+        self.segments_out.saturating_sub(self.data_segments_out)
+    }
 }
 
 /// The states of a connection that matter here (tcp_states.h).

@@ -80,8 +80,10 @@ pub(super) fn an_info(length: usize) -> Vec<u8> {
             place.copy_from_slice(bytes);
         }
     };
-    put(44, &21u32.to_ne_bytes());
-    put(52, &22u32.to_ne_bytes());
+    let words = [(16, 1448u32), (20, 536), (44, 21), (52, 22), (56, 23), (136, 33), (140, 31), (152, 32), (156, 34)];
+    for (offset, word) in words {
+        put(offset, &word.to_ne_bytes());
+    }
     put(128, &300_000_000_000u64.to_ne_bytes());
     put(200, &500u64.to_ne_bytes());
     put(208, &100u64.to_ne_bytes());

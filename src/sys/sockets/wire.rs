@@ -281,6 +281,13 @@ fn counters(info: &[u8]) -> Option<Counters> {
         sent: u64_at(info, 200).saturating_sub(u64_at(info, 208)),
         last_received_ms: u32_at(info, 52),
         last_sent_ms: u32_at(info, 44),
+        last_ack_ms: u32_at(info, 56),
+        segments_in: u32_at(info, 140),
+        data_segments_in: u32_at(info, 152),
+        segments_out: u32_at(info, 136),
+        data_segments_out: u32_at(info, 156),
+        segment_in: u32_at(info, 20),
+        segment_out: u32_at(info, 16),
     })
 }
 

@@ -109,7 +109,19 @@ mod request {
     }
 }
 
-const COUNTERS: Counters = Counters { received: 300_000_000_000, sent: 400, last_received_ms: 22, last_sent_ms: 21 };
+const COUNTERS: Counters = Counters {
+    received: 300_000_000_000,
+    sent: 400,
+    last_received_ms: 22,
+    last_sent_ms: 21,
+    last_ack_ms: 23,
+    segments_in: 31,
+    data_segments_in: 32,
+    segments_out: 33,
+    data_segments_out: 34,
+    segment_in: 536,
+    segment_out: 1448,
+};
 
 fn connection(bytes: &[u8]) -> Connection {
     match row(bytes) {
