@@ -5,7 +5,7 @@
 //! file is reported together. Nothing here writes to stdout but help, version and completions.
 //!
 //! ```text
-//! args ─ plain_run ──────────────────────────────────► Config::defaults     (every container start)
+//! args ─ plain_run ──────────────────────────────────► Config::of_command   (every container start)
 //!      └ parse ─┬ Command::Run ─ config::load ───────► Config, or problems
 //!               ├ Command::Probe, Sleep, Completions
 //!               └ Quit: a text and exit 0, or problems and exit 2
@@ -117,7 +117,7 @@ const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "sleep", "completions"];
 const FORM: &str = "graceful [OPTIONS] -- COMMAND [ARGS...]";
 
 /// The app's argv when the arguments (with graceful's own name first) say nothing else: `graceful -- COMMAND` or
-/// `graceful run -- COMMAND`. Where no GRACEFUL_ variable is set either, `Config::defaults` is the configuration
+/// `graceful run -- COMMAND`. Where no GRACEFUL_ variable is set either, `Config::of_command` is the configuration
 /// and no parser is needed.
 pub fn plain_run(args: &[OsString]) -> Option<&[OsString]> {
     let (_, rest) = args.split_first()?;

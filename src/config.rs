@@ -56,14 +56,22 @@ pub struct Config {
     pub escalate: Vec<Escalation>,
     /// When the stop signal is held back.
     pub hold: Hold,
-    /// An explicit `--hold-timeout`.
+    /// `--hold-timeout`, or the limit that the profile sets.
     pub hold_timeout: Option<Duration>,
     /// `--quiet-window`.
     pub quiet_window: Duration,
     /// `--ports`; none: those that the app's tree listens on.
     pub ports: Option<Vec<u16>>,
-    /// What `--profile` has to say, one line each.
-    pub advice: Vec<String>,
+    /// The profile in use, as `--profile` takes it.
+    pub profile: Option<&'static str>,
+    /// Its stop signal, where `--stop-signal` gives none. An app that got a stop signal from the terminal gets no other by it.
+    pub profile_signal: Option<Signal>,
+    /// The default hold ends this long before SIGKILL, and not at half of the budget.
+    pub hold_reserve: Option<Duration>,
+    /// The command that keeps the app in the foreground, where its profile knows that it would not stay there by itself.
+    pub foreground: Option<&'static str>,
+    /// What the profile has to say, one line each.
+    pub advice: Vec<Advice>,
     /// All hooks, in the order in which they were given (file first, then flags).
     pub hooks: Vec<Hook>,
     /// The app's readiness endpoint.
@@ -92,6 +100,28 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Oddities that do not stop the start, one line each (an unknown GRACEFUL_ variable that looks like a slip).
     pub warnings: Vec<String>,
+}
+
+/// Something that a profile has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// When it is of use.
+    pub at: AdviceAt,
+    /// One line.
+    pub what: String,
+}
+
+/// When a profile's line is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdviceAt {
+    /// At the start, at info level.
+    Start,
+    /// At the start, at debug level.
+    Detail,
+    /// When a stop begins, and at the start at debug level.
+    Stop,
+    /// When the app has to be killed, and at the start at debug level.
+    Kill,
 }
 
 /// The time that one stop may take, counted from the first stop signal.
@@ -353,12 +383,25 @@ pub fn profiles() -> String {
 
 /// The server that this command line starts, if it is known: its name, and what to know of its stop.
 pub fn known_server(command: &[OsString]) -> Option<(&'static str, &'static str)> {
-    profile::detect(command).map(|(profile, _)| (profile.name, profile.advice))
+    profile::detect(command).map(|found| (found.profile.name, found.profile.advice))
+}
+
+/// The exit statuses, besides 0, with which the server that this command line starts ends a clean stop.
+pub fn clean_exit_statuses(command: &[OsString]) -> &'static [u8] {
+    profile::detect(command).map_or(&[], |found| found.profile.clean)
 }
 
 impl Config {
     /// The configuration of `graceful -- COMMAND` where nothing else was said: built without a parser, because
-    /// this is the path that every container start takes.
+    /// this is the path that every container start takes. For a known server it is that of its profile.
+    pub fn of_command(command: Vec<OsString>) -> Config {
+        let mut config = Config::defaults(command);
+        let around = profile::Around { cwd: Path::new(""), variable: &|name| std::env::var_os(name) };
+        profile::apply(&mut config, &profile::Explicit::default(), &around);
+        config
+    }
+
+    /// The default of every option, for an app that no profile knows.
     pub fn defaults(command: Vec<OsString>) -> Config {
         Config {
             command,
@@ -371,6 +414,10 @@ impl Config {
             hold_timeout: None,
             quiet_window: QUIET_WINDOW,
             ports: None,
+            profile: None,
+            profile_signal: None,
+            hold_reserve: None,
+            foreground: None,
             advice: Vec::new(),
             hooks: Vec::new(),
             ready: None,

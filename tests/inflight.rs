@@ -256,5 +256,8 @@ fn gracefuls_own_polls_hold_nothing() {
 fn the_profiles_are_listed() {
     let output = Command::new(common::graceful()).args(["run", "--profile", "list"]).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("\nnginx      SIGQUIT  TERM and INT drop requests"), "{text}");
+    assert!(
+        output.status.success() && text.contains("\nnginx        SIGQUIT  tests     TERM and INT drop requests"),
+        "{text}"
+    );
 }

@@ -5,7 +5,7 @@
 //! platforms send where nobody says otherwise loses some of the same requests. And the server's own limit for its stop,
 //! of which the profile tells, cuts off what takes longer. Every request is seen to have begun before the signal.
 //!
-//! What differs here from the table in `src/config/profile.rs` is wrong there.
+//! What differs here from the table in `src/config/profile` is wrong there.
 
 mod common;
 

@@ -2,11 +2,10 @@
 //! anything else yet. [`Draft::finish`] does the checks that need more than one option or the surroundings, and
 //! fills in the defaults.
 
-use super::Budget;
 use super::budget::plan;
 use super::check::{DraftCheck, finish_checks};
 use super::hook::{DraftHook, finish_hooks};
-use super::profile::{self, Choice as Profile};
+use super::profile::{self, Choice as ProfileChoice};
 use super::raw::{Problem, Raw};
 use super::values::SuccessStatus;
 use super::{
@@ -47,8 +46,7 @@ pub(crate) struct Draft {
     pub(crate) hold_timeout: Option<Given<Duration>>,
     pub(crate) quiet_window: Option<Given<Duration>>,
     pub(crate) ports: Vec<Given<u16>>,
-    pub(crate) profile: Option<Given<Profile>>,
-    pub(crate) profile_signal: Option<Signal>,
+    pub(crate) profile: Option<Given<ProfileChoice>>,
     pub(crate) hooks: Vec<DraftHook>,
     pub(crate) ready_url: Option<Given<Url>>,
     pub(crate) ready_interval: Option<Given<Duration>>,
@@ -173,13 +171,13 @@ impl Draft {
         self.warn_of_idle_options();
         let probe_listen = self.probe_listen(&surroundings.cwd, problems);
         let fail_readiness = self.fail_readiness(problems);
-        let advice = self.apply_profile(&command, &budget);
+        let explicit = self.explicit();
         let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
         let mut file = |path: &GivenPath| path.resolve(&surroundings.cwd, problems);
-        Config {
+        let mut config = Config {
             command,
             budget,
-            stop_signal: self.stop_signal.map(|given| given.value).or(self.profile_signal),
+            stop_signal: self.stop_signal.map(|given| given.value),
             stop_on,
             rewrite: self.rewrite.iter().map(|given| given.value).collect(),
             escalate: self.escalate.iter().map(|given| given.value).collect(),
@@ -187,7 +185,11 @@ impl Draft {
             hold_timeout: self.hold_timeout.map(|given| given.value),
             quiet_window: self.quiet_window.map_or(QUIET_WINDOW, |given| given.value),
             ports: (!self.ports.is_empty()).then(|| self.ports.iter().map(|given| given.value).collect()),
-            advice,
+            profile: None,
+            profile_signal: None,
+            hold_reserve: None,
+            foreground: None,
+            advice: Vec::new(),
             hooks,
             ready,
             startup,
@@ -202,7 +204,11 @@ impl Draft {
             log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),
             log_level: self.log_level.map_or(LogLevel::Info, |given| given.value),
             warnings: self.warnings,
-        }
+        };
+        let variable = |name: &str| surroundings.variable(name).map(OsString::from);
+        let around = profile::Around { cwd: &surroundings.cwd, variable: &variable };
+        profile::apply(&mut config, &explicit, &around);
+        config
     }
 
     /// Whether a value did not parse that the whole budget hangs on.
@@ -312,24 +318,21 @@ impl Draft {
         given.value
     }
 
-    /// A profile gives what was not given, and says what it is.
-    fn apply_profile(&mut self, command: &[OsString], budget: &Budget) -> Vec<String> {
-        let Some(given) = &self.profile else { return Vec::new() };
-        let Some((profile, how)) = profile::choose(given.value, command) else {
-            return vec!["profile auto: no server that is known is in the command line; nothing is changed".to_owned()];
-        };
-        let chosen = match (&self.stop_signal, profile.stop_signal) {
-            (Some(explicit), _) => format!("{}, as --stop-signal says", explicit.value),
-            (None, Some(signal)) => {
-                self.profile_signal = Some(signal);
-                signal.to_string()
-            }
-            (None, None) => "the signal that comes".to_owned(),
-        };
-        let delay = budget.pre_stop_delay;
-        let misfit = profile::misfit(profile, command, budget.kill_at().saturating_sub(delay));
-        self.warnings.extend(misfit.map(|why| format!("profile {}: {why}", profile.name)));
-        vec![format!("profile {}{how}: stopped by {chosen}; {}", profile.name, profile.advice)]
+    /// What is not the profile's to give.
+    fn explicit(&self) -> profile::Explicit {
+        profile::Explicit {
+            choice: self.profile.as_ref().map(|given| given.value),
+            stop_signal: self.stop_signal.is_some(),
+            stop_on: !self.stop_on.is_empty(),
+            // Whoever says how long, or of which ports, wants a hold.
+            hold: self.hold.is_some()
+                || self.hold_timeout.is_some()
+                || self.quiet_window.is_some()
+                || !self.ports.is_empty(),
+            hold_timeout: self.hold_timeout.is_some(),
+            pre_stop_delay: self.pre_stop_delay.is_some(),
+            grace_period: self.grace_period.is_some(),
+        }
     }
 
     /// An option that changes nothing is no fault, but whoever set it expects something of it.

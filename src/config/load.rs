@@ -48,7 +48,7 @@ impl Surroundings {
     }
 
     /// The value of a variable; an empty one counts as unset.
-    fn variable(&self, name: &str) -> Option<&OsStr> {
+    pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
         let found = self.environment.iter().find(|(key, _)| key == name)?;
         Some(found.1.as_os_str()).filter(|value| !value.is_empty())
     }

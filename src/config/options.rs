@@ -215,8 +215,8 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Profile,
         repeat: Repeat::No,
         heading: SIGNALS,
-        help: "The right stop signal of a known server, and what to know of it: its name, or auto to guess by the command \
-               line; list prints all. Default: none",
+        help: "The stop signal and the defaults of a known server: its name, auto to know it by the command line, or none; \
+               list prints all. Default: auto",
         read: |draft, raw, problems| set_last(&mut draft.profile, raw, problems, profile::parse),
     },
     OptionSpec {

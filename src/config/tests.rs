@@ -375,22 +375,80 @@ fn what_says_nothing_with_this_hold_is_warned_of() {
     }
 }
 
+/// The lines of this moment.
+fn said(config: &Config, at: AdviceAt) -> Vec<&str> {
+    config.advice.iter().filter(|advice| advice.at == at).map(|advice| advice.what.as_str()).collect()
+}
+
 #[test]
 fn a_profile_gives_what_was_not_given() {
     let config = flags(&[("profile", "nginx")]).load();
-    assert_eq!(config.stop_signal, Some(Signal::QUIT));
-    assert!(
-        config.advice[0].starts_with("profile nginx: stopped by SIGQUIT; TERM and INT drop requests"),
-        "{config:?}"
-    );
+    assert_eq!((config.stop_signal, config.profile_signal), (None, Some(Signal::QUIT)));
+    assert!(config.stop_on.contains(Signal::QUIT));
+    assert_eq!(said(&config, AdviceAt::Start), ["profile nginx: stopped by SIGQUIT"]);
+    assert!(said(&config, AdviceAt::Detail)[0].starts_with("profile nginx: TERM and INT drop requests"), "{config:?}");
     let config = flags(&[("profile", "nginx"), ("stop-signal", "TERM")]).load();
-    assert_eq!(config.stop_signal, Some(Signal::TERM));
-    assert!(config.advice[0].starts_with("profile nginx: stopped by SIGTERM, as --stop-signal says; "), "{config:?}");
-    // The command is `app`, which is no server that is known.
-    let config = flags(&[("profile", "auto")]).load();
-    assert_eq!((config.stop_signal, config.advice.len()), (None, 1));
+    assert_eq!((config.stop_signal, config.profile_signal), (Some(Signal::TERM), None));
+    assert_eq!(said(&config, AdviceAt::Start), ["profile nginx: stopped by SIGTERM, as --stop-signal says"]);
+    let config = flags(&[("profile", "redis")]).load();
+    assert_eq!((config.hold, config.hold_timeout), (Hold::Idle, Some(secs(5))));
+    for wants_a_hold in [("hold", "idle"), ("ports", "80"), ("quiet-window", "1s")] {
+        assert_eq!(flags(&[("profile", "redis"), wants_a_hold]).load().hold_timeout, None, "{wants_a_hold:?}");
+    }
+    let timeout = |given: (&'static str, &str)| flags(&[("profile", "redis"), given]).load().hold_timeout;
+    assert_eq!(timeout(("hold-timeout", "9s")), Some(secs(9)));
+    // Half of what is left after the delay is the app's: K is at 7.2 s, the delay 2 s.
+    assert_eq!(timeout(("grace-period", "8s")), Some(Duration::from_millis(2600)));
+    let delay = |given: &[(&'static str, &str)]| flags(given).load().budget.pre_stop_delay;
+    assert_eq!(delay(&[("profile", "celery")]), secs(0));
+    assert_eq!(delay(&[("profile", "celery"), ("pre-stop-delay", "3s")]), secs(3));
+    let reserve = |given: &[(&'static str, &str)]| flags(given).load().hold_reserve;
+    assert_eq!(reserve(&[("profile", "node")]), Some(secs(2)));
+    assert_eq!(reserve(&[("profile", "node"), ("hold-timeout", "3s")]), None);
+    let stop_on = |given: &[(&'static str, &str)]| flags(given).load().stop_on.contains(Signal::WINCH);
+    assert!(stop_on(&[("profile", "httpd")]) && !stop_on(&[]));
+    assert!(!stop_on(&[("profile", "httpd"), ("stop-on", "USR1")]));
+    assert!(!stop_on(&[("profile", "httpd"), ("rewrite", "WINCH:0")]));
+}
+
+/// The command is `app`, which is no server that is known.
+#[test]
+fn a_command_that_no_profile_knows_is_as_without() {
+    for (given, lines) in [(&[][..], 0), (&[("profile", "none")], 0), (&[("profile", "auto")], 1)] {
+        let config = flags(given).load();
+        assert_eq!((config.profile, config.profile_signal, config.advice.len()), (None, None, lines));
+        assert_eq!(Config { advice: Vec::new(), ..config }, Config::defaults(ARGV.map(OsString::from).to_vec()));
+    }
+}
+
+#[test]
+fn a_server_is_known_without_being_asked_for_and_says_nothing_at_the_start() {
+    for (command, at) in [
+        (&["uvicorn", "app:app"][..], AdviceAt::Detail),
+        (&["gunicorn", "app:app"], AdviceAt::Detail),
+        (&["nginx"], AdviceAt::Stop),
+        (&["redis-server"], AdviceAt::Stop),
+        (&["celery", "worker"], AdviceAt::Stop),
+    ] {
+        let config = Config::of_command(command.iter().map(OsString::from).collect());
+        let name = config.profile.unwrap();
+        let line = format!("profile {name}, by {:?} in the command line: stopped by SIG", command[0]);
+        assert!(said(&config, at).iter().any(|said| said.starts_with(&line)), "{config:?}");
+        assert_eq!((said(&config, AdviceAt::Start), config.warnings.len()), (Vec::<&str>::new(), 0), "{name}");
+    }
+}
+
+#[test]
+fn a_servers_own_time_is_a_warning_only_where_somebody_set_one() {
+    let config = flags(&[("profile", "gunicorn")]).load();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let why = "profile gunicorn: gunicorn gives its requests up to 30s (the default of --graceful-timeout), and SIGKILL \
+               comes 24s after its stop signal: lower it, or raise --grace-period";
+    assert_eq!(said(&config, AdviceAt::Kill), [why]);
     let config = flags(&[("profile", "gunicorn"), ("grace-period", "20s")]).load();
-    assert!(config.warnings[0].contains("gunicorn ends its requests after 30 s"), "{config:?}");
+    assert!(config.warnings[0].contains("gunicorn gives its requests up to 30s"), "{config:?}");
+    assert_eq!(said(&config, AdviceAt::Kill), Vec::<&str>::new());
+    assert_eq!(flags(&[("profile", "gunicorn"), ("grace-period", "40s")]).load().warnings, Vec::<String>::new());
 }
 
 #[test]

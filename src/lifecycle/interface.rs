@@ -16,6 +16,9 @@ pub struct Plan {
     pub pre_stop_delay: Duration,
     /// What the app gets instead of the stop signal that came.
     pub stop_signal: Option<Signal>,
+    /// Nobody asked for that signal, it is what the server knows: an app that got a stop signal from the terminal gets no
+    /// second one by it.
+    pub stop_signal_is_default: bool,
     /// The signals that begin the shutdown.
     pub stop_on: SignalSet,
     /// Other signals on their way to the app; `None` drops.
@@ -24,6 +27,8 @@ pub struct Plan {
     pub escalate: Vec<(Duration, Signal)>,
     /// Whether there is something to hold for, and an explicit timeout for it.
     pub hold: Option<HoldPlan>,
+    /// The default hold leaves the app this much of the budget, and not half of it.
+    pub hold_reserve: Option<Duration>,
     /// The stages that have hooks.
     pub hooks: Vec<Stage>,
     /// Whether anything tells that the app is ready.

@@ -93,7 +93,8 @@ impl Lifecycle {
             .zip(self.plan.escalate.first())
             .map_or(kill_at, |(t0, (after, _))| kill_at.min(t0.saturating_add(*after)));
         let left = first.saturating_sub(now);
-        let default = if self.no_handler { left.saturating_sub(TO_DIE).max(left / 2) } else { left / 2 };
+        let reserve = if self.no_handler { Some(TO_DIE) } else { self.plan.hold_reserve };
+        let default = reserve.map_or(left / 2, |reserve| left.saturating_sub(reserve).max(left / 2));
         now.saturating_add(hold.timeout.unwrap_or(default).min(left))
     }
 
@@ -101,7 +102,8 @@ impl Lifecycle {
         self.end_hold();
         self.enter(Phase::Drain);
         let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
-        if !self.delivered.contains(signal) {
+        let has_one = self.plan.stop_signal_is_default && self.has_one_already();
+        if !has_one && !self.delivered.contains(signal) {
             self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
         }
         // A stopped app could not act on the signal, whoever sent it.

@@ -1,7 +1,7 @@
 //! Actions of the lifecycle, carried out; and the news of hooks and hold that become its inputs.
 
 use super::Supervisor;
-use crate::config;
+use crate::config::{self, AdviceAt};
 use crate::hold::{self, Begun};
 use crate::hooks::{Facts, Happened};
 use crate::lifecycle::{Action, Input};
@@ -9,7 +9,7 @@ use crate::probe::worker::Job;
 use crate::signal::Signal;
 use crate::status;
 use crate::sys::{cgroup, fds, process, spawn};
-use crate::timeline::{Event, Moment, SignalReason, Stage};
+use crate::timeline::{Cause, Event, Moment, SignalReason, Stage};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -55,6 +55,12 @@ impl Supervisor {
             Action::Record(Event::HoldTimedOut { .. }) => {
                 let detail = if self.holds_for_requests() { self.in_flight_words() } else { String::new() };
                 self.record(Event::HoldTimedOut { detail });
+            }
+            Action::Record(
+                event @ Event::StopBegan { cause: Cause::Signal(_) | Cause::StartupTimeout | Cause::HookFailed },
+            ) => {
+                self.record(event);
+                self.advise(AdviceAt::Stop);
             }
             Action::Record(event) => self.record(event),
             Action::Exit(outcome) => self.outcome = Some(outcome),

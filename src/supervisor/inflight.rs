@@ -40,7 +40,12 @@ impl Supervisor {
             ports: self.config.ports.clone(),
             quiet_window: self.config.quiet_window,
             quiet: self.config.hold == Hold::Quiet,
-            signal: self.config.stop_signal.or(self.lifecycle.stop_signal()).unwrap_or(Signal::TERM),
+            signal: self
+                .config
+                .stop_signal
+                .or(self.config.profile_signal)
+                .or(self.lifecycle.stop_signal())
+                .unwrap_or(Signal::TERM),
             start: self.start,
             counts_own: false,
         };

@@ -5,6 +5,7 @@
 //! nothing else: being their subreaper, graceful has no child left exactly when no descendant is left.
 
 use super::Supervisor;
+use crate::config::AdviceAt;
 use crate::config::Leftovers;
 use crate::lifecycle::Input;
 use crate::signal::Signal;
@@ -135,6 +136,9 @@ impl Supervisor {
         let count = if self.launch.init { self.kill_namespace() } else { self.kill_ours() };
         if !std::mem::replace(&mut self.sigkill_sent, true) {
             self.record(Event::EverythingKilled { count, app });
+            if app {
+                self.advise(AdviceAt::Kill);
+            }
         }
     }
 

@@ -154,9 +154,7 @@ impl Supervisor {
         for warning in std::mem::take(&mut self.config.warnings) {
             self.trouble(warning);
         }
-        for what in std::mem::take(&mut self.config.advice) {
-            self.record(Event::Advice { what });
-        }
+        self.advise_at_start();
         if let Some(what) = self.launch.refused.take() {
             self.record(Event::ListenFailed { what });
             self.outcome = Some(Outcome::NotStarted(status::FAILURE));
@@ -396,7 +394,8 @@ fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
         grace_period: config.budget.grace_period,
         kill_margin: config.budget.kill_margin,
         pre_stop_delay: config.budget.pre_stop_delay,
-        stop_signal: config.stop_signal,
+        stop_signal: config.stop_signal.or(config.profile_signal),
+        stop_signal_is_default: config.stop_signal.is_none() && config.profile_signal.is_some(),
         stop_on: config.stop_on,
         rewrite: std::mem::take(&mut config.rewrite),
         escalate: config.escalate.iter().map(|escalation| (escalation.after, escalation.signal)).collect(),
@@ -407,6 +406,7 @@ fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
                 Some(HoldPlan { timeout: config.hold_timeout, watches: false })
             }
         },
+        hold_reserve: config.hold_reserve,
         hooks: hooks.stages(),
         waits_for_ready: config.ready.is_some(),
         startup: config.startup.map(|startup| (startup.timeout, startup.action == StartupAction::Stop)),

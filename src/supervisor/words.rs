@@ -1,7 +1,7 @@
 //! What graceful says: events into timeline and log, and at the end the reports.
 
 use super::Supervisor;
-use crate::config::LogFormat;
+use crate::config::{Advice, AdviceAt, LogFormat};
 use crate::lifecycle::Outcome;
 use crate::scribe::Complain;
 use crate::status;
@@ -32,6 +32,22 @@ impl Supervisor {
         if text::level(&entry.event) <= self.config.log_level {
             let line = render(self.config.log_format, &self.timeline, &entry);
             self.scribe.line(line);
+        }
+    }
+
+    /// What the profile has to say at the start.
+    pub(super) fn advise_at_start(&mut self) {
+        for advice in self.config.advice.clone() {
+            self.record(Event::Advice { what: advice.what, detail: advice.at != AdviceAt::Start });
+        }
+    }
+
+    /// What the profile has to say of what happens now.
+    pub(super) fn advise(&mut self, at: AdviceAt) {
+        let due = |advice: &&Advice| advice.at == at;
+        let lines: Vec<String> = self.config.advice.iter().filter(due).map(|advice| advice.what.clone()).collect();
+        for what in lines {
+            self.record(Event::Advice { what, detail: false });
         }
     }
 

@@ -211,8 +211,11 @@ pub enum Event {
     Unanswered {
         what: String,
     },
+    /// What the app's profile has to say.
     Advice {
         what: String,
+        /// Of interest to who looks closely.
+        detail: bool,
     },
     Ready {
         detail: String,

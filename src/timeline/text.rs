@@ -43,6 +43,7 @@ pub fn level(event: &Event) -> LogLevel {
             (Some(_), _) => LogLevel::Info,
             (None, _) => LogLevel::Debug,
         },
+        Event::Advice { detail: true, .. } => LogLevel::Debug,
         Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
         Event::SignalSent { signal: Signal::CONT, .. } => LogLevel::Debug,
@@ -120,7 +121,7 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::HoldTimedOut { detail } => format!("the hold timed out, {detail}: the stop signal goes out now"),
         Event::InFlight { at, counts, .. } => in_flight(*at, *counts),
-        Event::Advice { what } => what.clone(),
+        Event::Advice { what, .. } => what.clone(),
         Event::Unanswered { what } => format!("the app exited with {what}"),
         Event::Ready { detail, again: true } => format!("ready again ({detail})"),
         Event::Ready { detail, again: false } => {

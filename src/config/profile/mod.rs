@@ -1,0 +1,225 @@
+//! `--profile`: what is right for a known server where nothing else was said, and what is known not to fit.
+//!
+//! ```text
+//!   command line ─► detect ─┐
+//!   --profile NAME ─────────┴─► Profile ─► apply: Config (what was not given), and what is to be said, and when
+//!                     tables ───┘   └────► drain: its own limit (command line, variable, file) against the budget
+//! ```
+//!
+//! - The tables: `python`, `workers`, `runtimes`, `web`, `stores`; one [`Profile`] a server, in the order of `--profile list`.
+//! - `detect`: which server a command line starts, through what stands before it: `env`, `setpriv`, an init, `python -m`,
+//!   `sh -c 'exec …'`, an image's entrypoint script.
+//! - `drain`: how long the server itself waits for its requests or jobs, and whether the budget has that time.
+//! - `apply`: from a profile to the configuration.
+//!
+//! # Rules
+//!
+//! - Whatever was given explicitly wins, and a profile never changes the exit status.
+//! - `auto` is the default. It is a comparison of strings: for a command that no profile knows nothing is read and nothing
+//!   said. It is said at debug level at the start, since a log line starts a thread and an idle graceful has one, and at info
+//!   level at the stop, where the profile changes it. A profile that was asked for is said at once.
+//! - A default against a default is no warning. A time that somebody set and that does not fit is one, at the start; the
+//!   rest is said when SIGKILL had to come.
+//! - A profile is the server's, not the app's: where the app's own code decides what a signal does (Node, Go, the JVM), the
+//!   signal that comes is the right one.
+//!
+//! Sources: what tests/profiles_*.rs see the servers do ([`Source::Measured`]), and their own documents.
+
+mod apply;
+mod detect;
+mod drain;
+mod python;
+mod runtimes;
+mod stores;
+mod web;
+mod workers;
+
+pub(crate) use apply::{Explicit, apply};
+pub(crate) use detect::detect;
+pub(crate) use drain::Around;
+
+use super::suggest::did_you_mean;
+use super::values;
+use crate::signal::Signal;
+use drain::OwnDrain;
+use std::time::Duration;
+
+/// A server that is known.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    /// As `--profile` takes it.
+    pub(crate) name: &'static str,
+    /// What its command line looks like.
+    known_by: &'static [Program],
+    /// The signal on which it ends its requests; `None`: the one received is right.
+    pub(crate) stop_signal: Option<Signal>,
+    /// What its images declare as STOPSIGNAL: they begin the stop, too, unless `--stop-on` was given.
+    stop_on: &'static [Signal],
+    /// The hold that fits it, unless one was asked for.
+    hold: Holding,
+    /// The default delay; `None`: as without a profile. Zero for a worker: nobody sends it anything.
+    delay: Option<Duration>,
+    /// How long it waits for its own requests or jobs.
+    drain: Option<OwnDrain>,
+    /// The exit statuses of a clean stop, besides 0.
+    pub(crate) clean: &'static [u8],
+    /// How it is kept in the foreground, where its default is to put itself into the background.
+    pub(crate) foreground: Option<&'static str>,
+    /// What to know of it.
+    pub(crate) advice: &'static str,
+    /// Where all this comes from.
+    source: Source,
+}
+
+/// The default of `--hold` and `--hold-timeout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    /// As without a profile.
+    Usual,
+    /// Until so long before SIGKILL, and not to half of the budget: its runtime catches every signal whatever the app does, so
+    /// that a caught signal does not prove a handler.
+    AllBut(Duration),
+    /// No longer than this: its connections do not quite tell whether it works.
+    AtMost(Duration),
+    /// Its connections do not tell at all whether it works.
+    Never,
+}
+
+/// Where a profile comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// A test stops the real server, and a control loses what the profile saves.
+    Measured,
+    /// The server's own documentation; nobody has tried it here.
+    Documentation,
+}
+
+/// An executable, a script or a module that is the server.
+#[derive(Debug)]
+struct Program {
+    /// Its name without folder, version and `.py`.
+    name: &'static str,
+    /// One of these words follows it somewhere, if there are any: `celery worker` is a worker, `celery inspect` is none.
+    with: &'static [&'static str],
+}
+
+/// A program that is the server whatever its arguments are.
+const fn any(name: &'static str) -> Program {
+    Program { name, with: &[] }
+}
+
+/// A program that is the server if one of these words follows.
+const fn with(name: &'static str, with: &'static [&'static str]) -> Program {
+    Program { name, with }
+}
+
+impl Profile {
+    /// A server of which nothing is known, to be completed.
+    const UNKNOWN: Profile = Profile {
+        name: "",
+        known_by: &[],
+        stop_signal: None,
+        stop_on: &[],
+        hold: Holding::Usual,
+        delay: None,
+        drain: None,
+        clean: &[],
+        foreground: None,
+        advice: "",
+        source: Source::Documentation,
+    };
+
+    /// A worker: it takes jobs from a queue, and no load balancer has to learn that it goes.
+    const WORKER: Profile = Profile { delay: Some(Duration::ZERO), ..Profile::UNKNOWN };
+
+    /// A runtime whose handler says nothing: apps that let their requests end and apps that do not look the same.
+    const RUNTIME: Profile = Profile { hold: Holding::AllBut(Duration::from_secs(2)), ..Profile::UNKNOWN };
+
+    /// A store that answers queries. A client that waits (BLPOP, LISTEN) looks like one whose query takes long: each is worth
+    /// some seconds, and no half of a budget.
+    const STORE: Profile = Profile { hold: Holding::AtMost(Duration::from_secs(5)), ..Profile::UNKNOWN };
+
+    /// A broker: its clients keep connections that wait for messages for ever.
+    const BROKER: Profile = Profile { hold: Holding::Never, ..Profile::UNKNOWN };
+}
+
+/// Every profile, in the order of `--profile list`.
+pub(crate) fn all() -> impl Iterator<Item = &'static Profile> {
+    [python::PROFILES, workers::PROFILES, runtimes::PROFILES, web::PROFILES, stores::PROFILES].into_iter().flatten()
+}
+
+/// The profile of this name.
+pub(crate) fn by_name(name: &str) -> Option<&'static Profile> {
+    all().find(|profile| profile.name == name)
+}
+
+/// `--profile`, but for `list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// By the command line.
+    #[default]
+    Auto,
+    /// None, whatever the command line says.
+    None,
+    /// This one.
+    Named(&'static str),
+}
+
+/// `--profile`.
+pub(crate) fn parse(text: &str) -> Result<Choice, values::Reason> {
+    let text = text.trim();
+    let names = || all().map(|profile| profile.name).chain(["auto", "none", "list"]);
+    match names().find(|name| *name == text) {
+        Some("auto") => Ok(Choice::Auto),
+        Some("none") => Ok(Choice::None),
+        Some("list") => Err("prints the table by itself: graceful run --profile list".into()),
+        Some(name) => Ok(Choice::Named(name)),
+        None => {
+            let hint = did_you_mean(text, names(), str::to_owned);
+            Err(format!(
+                "unknown server; expected auto, none or a name that `graceful run --profile list` prints{hint}"
+            ))
+        }
+    }
+}
+
+/// `--profile list`.
+pub(crate) fn table() -> String {
+    let mut text = format!("{:<12} {:<8} {:<9} {}\n", "profile", "signal", "source", "to know");
+    for profile in all() {
+        let signal = profile.stop_signal.map_or("as sent".to_owned(), |signal| signal.to_string());
+        let source = match profile.source {
+            Source::Measured => "tests",
+            Source::Documentation => "documents",
+        };
+        text.push_str(&format!("{:<12} {signal:<8} {source:<9} {}\n", profile.name, profile.advice));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_has_its_own_name_and_fits_the_table() {
+        let mut names: Vec<&str> = all().map(|profile| profile.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all().count());
+        for profile in all() {
+            let name = profile.name;
+            assert!(!profile.advice.contains("  ") && !profile.advice.ends_with('.'), "{name}");
+            assert!(!profile.advice.is_empty() && name.len() <= 12, "{name}");
+            assert!(table().contains(profile.advice), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_told_with_its_neighbour() {
+        assert_eq!(parse("none"), Ok(Choice::None));
+        assert_eq!(parse(" nginx "), Ok(Choice::Named("nginx")));
+        assert!(parse("nginks").unwrap_err().contains("did you mean nginx?"));
+        assert!(parse("list").unwrap_err().contains("graceful run --profile list"));
+    }
+}
