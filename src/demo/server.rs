@@ -260,7 +260,7 @@ fn start_child() -> Result<i32, String> {
     let command = spawn::Command {
         argv: &argv,
         env: None,
-        inherited: Inherited { mask: SignalSet::EMPTY, chld_ignored: false },
+        inherited: Inherited { mask: SignalSet::EMPTY, chld_ignored: false, blocked: true },
         output: nothing.as_ref().map(AsRawFd::as_raw_fd),
         dir: None,
         own_group: true,

@@ -85,7 +85,7 @@ pub enum Input {
     NoHandler,
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
-    /// So many processes are left besides graceful: the answer to [`Action::Look`], and again whenever it turns 0.
+    /// So many processes are left besides graceful, of those that can be waited for: the answer to [`Action::Look`], and again whenever it turns 0.
     Left(usize),
 }
 
@@ -120,7 +120,7 @@ pub enum Action {
     WatchReadiness,
     /// Create the drain file.
     CreateDrainFile,
-    /// Count the processes that are left; answer Left.
+    /// Count the processes that are left and can be waited for; answer Left.
     Look,
     /// Send a signal to everything that is left.
     SignalLeftovers(Signal),

@@ -53,6 +53,7 @@
 //!
 //! # What must never be
 //!
+//! The end held up by whoever cannot be signalled ("left" is the number of those who can be waited for, and at 0 nothing is).
 //! Done before the app was reaped (but for E, after SIGKILL); SIGKILL later than K; the stop signal to the app before the
 //! pre-stop delay is over unless a second stop signal or SIGINT said so; a signal lost while the app runs; two outcomes.
 //! The tests check these against random sequences.

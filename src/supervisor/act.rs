@@ -8,7 +8,7 @@ use crate::lifecycle::{Action, Input};
 use crate::probe::worker::Job;
 use crate::signal::Signal;
 use crate::status;
-use crate::sys::{cgroup, fds, process, spawn};
+use crate::sys::{cgroup, fds, process, signals, spawn};
 use crate::timeline::{Cause, Event, Moment, SignalReason, Stage};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -81,7 +81,11 @@ impl Supervisor {
     fn spawned(&mut self, pid: i32) {
         self.app = Some(pid);
         self.children = true;
-        let alone = self.health.is_none() && self.http.is_none() && self.notifier.is_none() && self.waker.is_none();
+        let alone = self.health.is_none()
+            && self.http.is_none()
+            && self.notifier.is_none()
+            && self.waker.is_none()
+            && !signals::holds_descriptor();
         fds::release_inherited(alone);
         // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
         _ = std::env::set_current_dir("/");

@@ -12,6 +12,7 @@ use crate::probe::worker::{Fact, Job, Note};
 use crate::probe::{Facts, Listener};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
+use crate::sys::process;
 use crate::sys::tree::Process;
 use crate::timeline::{Event, HookResult, InFlight, Phase};
 use std::os::fd::RawFd;
@@ -238,9 +239,9 @@ impl Supervisor {
         self.health.as_ref().is_some_and(|health| health.killed.contains(&process.group))
     }
 
-    /// Whether there is such a command. Its end raises SIGCHLD.
+    /// Whether there is such a command. Its end raises SIGCHLD. One that may not be signalled has no such end.
     pub(super) fn awaits_killed_checks(&self) -> bool {
-        self.health.as_ref().is_some_and(|health| !health.killed.is_empty())
+        self.health.as_ref().is_some_and(|health| health.killed.iter().any(|pid| process::may_signal(*pid)))
     }
 
     /// A child ended; says whether it was a check's command.

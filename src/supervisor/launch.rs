@@ -50,6 +50,10 @@ impl Launch {
             listener: None,
             refused: None,
         };
+        if !inherited.blocked {
+            launch.refused =
+                Some("signals cannot be blocked: rt_sigprocmask is denied (by a seccomp profile?)".to_owned());
+        }
         launch.listen(config);
         if launch.refused.is_none() && !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
             launch.app = Some(launch.spawn(&config.command));
@@ -60,7 +64,7 @@ impl Launch {
     /// Before the app, so that an address that cannot be had is known while the app can still be left alone. An app
     /// whose probes nobody answers would be killed by its orchestrator again and again, without a word why.
     fn listen(&mut self, config: &Config) {
-        let Some(listen) = &config.probe_listen else { return };
+        let Some(listen) = config.probe_listen.as_ref().filter(|_| self.refused.is_none()) else { return };
         match Listener::bind(listen) {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => self.refused = Some(format!("cannot listen on --probe-listen {listen}: {error}")),

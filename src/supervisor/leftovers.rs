@@ -1,8 +1,20 @@
 //! What is left when the app is gone, and SIGKILL.
 //!
 //! As PID 1 that is every other process of the namespace, those that were brought in from outside (`docker exec`)
-//! included; their end raises no SIGCHLD, so it is watched through pidfds. Otherwise it is graceful's own descendants and
-//! nothing else: being their subreaper, graceful has no child left exactly when no descendant is left.
+//! included; their end raises no SIGCHLD, so it is watched through pidfds or, where there are none, looked for. Otherwise
+//! it is graceful's own descendants and nothing else: being their subreaper, graceful has no child left exactly when no
+//! descendant is left.
+//!
+//! Not all of them are waited for:
+//!
+//! | what is left | is told | is waited for |
+//! | --- | --- | --- |
+//! | what came from the app, or from graceful's hooks | SIGTERM | until K |
+//! | what was brought in from outside, in a stop | SIGTERM | until K |
+//! | what was brought in from outside, when the app ended by itself | SIGTERM | no: a session of somebody's must not keep a crashed app from being started again |
+//! | what graceful may not signal (EPERM: root's session in a container of another user) | nothing can be | no: not even SIGKILL would end it |
+//!
+//! Whoever is not waited for is not in the number that the lifecycle is told; so nobody delays the end who cannot be ended.
 
 use super::Supervisor;
 use crate::config::AdviceAt;
@@ -11,26 +23,105 @@ use crate::lifecycle::Input;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
 use crate::sys::{fds, process, reap};
-use crate::timeline::{Event, Moment, Phase};
-use std::os::fd::AsRawFd;
+use crate::timeline::{Event, Moment, Phase, Unwaited};
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Log and report name this many at most.
 const NAMED: usize = 20;
-/// So many processes from outside are watched; the others are looked for when one of these ends.
+/// So many processes whose end raises no SIGCHLD are watched; the others are looked for when one of these ends.
 const WATCHED: usize = 32;
 /// Passes over /proc while processes still fork under SIGKILL.
 const PASSES: usize = 16;
 /// No further pass is begun after this long: SIGKILL comes again soon, and the end must not be late for it.
 const PASSES_LAST: Duration = Duration::from_millis(50);
 
+/// What is known of the end of those who are left, while it is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Processes that are no children of ours, nor of others that are waited for: to be told of their end.
+    ends: Vec<OwnedFd>,
+    /// The end of some can only be seen by looking, at this time.
+    look_at: Option<Duration>,
+    /// What is left could not be told yet, or changes with the next end: to be asked when something was reaped.
+    pub(super) look_again: bool,
+    /// How many had been reaped after SIGKILL at the last look.
+    reaped: Option<u64>,
+    /// Of whom it was said that they are not waited for.
+    said: Vec<Unwaited>,
+}
+
+impl Watch {
+    /// When to call `leftovers_tick`.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.look_at
+    }
+
+    /// What to poll.
+    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.ends.iter().map(AsRawFd::as_raw_fd)
+    }
+}
+
+/// Everybody who is left.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Left {
+    waited_for: Vec<Process>,
+    not_allowed: Vec<Process>,
+    from_outside: Vec<Process>,
+}
+
+impl Left {
+    /// `may_signal`: whether a pid may be signalled. `outsiders`: whether those from outside are waited for.
+    fn sort(all: Vec<Process>, may_signal: impl Fn(i32) -> bool, outsiders: bool) -> Left {
+        let parents: HashMap<i32, i32> = all.iter().map(|process| (process.pid, process.parent)).collect();
+        let mut left = Left::default();
+        for process in all {
+            if !may_signal(process.pid) {
+                left.not_allowed.push(process);
+            } else if !outsiders && is_from_outside(&process, &parents) {
+                left.from_outside.push(process);
+            } else {
+                left.waited_for.push(process);
+            }
+        }
+        left
+    }
+
+    /// wait(2) would go on to know of children when nobody is left who is waited for.
+    fn keeps_children(&self, own: i32) -> bool {
+        self.not_allowed.iter().chain(&self.from_outside).any(|process| process.parent == own)
+    }
+
+    /// Those whose end raises no SIGCHLD here, nor that of another who is waited for.
+    fn unheard(&self, own: i32) -> impl Iterator<Item = &Process> {
+        let heard: HashSet<i32> = self.waited_for.iter().map(|process| process.pid).chain([own]).collect();
+        self.waited_for.iter().filter(move |process| !heard.contains(&process.parent))
+    }
+}
+
+/// It, or who it descends from, has its parent in another namespace: `docker exec`, `kubectl debug`, nsenter(1).
+fn is_from_outside(process: &Process, parents: &HashMap<i32, i32>) -> bool {
+    let mut parent = process.parent;
+    // A list that is not of one moment could hold a circle.
+    for _ in 0..parents.len() {
+        match parents.get(&parent) {
+            Some(next) => parent = *next,
+            None => break,
+        }
+    }
+    parent == 0
+}
+
 impl Supervisor {
-    /// Counts what is left: an input for the next `act`.
+    /// Counts who is left and waited for: an input for the next `act`.
     pub(super) fn look(&mut self) {
         // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
         self.children = self.children && reap::any();
-        let left = if self.children && self.lifecycle.phase() == Phase::Kill {
-            // How many is of no interest any more, and to count ten thousand takes longer than to kill them.
+        self.left.look_at = None;
+        let left = if self.children && self.lifecycle.phase() == Phase::Kill && self.still_dying() {
+            // How many is of no interest, and to count ten thousand takes longer than to kill them.
             Some(1)
         } else if self.launch.init {
             self.left_in_namespace()
@@ -39,8 +130,13 @@ impl Supervisor {
         };
         match left {
             Some(left) => self.inputs.push_back(Input::Left(left)),
-            None => self.look_again = true,
+            None => self.left.look_again = true,
         }
+    }
+
+    /// Since the last look, SIGKILL has ended somebody.
+    fn still_dying(&mut self) -> bool {
+        self.left.reaped.replace(self.reaped_after_sigkill) != Some(self.reaped_after_sigkill)
     }
 
     fn left_of_ours(&mut self) -> Option<usize> {
@@ -48,7 +144,7 @@ impl Supervisor {
             return Some(0);
         }
         match self.seen(tree::descendants()) {
-            Some(left) => self.count(&left),
+            Some(left) => self.count(left),
             None => Some(1),
         }
     }
@@ -58,20 +154,26 @@ impl Supervisor {
             return Some(0);
         }
         match self.seen(tree::others()) {
-            Some(left) => {
-                self.watch_outsiders(&left);
-                self.count(&left)
-            }
+            Some(left) => self.count(left),
             None => Some(usize::from(self.children)),
         }
     }
 
     /// `None`: only commands of checks, which graceful itself has just killed; when they are reaped it can be told.
-    fn count(&self, left: &[Process]) -> Option<usize> {
-        match left.iter().filter(|process| !self.is_of_killed_check(process)).count() {
+    fn count(&mut self, mut all: Vec<Process>) -> Option<usize> {
+        all.retain(|process| !self.is_of_killed_check(process));
+        let in_a_stop = self.lifecycle.stop_signal().is_some();
+        let left = Left::sort(all, process::may_signal, in_a_stop);
+        self.watch_ends(&left);
+        // Those who stay would keep wait(2) from ever saying that nobody is left.
+        self.left.look_again |= left.keeps_children(self.launch.pid);
+        match left.waited_for.len() {
             0 if self.awaits_killed_checks() => None,
-            // A zombie that nobody has reaped yet is not in the list, but wait(2) says that there is something.
-            0 => Some(usize::from(self.children)),
+            0 => {
+                self.take_leave(&left);
+                // A zombie that nobody has reaped yet is not in the list, but wait(2) says that there is something.
+                Some(usize::from(self.children && !left.keeps_children(self.launch.pid)))
+            }
             count => Some(count),
         }
     }
@@ -83,22 +185,56 @@ impl Supervisor {
         list
     }
 
-    fn watch_outsiders(&mut self, left: &[Process]) {
-        let outsiders = left.iter().filter(|process| process.parent == 0).take(WATCHED);
-        self.outsiders = outsiders.filter_map(|process| process::pidfd_open(process.pid).ok()).collect();
+    /// Says who is left behind, and tells those who can be told.
+    fn take_leave(&mut self, left: &Left) {
+        for (why, who) in [(Unwaited::NotAllowed, &left.not_allowed), (Unwaited::FromOutside, &left.from_outside)] {
+            if who.is_empty() || self.left.said.contains(&why) {
+                continue;
+            }
+            self.left.said.push(why);
+            let names = who.iter().take(NAMED).map(|process| format!("{} (pid {})", process.name, process.pid));
+            let names = names.collect::<Vec<_>>().join(", ");
+            self.record(Event::NotWaitedFor { count: who.len(), names, why });
+            for process in who.iter().filter(|_| why == Unwaited::FromOutside) {
+                _ = process::signal_process(process, Signal::TERM);
+                _ = process::signal_process(process, if process.leads_terminal { Signal::HUP } else { Signal::CONT });
+            }
+        }
     }
 
-    /// One of those from outside has ended: look again.
-    pub(super) fn look_after_outsiders(&mut self) {
-        if self.outsiders.is_empty() {
-            return;
-        }
-        let polled: Vec<i32> = self.outsiders.iter().map(AsRawFd::as_raw_fd).collect();
-        if fds::poll(&polled, Some(Duration::ZERO)).contains(&true) {
-            self.outsiders.clear();
-            if self.lifecycle.is_waiting_for_the_last() {
-                self.look();
+    fn watch_ends(&mut self, left: &Left) {
+        self.left.ends.clear();
+        let now = self.now();
+        for process in left.unheard(self.launch.pid).take(WATCHED) {
+            match process::pidfd_open(process.pid) {
+                Ok(end) => self.left.ends.push(end),
+                // It has ended since it was listed.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.left.look_at = Some(now),
+                // Before Linux 5.3, denied by a seccomp profile that knows no pidfd, or no descriptor to be had.
+                Err(_) => self.left.look_at = self.left.look_at.or(Some(now + fds::BLIND)),
             }
+        }
+    }
+
+    /// One of those whose end raises no SIGCHLD has ended: look again.
+    pub(super) fn look_after_ends(&mut self) {
+        let polled: Vec<RawFd> = self.left.fds().collect();
+        if !polled.is_empty() && fds::poll(&polled, Some(Duration::ZERO)).contains(&true) {
+            self.left.ends.clear();
+            self.look_if_asked();
+        }
+    }
+
+    /// Their end can only be seen by looking.
+    pub(super) fn leftovers_tick(&mut self, now: Duration) {
+        if self.left.look_at.take_if(|at| *at <= now).is_some() {
+            self.look_if_asked();
+        }
+    }
+
+    fn look_if_asked(&mut self) {
+        if self.lifecycle.is_waiting_for_the_last() {
+            self.look();
         }
     }
 
@@ -111,7 +247,13 @@ impl Supervisor {
         if self.launch.init {
             let error = process::signal_namespace(signal).err().map(|error| error.to_string());
             _ = process::signal_namespace(Signal::CONT);
-            errors.resize(list.len(), error);
+            // To all at once, those who may not be signalled are passed over without an error.
+            let denied = || Some(std::io::Error::from_raw_os_error(libc::EPERM).to_string());
+            let errors_of = list
+                .iter()
+                .take(NAMED)
+                .map(|process| if process::may_signal(process.pid) { error.clone() } else { denied() });
+            errors.extend(errors_of);
         } else {
             for process in &list {
                 errors.push(process::signal_process(process, signal).err().map(|error| error.to_string()));
@@ -182,5 +324,47 @@ impl Supervisor {
             }
         }
         Some(killed.len() - usize::from(self.app.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// pid, parent.
+    fn sorted(list: &[(i32, i32)], denied: &[i32], outsiders: bool) -> [Vec<i32>; 3] {
+        let left = left(list, denied, outsiders);
+        [left.waited_for, left.not_allowed, left.from_outside]
+            .map(|list| list.iter().map(|process| process.pid).collect())
+    }
+
+    fn left(list: &[(i32, i32)], denied: &[i32], outsiders: bool) -> Left {
+        let all = list.iter().map(|(pid, parent)| Process::made_up(*pid, *parent)).collect();
+        Left::sort(all, |pid| !denied.contains(&pid), outsiders)
+    }
+
+    #[test]
+    fn who_descends_from_outside_is_from_outside() {
+        let list = [(7, 1), (8, 7), (20, 0), (21, 20), (22, 21), (30, 29)];
+        assert_eq!(sorted(&list, &[], false), [vec![7, 8, 30], vec![], vec![20, 21, 22]]);
+        assert_eq!(sorted(&list, &[], true), [vec![7, 8, 20, 21, 22, 30], vec![], vec![]]);
+        // A list that is not of one moment.
+        assert_eq!(sorted(&[(5, 6), (6, 5)], &[], false)[0], [5, 6]);
+    }
+
+    #[test]
+    fn who_may_not_be_signalled_is_not_waited_for_but_his_children_are() {
+        let list = [(7, 1), (8, 7), (9, 8), (20, 0)];
+        assert_eq!(sorted(&list, &[7, 20], true), [vec![8, 9], vec![7, 20], vec![]]);
+        let left = left(&list, &[7, 20], true);
+        assert!(left.keeps_children(1), "7 is a child that stays");
+        assert_eq!(left.unheard(1).map(|process| process.pid).collect::<Vec<_>>(), [8], "7 does not tell of it");
+    }
+
+    #[test]
+    fn the_end_of_own_children_and_below_is_heard() {
+        let left = left(&[(7, 1), (8, 7), (20, 0), (21, 20)], &[], true);
+        assert!(!left.keeps_children(1));
+        assert_eq!(left.unheard(1).map(|process| process.pid).collect::<Vec<_>>(), [20]);
     }
 }

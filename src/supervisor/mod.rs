@@ -43,8 +43,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where the waiting cannot be woken by a descriptor (none could be opened), it looks this often instead.
-const BLIND: Duration = Duration::from_millis(100);
 /// Deaths taken in one turn: a storm of orphans must not make a deadline late.
 const REAPED_AT_ONCE: usize = 1000;
 
@@ -83,10 +81,8 @@ struct Supervisor {
     children: bool,
     /// It had more to tell than one turn of the loop takes.
     more_to_reap: bool,
-    /// What is left could not be told yet: to be asked when something was reaped.
-    look_again: bool,
-    /// Processes that are left but are no children of ours, to be told of their end.
-    outsiders: Vec<OwnedFd>,
+    /// Those who are left and waited for.
+    left: leftovers::Watch,
     orphans: u64,
     reaped_after_sigkill: u64,
     sigkill_sent: bool,
@@ -130,8 +126,7 @@ impl Supervisor {
             inputs: VecDeque::new(),
             children: false,
             more_to_reap: false,
-            look_again: false,
-            outsiders: Vec::new(),
+            left: leftovers::Watch::default(),
             orphans: 0,
             reaped_after_sigkill: 0,
             sigkill_sent: false,
@@ -175,6 +170,7 @@ impl Supervisor {
             self.hold_tick(now);
             self.readiness_tick(now);
             self.health_tick(now);
+            self.leftovers_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
                 // Whoever has ended by now has ended in time.
                 self.reap();
@@ -192,7 +188,7 @@ impl Supervisor {
     fn deadline(&self) -> Option<Duration> {
         let health = self.health.as_ref().and_then(|health| health.deadline());
         let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
-        all.into_iter().chain([self.readiness.deadline(), health]).flatten().min()
+        all.into_iter().chain([self.readiness.deadline(), health, self.left.deadline()]).flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
@@ -203,36 +199,43 @@ impl Supervisor {
         let timeout = deadline.map(|at| at.saturating_sub(self.now()));
         let fds = self.fds();
         if fds.is_empty() && self.waker.is_none() {
-            if let Some(received) = signals::wait(timeout) {
-                self.signal(received);
-            }
-            return;
+            return self.wait_for_signal(timeout);
         }
         self.watch_signals();
         let Some(notifier) = &self.notifier else {
-            let timeout = timeout.map_or(BLIND, |timeout| timeout.min(BLIND));
-            if let Some(received) = signals::wait(Some(timeout)) {
-                self.signal(received);
-            }
+            self.wait_for_signal(Some(timeout.map_or(fds::BLIND, |timeout| timeout.min(fds::BLIND))));
             return self.take_news(true);
         };
         let mut polled = vec![notifier.as_raw_fd()];
         polled.extend(self.waker.as_ref().map(|waker| waker.as_fd().as_raw_fd()));
         polled.extend(fds);
         let woken = fds::poll(&polled, timeout);
-        if woken.first() == Some(&true)
-            && let Some(received) = signals::wait(Some(Duration::ZERO))
-        {
-            self.signal(received);
+        if woken.first() == Some(&true) {
+            self.wait_for_signal(Some(Duration::ZERO));
         }
         self.take_news(woken.iter().skip(1).any(|woken| *woken));
+    }
+
+    fn wait_for_signal(&mut self, timeout: Option<Duration>) {
+        match signals::wait(timeout) {
+            Some(received) => self.signal(received),
+            None if signals::is_deaf() => {
+                self.trouble_once(
+                    "signals cannot be heard: rt_sigtimedwait and signalfd are denied (by a seccomp profile?); only the \
+                     app's own end will end this"
+                        .to_owned(),
+                );
+                self.reap();
+            }
+            None => {}
+        }
     }
 
     fn fds(&self) -> Vec<RawFd> {
         let mut fds: Vec<RawFd> = self.hooks.fds().collect();
         fds.extend(self.hold.fd());
         fds.extend(self.health.iter().flat_map(|health| health.fds()));
-        fds.extend(self.outsiders.iter().map(AsRawFd::as_raw_fd));
+        fds.extend(self.left.fds());
         fds
     }
 
@@ -240,9 +243,8 @@ impl Supervisor {
         if self.notifier.is_none() {
             match signals::notifier() {
                 Ok(notifier) => self.notifier = Some(notifier),
-                Err(error) => {
-                    self.trouble_once(format!("no signalfd, looking every {} instead: {error}", text::human(BLIND)))
-                }
+                Err(error) => self
+                    .trouble_once(format!("no signalfd, looking every {} instead: {error}", text::human(fds::BLIND))),
             }
         }
     }
@@ -257,7 +259,7 @@ impl Supervisor {
         self.hook_news();
         self.http_news();
         self.in_flight_news();
-        self.look_after_outsiders();
+        self.look_after_ends();
     }
 
     fn signal(&mut self, received: Received) {
@@ -312,7 +314,7 @@ impl Supervisor {
         }
         // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
         self.act();
-        let look_again = std::mem::take(&mut self.look_again);
+        let look_again = std::mem::take(&mut self.left.look_again);
         if (look_again || !self.children) && self.lifecycle.is_waiting_for_the_last() {
             self.look();
         }

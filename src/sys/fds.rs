@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+/// Where news cannot be waited for (a seccomp profile, no descriptor to be had), one looks this often instead.
+pub const BLIND: Duration = Duration::from_millis(100);
 /// The first descriptor behind the standard streams.
 const FIRST: RawFd = 3;
 /// Where the descriptors cannot be listed, they are looked for up to here at most.
@@ -174,15 +176,36 @@ impl AsFd for Waker {
     }
 }
 
-/// Sleeps until one of the descriptors is readable (or its other end is closed) or the time is up; says which.
+/// Sleeps until one of the descriptors is readable (or its other end is closed) or the time is up; says which. Where no
+/// way to wait is allowed, all of them may be after a moment.
 pub fn poll(fds: &[RawFd], timeout: Option<Duration>) -> Vec<bool> {
     let mut polled: Vec<libc::pollfd> =
         fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
-    let timespec = timeout.map(timespec);
-    let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: a live array with its length; the timeout is live or null; no mask.
-    unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timespec, std::ptr::null()) };
+    if wait_for(&mut polled, timeout).is_err() {
+        std::thread::sleep(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
+        return vec![true; fds.len()];
+    }
     polled.iter().map(|fd| fd.revents != 0).collect()
+}
+
+/// ppoll(2), or poll(2) where a seccomp profile that knows no ppoll denies it. An error: both are denied.
+fn wait_for(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let denied = |error: &io::Error| !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ENOMEM));
+    let count = polled.len() as libc::nfds_t;
+    let spec = timeout.map(timespec);
+    let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: a live array with its length; the timeout is live or null; no mask.
+    match check(unsafe { libc::ppoll(polled.as_mut_ptr(), count, spec, std::ptr::null()) }.into()) {
+        Err(error) if denied(&error) => {}
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    // Rounded up: to wake up too early would be to wake up again at once.
+    let millis = timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX));
+    // SAFETY: a live array with its length.
+    match check(unsafe { libc::poll(polled.as_mut_ptr(), count, millis) }.into()) {
+        Err(error) if denied(&error) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Writes to a descriptor that may be anything, all of it; blocks as long as its reader does.
@@ -194,29 +217,31 @@ pub fn write_all(fd: RawFd, mut bytes: &[u8]) -> io::Result<()> {
             Ok(count) => bytes = bytes.get(count as usize..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Somebody made the stream non-blocking, and it is shared with us: wait for room.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = wait_writable(fd, FOR_EVER),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = wait_writable(fd, None),
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Writes if there is room now; for where no thread can be had to wait for it.
-pub fn write_if_room(fd: RawFd, bytes: &[u8]) {
-    if wait_writable(fd, 0) {
+/// Writes if there is room now; for where no thread can be had to wait for it. Says whether there was.
+pub fn write_if_room(fd: RawFd, bytes: &[u8]) -> bool {
+    let room = wait_writable(fd, Some(Duration::ZERO));
+    if room {
         // A pipe that is writable has room for PIPE_BUF (pipe(7)).
         let bytes = &bytes[..bytes.len().min(libc::PIPE_BUF)];
         // SAFETY: a live buffer with its length.
         unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
     }
+    room
 }
 
-/// poll(2): no timeout.
-const FOR_EVER: i32 = -1;
-
-/// Whether the descriptor can be written to, after at most so many milliseconds.
-fn wait_writable(fd: RawFd, millis: i32) -> bool {
-    let mut polled = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one live pollfd.
-    unsafe { libc::poll(&raw mut polled, 1, millis) == 1 && polled.revents & libc::POLLOUT != 0 }
+/// Whether the descriptor can be written to, after that time at most.
+fn wait_writable(fd: RawFd, timeout: Option<Duration>) -> bool {
+    let mut polled = [libc::pollfd { fd, events: libc::POLLOUT, revents: 0 }];
+    if wait_for(&mut polled, timeout).is_err() {
+        std::thread::sleep(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
+        return false;
+    }
+    polled[0].revents & libc::POLLOUT != 0
 }

@@ -24,19 +24,32 @@ pub fn disposition(pid: i32, signal: Signal) -> Option<Disposition> {
     parse(&fs::read(format!("/proc/{pid}/status")).ok()?, signal)
 }
 
-/// Whether the process's first thread has the signal blocked: it may take it by sigwaitinfo(2) or signalfd(2), which is as
-/// good as a handler. `None` as above.
+/// Whether the process's first thread (that has not ended) has the signal blocked: it may take it by sigwaitinfo(2) or
+/// signalfd(2), which is as good as a handler. `None` as above.
 pub fn is_blocked(pid: i32, signal: Signal) -> Option<bool> {
     if !tree::is_usable() {
         return None;
     }
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    Some(mask(&status, b"SigBlk:")?.contains(signal))
+    if !has_ended(&status)? {
+        return Some(mask(&status, b"SigBlk:")?.contains(signal));
+    }
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let mut alive = threads
+        .filter_map(|thread| fs::read(thread.path().join("status")).ok())
+        .filter(|status| has_ended(status) == Some(false));
+    Some(mask(&alive.next()?, b"SigBlk:")?.contains(signal))
+}
+
+/// Whether the thread that the text is about has ended.
+fn has_ended(status: &[u8]) -> Option<bool> {
+    Some(matches!(value(status, b"State:")?.first()?, b'Z' | b'X'))
 }
 
 fn parse(status: &[u8], signal: Signal) -> Option<Disposition> {
-    // A zombie's masks are shown as empty, which says nothing about what it did.
-    if matches!(value(status, b"State:")?.first()?, b'Z' | b'X') {
+    // A zombie's masks are shown as empty, which says nothing about what it did. What the first thread shares with others
+    // that go on without it is still shown.
+    if has_ended(status)? && matches!(value(status, b"Threads:"), None | Some(b"0" | b"1")) {
         return None;
     }
     let (ignored, caught) = (mask(status, b"SigIgn:")?, mask(status, b"SigCgt:")?);

@@ -61,6 +61,15 @@ pub fn signal_process(process: &Process, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Whether a signal to this process would be allowed (kill(2): EPERM). One that is gone, or whose pid is another's by
+/// now, is as good as allowed.
+pub fn may_signal(pid: i32) -> bool {
+    // SAFETY: kill(2) takes two numbers; 0 is no signal, and only the permission is looked at.
+    pid <= 1
+        || check(unsafe { libc::kill(pid, 0) }.into())
+            .map_or_else(|error| error.raw_os_error() != Some(libc::EPERM), |_| true)
+}
+
 /// A descriptor that becomes readable when the process ends (pidfd_open(2)).
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: two numbers in, a new descriptor out.

@@ -45,10 +45,39 @@ pub fn next() -> Change {
                 Some(change) => return change,
                 None => continue,
             },
-            _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => continue,
-            _ => return Change::NoChildren,
+            _ => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EINTR) => continue,
+                Some(libc::ECHILD) => return Change::NoChildren,
+                _ => return next_by_waitid(),
+            },
         }
     }
+}
+
+/// The same where a seccomp profile denies wait4(2), which the C library's waitpid is.
+fn next_by_waitid() -> Change {
+    // SAFETY: a siginfo_t of zeroes is valid, and waitid fills it.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG;
+    // SAFETY: info lives across the call.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+    if result < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+        return Change::NoChildren;
+    }
+    // SAFETY: both are set for a child's change; without one they are zero, as they were.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let signal = || Signal::new(status);
+    let change = match info.si_code {
+        _ if pid <= 0 => None,
+        libc::CLD_EXITED => Some(Change::Ended { pid, status: ExitStatus::Exited(status as u8) }),
+        libc::CLD_KILLED | libc::CLD_DUMPED => {
+            signal().map(|signal| Change::Ended { pid, status: ExitStatus::Signaled(signal) })
+        }
+        libc::CLD_STOPPED | libc::CLD_TRAPPED => signal().map(|signal| Change::Stopped { pid, signal }),
+        libc::CLD_CONTINUED => Some(Change::Continued { pid }),
+        _ => None,
+    };
+    change.unwrap_or(Change::Nothing)
 }
 
 /// Whether there is any child, one that has ended and was not reaped included. Reaps nothing.

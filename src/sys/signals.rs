@@ -1,13 +1,17 @@
 //! Signals are blocked, all 64, before anything else is done, and taken out one by one with rt_sigtimedwait(2). There is
 //! no handler: nothing runs asynchronously, nothing coalesces beyond what the kernel does itself.
 //!
+//! Where a seccomp profile denies rt_sigtimedwait(2), the same signals are read from a signalfd(2); where it denies that
+//! too, none can be heard, which [`is_deaf`] tells. Without rt_sigprocmask(2) nothing of this holds, and no app is started.
+//!
 //! A fault of graceful's own (SIGSEGV and friends) still kills it: the kernel forces such a signal past the mask. Sent by
 //! kill(2) the same signals are queued here and belong to the app.
 
 use crate::signal::{Signal, SignalSet};
-use crate::sys::{check, getpid, timespec};
+use crate::sys::{check, fds, getpid, timespec};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The kernel's sigset_t, in bytes (rt_sigprocmask(2), "C library/kernel differences").
@@ -20,6 +24,8 @@ pub struct Inherited {
     pub mask: SignalSet,
     /// SIGCHLD was ignored: children would have been reaped by the kernel, their statuses lost.
     pub chld_ignored: bool,
+    /// The signals are blocked. If not, rt_sigprocmask(2) is denied, and any signal could be lost or end graceful.
+    pub blocked: bool,
 }
 
 /// A signal that came.
@@ -46,9 +52,9 @@ fn set_mask(mask: SignalSet) -> io::Result<SignalSet> {
 
 /// Blocks every signal. The first thing that main does: a signal that comes a microsecond later waits in the mask.
 pub fn block_all() -> Inherited {
-    // Fails for a bad pointer or size only (rt_sigprocmask(2)).
-    let mask = set_mask(SignalSet::ALL).unwrap_or(SignalSet::EMPTY);
-    Inherited { mask, chld_ignored: false }
+    // Fails for a bad pointer or size (rt_sigprocmask(2)), or where a seccomp profile denies it.
+    let mask = set_mask(SignalSet::ALL);
+    Inherited { mask: mask.as_ref().copied().unwrap_or(SignalSet::EMPTY), chld_ignored: false, blocked: mask.is_ok() }
 }
 
 impl Inherited {
@@ -95,26 +101,70 @@ pub fn end_by(signal: Signal) {
 }
 
 /// Takes the next signal; `None` after the timeout, or when the wait was cut short (a stop and a continue do that).
+/// Where no way to wait for one is allowed, it is `None` after a moment.
 pub fn wait(timeout: Option<Duration>) -> Option<Received> {
     let all = SignalSet::ALL.bits();
     // SAFETY: siginfo_t is plain data.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let timespec = timeout.map(timespec);
-    let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let spec = timeout.map(timespec);
+    let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: all pointers are live or, for the timeout, null, which means for ever.
-    let number = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, timespec, SET_SIZE) };
-    let signal = Signal::new(i32::try_from(number).ok()?)?;
+    let number = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, &raw mut info, spec, SET_SIZE) };
+    if number < 0 {
+        return match io::Error::last_os_error().raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR) => None,
+            _ => wait_by_descriptor(timeout),
+        };
+    }
     // SAFETY: the pid is set for every signal but the kernel's own, whose union reads as 0 here or as a fault address
-    // that is not used: `from_kernel` is looked at first.
+    // that is not used: the code is looked at first.
     let pid = unsafe { info.si_pid() };
-    let sent_by_process = info.si_code <= 0;
+    // SAFETY: with SI_QUEUE the union holds pid, uid and value, and only then it is looked at.
+    let value = || unsafe { info.si_value() }.sival_ptr as usize;
+    received(i32::try_from(number).ok()?, info.si_code, pid, value)
+}
+
+fn received(number: i32, code: i32, pid: i32, value: impl FnOnce() -> usize) -> Option<Received> {
+    let sent_by_process = code <= 0;
     Some(Received {
-        signal,
+        signal: Signal::new(number)?,
         sender: (sent_by_process && pid > 0).then_some(pid),
-        from_kernel: info.si_code == libc::SI_KERNEL,
-        // SAFETY: with SI_QUEUE the union holds pid, uid and value.
-        value: (info.si_code == libc::SI_QUEUE).then(|| unsafe { info.si_value() }.sival_ptr as usize),
+        from_kernel: code == libc::SI_KERNEL,
+        value: (code == libc::SI_QUEUE).then(value),
     })
+}
+
+/// What signals are read from where rt_sigtimedwait(2) is denied: opened when that is seen, and kept. `None`: denied too.
+static INSTEAD: OnceLock<Option<OwnedFd>> = OnceLock::new();
+
+fn wait_by_descriptor(timeout: Option<Duration>) -> Option<Received> {
+    let Some(fd) = INSTEAD.get_or_init(|| notifier().ok()) else {
+        std::thread::sleep(timeout.map_or(fds::BLIND, |timeout| timeout.min(fds::BLIND)));
+        return None;
+    };
+    if fds::poll(&[fd.as_raw_fd()], timeout) != [true] {
+        return None;
+    }
+    // SAFETY: signalfd_siginfo is plain data.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: a live buffer with its length; the descriptor does not block.
+    let count = unsafe { libc::read(fd.as_raw_fd(), (&raw mut info).cast(), size) };
+    if count != size as isize {
+        return None;
+    }
+    received(info.ssi_signo as i32, info.ssi_code, info.ssi_pid as i32, || info.ssi_ptr as usize)
+}
+
+/// No signal can be heard, SIGCHLD included: a seccomp profile denies both rt_sigtimedwait(2) and signalfd(2). Known
+/// once [`wait`] has tried.
+pub fn is_deaf() -> bool {
+    matches!(INSTEAD.get(), Some(None))
+}
+
+/// Signals are read from a descriptor that must not be closed.
+pub fn holds_descriptor() -> bool {
+    matches!(INSTEAD.get(), Some(Some(_)))
 }
 
 impl Received {

@@ -6,6 +6,8 @@
 use crate::sys::getpid;
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Process {
     pub group: i32,
     /// The name of its executable, 15 bytes at most.
     pub name: String,
-    /// It has ended and waits to be reaped.
+    /// It has ended and waits to be reaped: all of its threads have, not the first alone, whose state this is.
     pub zombie: bool,
     /// It leads a session that has a terminal: a login or `docker exec -t` shell.
     pub leads_terminal: bool,
@@ -47,10 +49,22 @@ pub fn others() -> Option<Vec<Process>> {
 /// Whether the process is dead or dying: it is gone, or holds no descriptor any more, which the kernel takes away before
 /// wait(2) can tell of the end. One that may not be looked into counts as alive.
 pub fn has_let_go(pid: i32) -> bool {
-    match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(mut entries) => entries.next().is_none(),
+    match descriptors(pid) {
+        Ok(folder) => folder.is_none(),
         Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
     }
+}
+
+/// The folder of a process's descriptors, which its threads share: that of its first thread or, where that one has ended
+/// and the others go on (pthread_exit(3) in main), of another. `None` if nothing is open.
+pub fn descriptors(pid: i32) -> io::Result<Option<PathBuf>> {
+    let first = PathBuf::from(format!("/proc/{pid}/fd"));
+    if fs::read_dir(&first)?.next().is_some() {
+        return Ok(Some(first));
+    }
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.flatten().map(|thread| thread.path().join("fd"));
+    let mut open = threads.filter(|folder| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()));
+    Ok(open.next())
 }
 
 /// Everything that descends from this process and has not ended; `None` without a usable /proc.
@@ -115,10 +129,23 @@ fn parse(pid: i32, stat: &str) -> Option<Process> {
         parent: number(1)? as i32,
         group: number(2)? as i32,
         name: stat.get(name + 1..rest)?.to_owned(),
-        zombie: matches!(*fields.first()?, "Z" | "X"),
+        zombie: matches!(*fields.first()?, "Z" | "X") && number(17)? <= 1,
         leads_terminal: session == i64::from(pid) && terminal != 0,
         start_time: fields.get(19)?.parse().ok()?,
     })
+}
+
+#[cfg(test)]
+mod testing {
+    use super::Process;
+
+    impl Process {
+        /// One for the tests of those who look at processes.
+        pub(crate) fn made_up(pid: i32, parent: i32) -> Process {
+            let (name, zombie, leads_terminal) = (String::new(), false, false);
+            Process { pid, parent, group: pid, name, zombie, leads_terminal, start_time: 0 }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +162,16 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_dead_when_its_last_thread_is() {
+        let of = |state, threads| {
+            let tail = TAIL[2..].replacen("20 0 1 0", &format!("20 0 {threads} 0"), 1);
+            parse(7, &format!("7 (x) {state} 3 5 7 0 {tail}")).expect("parses").zombie
+        };
+        assert!(of("Z", 1) && of("Z", 0) && of("X", 0));
+        assert!(!of("Z", 2) && !of("S", 1));
+    }
+
+    #[test]
     fn garbage_is_no_process() {
         for stat in ["", "7", "7 (x", "7 (x) S", "7 )x( S 1 1 1 0", "7 (x) S a b c d"] {
             assert_eq!(parse(7, stat), None, "{stat}");
@@ -143,15 +180,7 @@ mod tests {
 
     #[test]
     fn children_of_a_zombie_are_found_and_circles_end() {
-        let process = |pid, parent, zombie| Process {
-            pid,
-            parent,
-            group: pid,
-            name: String::new(),
-            zombie,
-            leads_terminal: false,
-            start_time: 0,
-        };
+        let process = |pid, parent, zombie| Process { zombie, ..Process::made_up(pid, parent) };
         let all = vec![process(2, 1, true), process(3, 2, false), process(5, 6, false), process(6, 5, false)];
         let pids: Vec<i32> = below(all.clone(), &[1]).iter().map(|process| process.pid).collect();
         assert_eq!(pids, [3]);

@@ -257,6 +257,11 @@ pub enum Event {
         signal: Signal,
         error: Option<String>,
     },
+    NotWaitedFor {
+        count: usize,
+        names: String,
+        why: Unwaited,
+    },
     EverythingKilled {
         count: Option<usize>,
         app: bool,
@@ -272,6 +277,16 @@ pub enum Event {
     Finished {
         code: u8,
     },
+}
+
+/// Why somebody who is left is not waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unwaited {
+    /// graceful may not signal it (EPERM).
+    NotAllowed,
+    /// It was brought in from outside of the container, and the app ended by itself.
+    FromOutside,
 }
 
 /// When it was looked what is in flight.

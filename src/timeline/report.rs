@@ -121,7 +121,9 @@ struct CheckChange {
 struct Leftovers {
     /// Processes that outlived the app.
     found: usize,
-    /// Of these, and of what the app still had when it was killed itself, how many ended after graceful's SIGKILL.
+    /// Processes that are left behind: they cannot be signalled, or came from outside when the app ended by itself.
+    not_waited_for: usize,
+    /// Of those found, and of what the app still had when it was killed itself, how many ended after graceful's SIGKILL.
     killed: u64,
     /// Orphans that graceful has reaped in its whole life.
     orphans_reaped: u64,
@@ -234,6 +236,7 @@ impl<'a> Report<'a> {
                 self.in_flight.push(InFlightAt { moment: *moment, at_s: at_s - rounded(*age), counts: *counts });
             }
             Event::LeftoversFound { count } => self.leftovers.found = *count,
+            Event::NotWaitedFor { count, .. } => self.leftovers.not_waited_for += count,
             Event::EverythingKilled { .. } => self.sigkill = true,
             Event::Reaped { orphans, after_sigkill } => {
                 self.leftovers.orphans_reaped = *orphans;

@@ -1,6 +1,6 @@
 //! Events in words: what a person needs to know, in one line each.
 
-use super::{Cause, Entry, Event, InFlight, LogLevel, Moment, Phase, SignalReason, Timeline};
+use super::{Cause, Entry, Event, InFlight, LogLevel, Moment, Phase, SignalReason, Timeline, Unwaited};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
@@ -60,7 +60,8 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::Ready { .. }
         | Event::NotReady { .. }
         | Event::HookOutput { .. }
-        | Event::LeftoversFound { .. } => LogLevel::Info,
+        | Event::LeftoversFound { .. }
+        | Event::NotWaitedFor { .. } => LogLevel::Info,
         Event::PhaseBegan { .. }
         | Event::StopSignalFrom { .. }
         | Event::InFlight { .. }
@@ -147,6 +148,7 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::LeftoverSignalled { pid, name, signal, error: Some(error) } => {
             format!("{signal} to {name} (pid {pid}) failed: {error}")
         }
+        Event::NotWaitedFor { count, names, why } => not_waited_for(*count, names, *why),
         Event::EverythingKilled { count, app } => killed(timeline, at, *count, *app),
         Event::Reaped { orphans, after_sigkill } => {
             format!("{orphans} orphans reaped in all; {after_sigkill} processes besides the app ended after SIGKILL")
@@ -304,6 +306,15 @@ fn not_ready(timeline: &Timeline, at: Duration, detail: &str, refused: bool) -> 
         Some(_) => format!("{what} {} after the stop signal ({detail})", human(timeline.since_signal(at))),
         None => format!("{what} ({detail})"),
     }
+}
+
+fn not_waited_for(count: usize, names: &str, why: Unwaited) -> String {
+    let are = plural(count, "process that is left is", "processes that are left are");
+    let why = match why {
+        Unwaited::NotAllowed => "graceful is not permitted to signal",
+        Unwaited::FromOutside => "from outside the container (docker exec, kubectl debug), and the app ended by itself",
+    };
+    format!("{count} {are} not waited for ({why}): {names}")
 }
 
 fn killed(timeline: &Timeline, at: Duration, count: Option<usize>, app: bool) -> String {

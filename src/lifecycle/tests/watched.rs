@@ -69,7 +69,15 @@ impl Watched {
         self.life.handle(now, input);
         self.drain(now, input)?;
         self.signals_are_not_lost(before, input)?;
+        self.nobody_holds_up_the_end(before, input)?;
         self.deadlines_hold(now)
+    }
+
+    /// When nobody is left who can be waited for, nothing is waited for: not K, and not a signal that nobody would hear.
+    fn nobody_holds_up_the_end(&self, before: Phase, input: Input) -> Check {
+        let last =
+            before == Phase::Leftovers || before == Phase::Kill && matches!(self.app, Seen::NotAsked | Seen::Gone);
+        ensure(!last || input != Input::Left(0) || self.phase > Phase::Kill, "who is left holds up the end")
     }
 
     /// When the world must feed a tick.

@@ -55,7 +55,8 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
 /// to: the owner and CAP_DAC_OVERRIDE open the one, the other takes what ptrace(2) takes.
 fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<HashSet<u32>> {
     let mut found = HashSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+    let Some(folder) = tree::descriptors(pid)? else { return Ok(found) };
+    for entry in fs::read_dir(folder)? {
         match fs::read_link(entry?.path()) {
             Ok(target) => found.extend(inode(&target).filter(|inode| wanted.contains(inode))),
             // Closed meanwhile.
