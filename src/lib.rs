@@ -21,7 +21,8 @@
 //!                                            ├──► probe ──► health   HTTP, client and server, on a thread that the
 //!                                            │                       first use starts; what probes say is pure
 //!                                            ├──► inflight    what the app's connections do, on a thread from t0 on
-//!                                            ├──► scribe      writing, on a thread that the first line starts
+//!                                            ├──► scribe ──► files   writing, on a thread that the first line starts;
+//!                                            │                what is opened, and what is left alone
 //!                                            ├──► timeline    one vocabulary of events: log, report, message
 //!                                            └──► sys         the only unsafe, the only wait(2); no policy
 //!   main, cli ──► drill   a stop under load, on purpose: runs a graceful of its own and reads its report; uses probe,
@@ -52,6 +53,7 @@ pub mod command;
 pub mod config;
 pub mod demo;
 pub mod drill;
+pub mod files;
 pub mod health;
 pub mod hold;
 pub mod hooks;

@@ -5,17 +5,18 @@
 //! written. Each is started by its first job, so that a silent graceful has none. If one cannot be started (no more
 //! processes allowed), log lines are written directly when there is room for them, and files are tried directly.
 //!
+//! How files are opened, so that nothing is written or removed that is not graceful's, is the business of `files`.
+//!
 //! The queue of lines is bounded in bytes: what a flooding hook prints while nobody reads is dropped and counted.
 
-use crate::sys::fds;
+use crate::files::{self, Made};
+use crate::sys::{fds, in_words};
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -38,20 +39,22 @@ enum Line {
 enum Job {
     Write {
         option: &'static str,
-        path: PathBuf,
+        to: Sink,
         text: String,
     },
     /// Appends, unless the file would then be longer than `max`.
     Append {
         option: &'static str,
-        path: PathBuf,
+        to: Sink,
         text: String,
         max: u64,
+        may_create: bool,
     },
     Create {
         option: &'static str,
         path: PathBuf,
     },
+    /// What `Create` has made under this path.
     Remove {
         option: &'static str,
         path: PathBuf,
@@ -59,8 +62,20 @@ enum Job {
     Flush(Sender<()>),
 }
 
+/// Where a file's text goes.
+pub enum Sink {
+    /// The file of this path.
+    Path(PathBuf),
+    /// What the path names is a descriptor, which was kept open; a duplicate of it.
+    Open(PathBuf, File),
+}
+
+/// What was made, until it is removed.
+type AllMade = Arc<Mutex<Vec<Made>>>;
+
 /// See the module's text.
 pub struct Scribe {
+    made: AllMade,
     complain: Arc<Complain>,
     lines: Thread<Line>,
     files: Thread<Job>,
@@ -80,6 +95,7 @@ impl Scribe {
     /// Nothing is started yet.
     pub fn new(complain: Complain) -> Scribe {
         Scribe {
+            made: AllMade::default(),
             complain: Arc::new(complain),
             lines: Thread::NotStarted,
             files: Thread::NotStarted,
@@ -122,21 +138,21 @@ impl Scribe {
     }
 
     /// Replaces a file's content. `option` is named if that fails.
-    pub fn write(&mut self, option: &'static str, path: &Path, text: String) {
-        self.hand_over(Job::Write { option, path: path.to_owned(), text });
+    pub fn write(&mut self, option: &'static str, to: Sink, text: String) {
+        self.hand_over(Job::Write { option, to, text });
     }
 
-    /// Appends to a file, unless that made it longer than `max` bytes.
-    pub fn append(&mut self, option: &'static str, path: &Path, text: String, max: u64) {
-        self.hand_over(Job::Append { option, path: path.to_owned(), text, max });
+    /// Appends to a file, unless that made it longer than `max` bytes. If it is not there it is made, or that is an error.
+    pub fn append(&mut self, option: &'static str, to: Sink, text: String, max: u64, may_create: bool) {
+        self.hand_over(Job::Append { option, to, text, max, may_create });
     }
 
-    /// Creates an empty file.
+    /// Creates an empty file where nothing is.
     pub fn create(&mut self, option: &'static str, path: &Path) {
         self.hand_over(Job::Create { option, path: path.to_owned() });
     }
 
-    /// Removes a file, if it is there.
+    /// Removes what was created under this path, if anything was.
     pub fn remove(&mut self, option: &'static str, path: &Path) {
         self.hand_over(Job::Remove { option, path: path.to_owned() });
     }
@@ -176,9 +192,9 @@ impl Scribe {
             // A complaint is a line: the thread that writes files must not wait for a log reader itself.
             self.start_lines();
             let (lines, complain) = (self.lines.clone(), Arc::clone(&self.complain));
-            let backlog = Arc::clone(&self.backlog);
+            let (backlog, made) = (Arc::clone(&self.backlog), Arc::clone(&self.made));
             self.files = Thread::start("graceful-files", move |job| {
-                if let Err(what) = perform(job) {
+                if let Err(what) = perform(job, &made) {
                     let line = format!("{}\n", complain(&what));
                     backlog.fetch_add(line.len(), Ordering::Relaxed);
                     lines.send(Line::Text(line));
@@ -186,7 +202,7 @@ impl Scribe {
             });
         }
         // No thread: worth the risk of blocking, the files that matter come at the very end.
-        if let Some(Err(what)) = self.files.send(job).map(perform) {
+        if let Some(Err(what)) = self.files.send(job).map(|job| perform(job, &self.made)) {
             self.line((self.complain)(&what));
         }
     }
@@ -218,15 +234,33 @@ impl<T: Send + 'static> Thread<T> {
     }
 }
 
-fn perform(job: Job) -> Result<(), String> {
+fn perform(job: Job, made: &AllMade) -> Result<(), String> {
     let named = |option: &str, path: &Path, verb: &str, result: io::Result<()>| {
-        result.map_err(|error| format!("cannot {verb} {option} {}: {error}", path.display()))
+        result.map_err(|error| format!("cannot {verb} {option} {}: {}", path.display(), in_words(&error)))
     };
     match job {
-        Job::Write { option, path, text } => named(option, &path, "write", write(&path, text.as_bytes())),
-        Job::Append { option, path, text, max } => named(option, &path, "write", append(&path, text.as_bytes(), max)),
-        Job::Create { option, path } => named(option, &path, "create", write(&path, b"")),
-        Job::Remove { option, path } => named(option, &path, "remove", remove(&path)),
+        Job::Write { option, to, text } => {
+            let written = match &to {
+                Sink::Path(path) => files::replace(path, text.as_bytes()),
+                Sink::Open(_, file) => files::write_to(file, text.as_bytes()),
+            };
+            named(option, to.path(), "write", written)
+        }
+        Job::Append { option, to, text, max, may_create } => {
+            let written = match &to {
+                Sink::Path(path) => files::append(path, text.as_bytes(), max, may_create),
+                Sink::Open(_, file) => files::write_to(file, text.as_bytes()),
+            };
+            named(option, to.path(), "write", written)
+        }
+        Job::Create { option, path } => {
+            let created = files::create(&path).map(|new| all(made).push(new));
+            named(option, &path, "create", created)
+        }
+        Job::Remove { option, path } => {
+            let own = all(made).extract_if(.., |made| made.path() == path).next();
+            named(option, &path, "remove", own.map_or(Ok(()), Made::remove))
+        }
         Job::Flush(done) => {
             _ = done.send(());
             Ok(())
@@ -234,39 +268,13 @@ fn perform(job: Job) -> Result<(), String> {
     }
 }
 
-/// Removes a file; one that is not there is no error.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+fn all(made: &AllMade) -> std::sync::MutexGuard<'_, Vec<Made>> {
+    made.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Without O_NONBLOCK the open of a FIFO would wait for its reader.
-fn options() -> std::fs::OpenOptions {
-    let mut options = File::options();
-    options.write(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    options
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = options().truncate(true).open(path)?;
-    fds::write_all(file.as_raw_fd(), bytes)
-}
-
-fn append(path: &Path, bytes: &[u8], max: u64) -> io::Result<()> {
-    let mut file = options().read(true).truncate(false).open(path)?;
-    let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
-    if end + bytes.len() as u64 > max {
-        return Ok(());
+impl Sink {
+    fn path(&self) -> &Path {
+        let (Sink::Path(path) | Sink::Open(path, _)) = self;
+        path
     }
-    if end > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            fds::write_all(file.as_raw_fd(), b"\n")?;
-        }
-    }
-    fds::write_all(file.as_raw_fd(), bytes)
 }

@@ -8,15 +8,16 @@ use std::path::Path;
 /// Every module with what it may use. An arrow that is not here is a fault; one that nobody uses any more too.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "demo", "drill", "probe", "status", "supervisor", "sys"]),
-    ("cli", &["config", "demo", "drill", "health", "signal", "status"]),
+    ("cli", &["config", "demo", "drill", "files", "health", "signal", "status"]),
     // The stages of hooks and the levels of the log are named once, and shared in both directions.
-    ("config", &["signal", "status", "timeline"]),
+    ("config", &["files", "signal", "status", "timeline"]),
     ("timeline", &["signal", "status"]),
     (
         "supervisor",
         &[
             "command",
             "config",
+            "files",
             "health",
             "hold",
             "hooks",
@@ -36,10 +37,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("command", &["signal", "sys"]),
     ("health", &["config", "signal", "timeline"]),
     ("demo", &["signal", "status", "sys"]),
-    ("drill", &["config", "demo", "inflight", "probe", "signal", "status", "sys", "timeline"]),
+    ("drill", &["config", "demo", "files", "inflight", "probe", "signal", "status", "sys", "timeline"]),
     ("inflight", &["signal", "sys"]),
-    ("probe", &["config", "health", "signal", "status", "sys", "timeline"]),
-    ("scribe", &["sys"]),
+    ("probe", &["config", "files", "health", "signal", "status", "sys", "timeline"]),
+    ("scribe", &["files", "sys"]),
+    ("files", &["sys"]),
     ("sys", &["signal", "status"]),
     ("status", &["signal"]),
     ("signal", &[]),

@@ -334,6 +334,16 @@ fn words_statuses_and_paths() {
         file("success_exit_status = [143, 999]", &["graceful.toml: success_exit_status[2] = \"999\"", "0 to 255"]),
         flags(&["--report", ""], &["--report \"\"", "empty path"]),
         flags(&["--report", "dir"], &["--report \"dir\"", "is a directory"]),
+        flags(&["--report", "/dev/stdout"], &["--report \"/dev/stdout\"", "belongs to the app", "or /dev/stderr"]),
+        flags(&["--report", "/dev/fd/987"], &["--report \"/dev/fd/987\"", "Bad file descriptor", "path of a file"]),
+        flags(&["--drain-file", "/dev/stderr"], &["--drain-file \"/dev/stderr\"", "names a descriptor"]),
+        flags(&["--drain-file", "/etc/passwd"], &["--drain-file \"/etc/passwd\"", "a file with content", "left alone"]),
+        flags(
+            &["--drain-file", "x", "--report", "x", "--termination-log", "./x", "--probe-listen", "unix:x"],
+            &["--report \"x\"", "is the path of --drain-file too"],
+        )
+        .and(&["--termination-log \"./x\"", "of --drain-file too"])
+        .and(&["--probe-listen \"unix:x\"", "of --drain-file too"]),
         flags(&["--report", "new/"], &["--report \"new/\"", "is a directory"]),
         flags(&["--drain-file", "none/drain"], &["--drain-file \"none/drain\"", "/none does not exist", "create it"]),
         variable(
@@ -344,6 +354,8 @@ fn words_statuses_and_paths() {
         file("report = \"none/report\"", &["graceful.toml: report = \"none/report\"", "does not exist"]),
         flags(&["--config", "none.toml"], &["--config \"none.toml\"", "cannot be read", "No such file"]),
         flags(&["--config", "dir"], &["--config \"dir\"", "cannot be read", "directory"]),
+        flags(&["--config", "/dev/zero"], &["--config \"/dev/zero\"", "it is a device", "TOML file"]),
+        flags(&["--config", "/dev/fd/987"], &["--config \"/dev/fd/987\"", "cannot be read"]),
         flags(&["--config", ""], &["--config \"\"", "empty path"]),
         variable("GRACEFUL_CONFIG", "none.toml", &["GRACEFUL_CONFIG=\"none.toml\"", "cannot be read"]),
     ]);

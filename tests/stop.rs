@@ -580,7 +580,7 @@ fn processes_that_are_not_ours_are_never_touched() {
 fn the_drain_file_is_there_from_the_stop_signal_to_the_end() {
     let folder = folder();
     let file = folder.path().join("draining");
-    std::fs::write(&file, "stale").unwrap();
+    std::fs::write(&file, "").unwrap();
     let options = with(&LONG, &["--drain-file", file.to_str().unwrap()]);
     let run = Run::start_in(folder, &options, &signals(&["--exit-on", "USR1=0"]));
     run.wait_line("ready pid=", DEADLINE);

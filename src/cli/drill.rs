@@ -7,6 +7,7 @@ use crate::config::{self, Config, Listen, Problem, Settings, Surroundings, quote
 use crate::demo::Fault;
 use crate::drill::plan::{Mix, Output, Plan, Subject, Target, Targets, Way};
 use crate::drill::{CHECKS, baseline::Limits};
+use crate::files::{self, Purpose};
 use crate::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -511,6 +512,12 @@ fn output(text: &str) -> Result<Output, String> {
     let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         return Err(format!("{} does not exist; create it", folder.display()));
+    }
+    // A drill's own standard output is nobody else's.
+    if files::descriptor(Path::new(path)).is_none()
+        && let Some(why) = files::obstacle(Path::new(path), Purpose::Replace)
+    {
+        return Err(format!("{path} {why}"));
     }
     match kind {
         "json" => Ok(Output::Json(path.into())),

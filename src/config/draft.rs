@@ -12,6 +12,7 @@ use super::{
     Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW,
     Readiness, STOP_SIGNALS, Stage, Startup, StartupAction, Surroundings, Target, hook,
 };
+use crate::files::{self, Purpose};
 use crate::signal::{Signal, SignalSet};
 use crate::status::SuccessStatuses;
 use std::ffi::OsString;
@@ -106,10 +107,10 @@ impl GivenPath {
     }
 
     /// Absolute, so that nothing the app or a hook does to a directory changes what it names.
-    fn resolve(&self, cwd: &Path, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    fn resolve(&self, cwd: &Path, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<PathBuf> {
         let raw = self.0.as_ref()?;
         let path = cwd.join(&raw.text);
-        match unwritable(&path, "a file") {
+        match unwritable(&path, "a file").or_else(|| files::obstacle(&path, purpose)) {
             Some(reason) => problems.push(raw.problem(reason)),
             None => return Some(path),
         }
@@ -173,7 +174,8 @@ impl Draft {
         let fail_readiness = self.fail_readiness(problems);
         let explicit = self.explicit();
         let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
-        let mut file = |path: &GivenPath| path.resolve(&surroundings.cwd, problems);
+        self.check_paths(&surroundings.cwd, problems);
+        let mut file = |path: &GivenPath, purpose| path.resolve(&surroundings.cwd, purpose, problems);
         let mut config = Config {
             command,
             budget,
@@ -196,11 +198,11 @@ impl Draft {
             probe_listen,
             fail_readiness,
             checks,
-            drain_file: file(&self.drain_file),
+            drain_file: file(&self.drain_file, Purpose::Create),
             leftovers: self.leftovers.map_or(Leftovers::Stop, |given| given.value),
             success: success(&self.success),
-            termination_log: file(&self.termination_log),
-            report: file(&self.report),
+            termination_log: file(&self.termination_log, Purpose::Append),
+            report: file(&self.report, Purpose::Replace),
             log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),
             log_level: self.log_level.map_or(LogLevel::Info, |given| given.value),
             warnings: self.warnings,
@@ -233,6 +235,26 @@ impl Draft {
         for (url, place) in hold.into_iter().chain(ready).chain(hooks).chain(checks) {
             if url.scheme() == "https" && !surroundings.https {
                 problems.push(Problem::new(place, "this build of graceful has no https; right is http://"));
+            }
+        }
+    }
+
+    /// Two of them in one file would destroy each other's. Streams can take more than one.
+    fn check_paths(&self, cwd: &Path, problems: &mut Vec<Problem>) {
+        let socket = self.probe_listen.as_ref().and_then(|given| match &given.value {
+            Listen::Unix(path) => Some((&given.raw, cwd.join(path))),
+            Listen::Tcp(_) => None,
+        });
+        let given = [&self.drain_file, &self.report, &self.termination_log].map(|path| path.0.as_ref());
+        let paths = given.into_iter().flatten().map(|raw| (raw, cwd.join(&raw.text))).chain(socket);
+        let mut seen: Vec<(&Raw, PathBuf)> = Vec::new();
+        for (raw, path) in paths.filter(|(_, path)| path.metadata().map_or(true, |found| found.is_file())) {
+            match seen.iter().find(|(_, other)| *other == path) {
+                Some((first, _)) if files::descriptor(&path).is_none() => {
+                    let reason = format!("is the path of {} too; expected a path of its own", first.origin.name());
+                    problems.push(raw.problem(reason));
+                }
+                _ => seen.push((raw, path)),
             }
         }
     }

@@ -7,8 +7,7 @@ use super::draft::Draft;
 use super::options::{OptionSpec, Repeat, ValueKind, file_keys};
 use super::raw::{Origin, Problem, Raw, quoted};
 use super::{check, hook, values};
-use std::fs::File;
-use std::io::Read;
+use crate::files;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -29,13 +28,8 @@ impl ConfigFile {
         if named.text.is_empty() {
             return Err(named.problem("an empty path; right is a TOML file"));
         }
-        let mut bytes = Vec::new();
-        File::open(cwd.join(&named.text))
-            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        let bytes = files::read(&cwd.join(&named.text), LARGEST)
             .map_err(|error| named.problem(format!("cannot be read: {error}; right is a TOML file")))?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(named.problem("larger than 1 MiB; right is a TOML file"));
-        }
         let name = named.text.to_string_lossy().into_owned();
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();

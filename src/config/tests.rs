@@ -491,6 +491,7 @@ fn every_option_has_help_with_its_default_under_one_heading() {
 fn every_option_is_read_from_every_source() {
     for spec in OPTIONS.iter().filter(|spec| spec.name != "config") {
         let value = match (spec.value, spec.name) {
+            (ValueKind::Path, "drain-file") => "/tmp/graceful-is-draining",
             (ValueKind::Path, _) => "/dev/null",
             (ValueKind::Signal, _) => "USR1",
             (ValueKind::Hold, _) => "true",

@@ -37,22 +37,27 @@ mod verdict;
 pub use plan::Plan;
 pub use verdict::CHECKS;
 
+use crate::files;
 use crate::status;
 use crate::sys::signals::Inherited;
-use crate::sys::spawn;
+use crate::sys::{at, in_words, spawn};
 use evidence::{Document, Drill, Verdict};
 use plan::{Output, Way};
 use progress::Progress;
 use stage::{Broken, Hall};
-use std::fs;
+use std::io;
+use std::path::Path;
+
+/// More than a drill of hours writes; a device or a log given by mistake is not read to its end.
+const BASELINE_MAX: u64 = 1 << 30;
 
 /// Holds the drills of the plan, writes what is asked for and prints the rest to stdout. Every signal must be blocked.
 /// Returns the exit status: 0 passed, 1 failed, 3 inconclusive, 125 for a failure of its own, 128+n if signal n ended it.
 pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
-    let baseline = match plan.baseline.as_ref().map(|path| (path, fs::read_to_string(path))) {
+    let baseline = match plan.baseline.as_ref().map(|path| (path, read(path))) {
         None => None,
         Some((path, text)) => {
-            let read = text.map_err(|error| error.to_string()).and_then(|text| baseline::read(&text));
+            let read = text.map_err(|error| in_words(&error)).and_then(|text| baseline::read(&text));
             match read {
                 Ok(sample) => Some(sample),
                 Err(why) => {
@@ -85,13 +90,22 @@ pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
             Output::Junit(path) => (path, report::junit::junit(&document)),
             Output::Html(path) => (path, report::html::page(&document)),
         };
-        if let Err(error) = fs::write(path, text) {
-            complain(&format!("--output {}: {error}", path.display()));
+        let written = match files::descriptor(path) {
+            Some(fd) => at::duplicate(fd).and_then(|file| files::write_to(&file, text.as_bytes())),
+            None => files::replace(path, text.as_bytes()),
+        };
+        if let Err(error) = written {
+            complain(&format!("--output {}: {}", path.display(), in_words(&error)));
             code = status::FAILURE;
         }
     }
     report::terminal::print(&document, &plan.outputs);
     code
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let bytes = files::read(path, BASELINE_MAX)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
 
 fn held(plan: &Plan, hall: &mut Hall, baseline: Option<baseline::Sample>) -> Result<Document, Broken> {

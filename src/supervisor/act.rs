@@ -85,6 +85,7 @@ impl Supervisor {
             && self.http.is_none()
             && self.notifier.is_none()
             && self.waker.is_none()
+            && self.launch.kept.is_empty()
             && !signals::holds_descriptor();
         fds::release_inherited(alone);
         // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.

@@ -1,13 +1,17 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
 use crate::config::{Check, Config, Hold, Stage, Target};
+use crate::files;
 use crate::probe::Listener;
+use crate::scribe::Sink;
 use crate::signal::Signal;
 use crate::sys::signals::Inherited;
 use crate::sys::tty::Terminal;
-use crate::sys::{self, fds, spawn};
+use crate::sys::{self, at, fds, spawn};
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// What must be done before the app is started, and, unless hooks come first, its start: as early as that. What is
 /// built after it is built while the app loads on another processor.
@@ -21,6 +25,8 @@ pub(super) struct Launch {
     pub(super) dir: Option<CString>,
     /// The app's start, until the lifecycle asks for it.
     pub(super) app: Option<Result<i32, spawn::Error>>,
+    /// Descriptors that reports are to be written to (`--report /dev/fd/3`), by the path that names them.
+    pub(super) kept: Vec<(PathBuf, File)>,
     /// Where probes come in.
     pub(super) listener: Option<Listener>,
     /// Why the app must not be started at all.
@@ -36,7 +42,7 @@ impl Launch {
             config.warnings.push(format!("orphans cannot be adopted (PR_SET_CHILD_SUBREAPER): {error}"));
         }
         if let Some(path) = &config.drain_file
-            && let Err(error) = crate::scribe::remove(path)
+            && let Err(error) = files::remove_stale(path)
         {
             config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
         }
@@ -47,6 +53,7 @@ impl Launch {
             init,
             dir: original_dir(config),
             app: None,
+            kept: kept(config),
             listener: None,
             refused: None,
         };
@@ -68,6 +75,15 @@ impl Launch {
         match Listener::bind(listen) {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => self.refused = Some(format!("cannot listen on --probe-listen {listen}: {error}")),
+        }
+    }
+
+    /// Where what is written under this path goes.
+    pub(super) fn sink(&self, path: &Path) -> Sink {
+        let kept = self.kept.iter().find(|(named, _)| named == path).and_then(|(_, file)| file.try_clone().ok());
+        match kept {
+            Some(file) => Sink::Open(path.to_owned(), file),
+            None => Sink::Path(path.to_owned()),
         }
     }
 
@@ -93,6 +109,13 @@ impl Launch {
             parent_death_signal: (!self.init).then_some(Signal::TERM),
         })
     }
+}
+
+/// Duplicates of the descriptors that reports go to: those that were inherited are let go of when the app has them.
+fn kept(config: &Config) -> Vec<(PathBuf, File)> {
+    let paths = [&config.report, &config.termination_log].into_iter().flatten();
+    let keep = |path: &PathBuf| Some((path.clone(), at::duplicate(files::descriptor(path)?).ok()?));
+    paths.filter_map(keep).collect()
 }
 
 /// Commands run later need the directory, and graceful itself leaves it: a supervisor must not keep a disk mounted.

@@ -95,12 +95,14 @@ impl Supervisor {
         let default = || self.worth_a_message().then(|| Path::new(TERMINATION_LOG)).filter(|path| path.exists());
         if let Some(path) = asked.or_else(default) {
             let message = Report::new(&self.timeline, end, code).to_message();
-            self.scribe.append("--termination-log", path, message, TERMINATION_MESSAGE_MAX as u64);
+            let sink = self.launch.sink(path);
+            // Unasked, it is Kubernetes that makes the file.
+            self.scribe.append("--termination-log", sink, message, TERMINATION_MESSAGE_MAX as u64, asked.is_some());
         }
         // Last: it may go to a FIFO whose reader never reads.
         if let Some(path) = &self.config.report {
             let report = Report::new(&self.timeline, end, code);
-            self.scribe.write("--report", path, report.to_json());
+            self.scribe.write("--report", self.launch.sink(path), report.to_json());
         }
     }
 

@@ -6,6 +6,7 @@
 //!   graceful was started with.
 //! - `reap`: the one owner of wait(2), for app, hooks and orphans.
 //! - `process`: sending signals: to one, to what is ours, and (PID 1 only) to all.
+//! - `at`: files by their directory's descriptor.
 //! - `disk`: how full a file system is.
 //! - `tree`: what /proc says about processes; `handlers`: what they do about a signal.
 //! - `sockets`: the TCP sockets of some ports, and who listens.
@@ -16,6 +17,7 @@
 //! The system calls for masks and waiting are made directly: the C library's versions hide signals 32 and 33, and a
 //! supervisor that does not block them dies of them.
 
+pub mod at;
 pub mod cgroup;
 pub mod disk;
 pub mod fds;

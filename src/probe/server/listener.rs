@@ -3,11 +3,11 @@
 use super::limits::{ANSWER_TIME, BACKLOG, KERNEL_IN, KERNEL_OUT};
 use super::stream::Stream;
 use crate::config::Listen;
+use crate::files::{Id, Spot};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Listener(Kind);
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf, file: FileId },
+    Unix { listener: UnixListener, path: PathBuf, file: Id },
 }
 
 impl Listener {
@@ -38,7 +38,7 @@ impl Listener {
             Listen::Tcp(address) => or_ipv4(*address, tcp).map(|listener| Listener(Kind::Tcp(listener))),
             Listen::Unix(path) => {
                 let listener = unix(path)?;
-                Ok(Listener(Kind::Unix { listener, path: path.clone(), file: FileId::of(path)? }))
+                Ok(Listener(Kind::Unix { listener, path: path.clone(), file: id(path)? }))
             }
         }
     }
@@ -63,11 +63,9 @@ impl Listener {
 
     /// Removes the file of a Unix socket, if it is still the one that was made here. Nobody can connect from then on.
     pub fn remove_file(&self) {
-        if let Kind::Unix { path, file, .. } = &self.0
-            && FileId::of(path).is_ok_and(|found| found == *file)
-        {
+        if let Kind::Unix { path, file, .. } = &self.0 {
             // A file that cannot be removed is a leftover, which the next start deals with.
-            _ = fs::remove_file(path);
+            _ = Spot::of(path).and_then(|spot| spot.remove(*file));
         }
     }
 
@@ -143,24 +141,27 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     };
     match listen() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            must_be_leftover(path)?;
-            fs::remove_file(path)?;
+            let spot = Spot::of(path)?;
+            let leftover = leftover(&spot, path)?;
+            // Not the one of somebody who had the same idea a moment earlier.
+            spot.remove(leftover)?;
             listen()
         }
         result => result,
     }
 }
 
-/// An error unless the path is a socket on which nobody answers.
-fn must_be_leftover(path: &Path) -> io::Result<()> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+/// The file of a socket on which nobody answers; an error if it is anything else.
+fn leftover(spot: &Spot, path: &Path) -> io::Result<Id> {
+    let found = spot.found()?.ok_or(io::ErrorKind::NotFound)?;
+    if !found.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
     }
     let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // connect(2) would wait for a server that is too busy to accept.
     client.set_nonblocking(true)?;
     match client.connect(&SockAddr::unix(path)?) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Id::of(&found)),
         // EAGAIN: somebody listens, and does not come to accept.
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -171,17 +172,9 @@ fn must_be_leftover(path: &Path) -> io::Result<()> {
 }
 
 /// Which file a path names. As long as a socket is open its file's number is not given to another file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(path: &Path) -> io::Result<FileId> {
-        let file = fs::symlink_metadata(path)?;
-        Ok(FileId { device: file.dev(), inode: file.ino() })
-    }
+fn id(path: &Path) -> io::Result<Id> {
+    let found = Spot::of(path)?.found()?.ok_or(io::ErrorKind::NotFound)?;
+    Ok(Id::of(&found))
 }
 
 #[cfg(test)]

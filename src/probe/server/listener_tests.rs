@@ -2,6 +2,7 @@ use super::super::testing::{Client, LIVEZ, Server, at};
 use super::*;
 use crate::probe::testing::DEADLINE;
 use socket2::SockRef;
+use std::fs;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
