@@ -1,4 +1,4 @@
-//! The entry: signals first, then parse, dispatch, exit code.
+//! The entry: signals first, then parse, dispatch, and the end: a code, or the signal that ended the app.
 //!
 //! There is no Rust runtime around it (`no_main`): its start-up would open /dev/null over closed standard streams,
 //! ignore SIGPIPE and install handlers, all of which the app would inherit or notice.
@@ -7,6 +7,7 @@
 use graceful::cli::running::{self, Unknown};
 use graceful::cli::{self, Command, ProbeTarget};
 use graceful::config::{self, Config};
+use graceful::status::ExitStatus;
 use graceful::sys::signals::{self, Inherited};
 use graceful::{demo, drill, probe, status, supervisor, sys};
 use std::ffi::OsString;
@@ -23,24 +24,32 @@ pub extern "C" fn main() -> i32 {
     std::panic::set_hook(Box::new(|_| {}));
     let args: Vec<OsString> = std::env::args_os().collect();
     let plain = cli::plain_run(&args).filter(|_| !sys::environment_has(b"GRACEFUL_"));
-    let code = match plain {
+    let ending = match plain {
         Some(command) if !command.is_empty() => supervise(Config::of_command(command.to_vec()), &mut inherited, start),
         Some(_) | None => dispatch(&args, &mut inherited, start),
     };
-    sys::exit(code)
+    if let ExitStatus::Signaled(signal) = ending {
+        signals::end_by(signal);
+    }
+    sys::exit(ending.code())
 }
 
-fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> u8 {
+fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> ExitStatus {
     let command = match cli::parse(args) {
         Ok(command) => command,
-        Err(quit) => return quit.report(),
+        Err(quit) => return ExitStatus::Exited(quit.report()),
     };
     if let Command::Run { settings, command } = command {
         return match config::load(settings, command, &config::Surroundings::current()) {
             Ok(config) => supervise(config, inherited, start),
-            Err(problems) => cli::report(&problems),
+            Err(problems) => ExitStatus::Exited(cli::report(&problems)),
         };
     }
+    ExitStatus::Exited(other(command, inherited))
+}
+
+/// A command that supervises nothing; its exit code.
+fn other(command: Command, inherited: &mut Inherited) -> u8 {
     if let Command::DemoApp { address, fault } = command {
         return demo::run(address, fault);
     }
@@ -76,7 +85,7 @@ fn probe(target: ProbeTarget, timeout: Duration) -> u8 {
     u8::from(!ready)
 }
 
-fn supervise(config: Config, inherited: &mut Inherited, start: Instant) -> u8 {
+fn supervise(config: Config, inherited: &mut Inherited, start: Instant) -> ExitStatus {
     inherited.take_sigchld();
     supervisor::run(config, *inherited, start)
 }

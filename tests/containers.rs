@@ -161,6 +161,48 @@ mod stop {
     }
 }
 
+/// PID 1's entries in /proc are how scripts and cron jobs in a container reach its own streams.
+mod streams {
+    use super::*;
+
+    const READER: &str = "echo up; while :; do if read -r line; then echo \"read $line\"; else sleep 0.05; fi; done";
+    const WRITER: &str =
+        "echo to stdout >/proc/1/fd/1; echo to stderr >/proc/1/fd/2; echo to stdin >/proc/1/fd/0; ls /proc/1/root/";
+
+    /// Anybody's, whoever is PID 1.
+    fn others_can_write_to_them(container: &Container) {
+        container.wait_line("up");
+        let (status, seen) = container.exec(&["sh", "-c", WRITER]);
+        assert!(status == Some(0) && seen.contains("graceful"), "{seen}\n{}", container.dump());
+        for line in ["to stdout", "to stderr", "read to stdin"] {
+            container.wait_line(line);
+        }
+    }
+
+    #[test]
+    fn what_others_write_to_pid_1s_streams_gets_there() {
+        let Some(image) = image() else { return };
+        others_can_write_to_them(&quick(&image, &["--interactive"], &[&["sh", "-c", READER]]));
+    }
+
+    #[test]
+    fn control_under_dockers_own_init_and_without_any_too() {
+        let Some(image) = image() else { return };
+        for init in [&["--interactive"][..], &["--interactive", "--init"]] {
+            others_can_write_to_them(&control(&image, init, &[&["sh", "-c", READER]]));
+        }
+    }
+
+    #[test]
+    fn the_environment_and_the_command_line_of_pid_1_are_the_containers() {
+        let Some(image) = image() else { return };
+        let container = quick(&image, &["--env", "COLOUR=blue"], &[&["sh", "-c", "echo up; exec sleep 1000"]]);
+        container.wait_line("up");
+        let (_, seen) = container.exec(&["sh", "-c", "cat /proc/1/environ /proc/1/cmdline | tr '\\0' '\\n'"]);
+        assert!(seen.contains("COLOUR=blue\n") && seen.contains("\n--\nsh\n-c\n"), "{seen}");
+    }
+}
+
 mod processes {
     use super::*;
 

@@ -28,7 +28,7 @@ fn node(port: u16) -> Option<Vec<String>> {
 }
 
 fn drops_nothing(port: u16, server: &[String]) {
-    Site::alone(port, server.to_vec()).drops_nothing(&[], Exit::Code(143));
+    Site::alone(port, server.to_vec()).drops_nothing(&[], Exit::Signal(libc::SIGTERM));
 }
 
 fn loses_some(port: u16, server: &[String]) {
@@ -110,7 +110,7 @@ fn the_hold_ends_when_the_last_request_does() {
     run.wait_lines("slow begins", 2, DEADLINE);
     run.stop(libc::SIGTERM);
     run.wait_line("holding the stop signal back for requests in flight (2 busy)", DEADLINE);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     assert_eq!(slow.collect().dropped(), 0);
     let line = run.wait_line("hold over: idle after ", DEADLINE).text;
     assert!(report["hold"].as_str().is_some_and(|hold| line.ends_with(hold)), "{line}: {report:#}");
@@ -128,7 +128,7 @@ fn an_idle_connection_holds_nothing() {
     let silent = TcpStream::connect(address(port)).expect("it listens");
     wait_for("both connections accepted", || common::run::threads_of(&run) >= 3);
     run.stop(libc::SIGTERM);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     assert_eq!(phases(&report), ["running", "pre-stop", "drain", "leftovers", "post-stop"], "{}", run.dump());
     assert_eq!(numbers(&report, "signal"), Some([0, 0, 0, 2]), "{report:#}");
     drop((kept, silent));
@@ -142,7 +142,7 @@ fn a_request_that_never_ends_is_cut_off_by_the_hold_timeout() {
     run.wait_line("slow begins", DEADLINE);
     run.stop(libc::SIGTERM);
     run.wait_line("the hold timed out, 1 busy: the stop signal goes out now", DEADLINE);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     assert_eq!(report["hold"], "timed out, 1 busy");
     assert_eq!(report["sigkill"], false);
     assert!(lasted(&report, "hold") >= Duration::from_millis(1500), "{report:#}");
@@ -160,7 +160,7 @@ fn quiet_waits_until_nothing_new_has_come() {
     let begin = Instant::now();
     let results = kept.finish(begin + LAG);
     assert_eq!(results.dropped(), 0);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     run.wait_line("hold over: quiet after ", DEADLINE);
     assert!(lasted(&report, "hold") >= LAG, "two seconds of requests, and one without: {report:#}");
 }
@@ -186,7 +186,7 @@ fn an_app_with_a_handler_keeps_half_of_the_time_for_itself() {
     run.stop(libc::SIGTERM);
     // No handler: all of the 30 s but two.
     assert!((26.0..=28.0).contains(&at_most(&run)), "{}", run.dump());
-    run.ends(Exit::Code(143));
+    run.ends(Exit::Signal(libc::SIGTERM));
     slow.collect();
     let port = free_port();
     let run = hold(&words(&[&python3(), &app("web.py"), "--port", &port.to_string()]), "ready");
@@ -235,7 +235,7 @@ fn the_metrics_tell_what_is_in_flight() {
     run.wait_lines("slow begins", 2, DEADLINE);
     run.stop(libc::SIGTERM);
     wait_for("two in flight", || page().contains("graceful_in_flight{state=\"busy\"} 2"));
-    run.ends(Exit::Code(143));
+    run.ends(Exit::Signal(libc::SIGTERM));
     assert_eq!(slow.collect().dropped(), 0);
 }
 
@@ -249,7 +249,7 @@ fn gracefuls_own_polls_hold_nothing() {
     run.wait_line("ready after", DEADLINE);
     run.stop(libc::SIGTERM);
     run.wait_line("hold over: quiet after ", DEADLINE);
-    run.ends(Exit::Code(143));
+    run.ends(Exit::Signal(libc::SIGTERM));
 }
 
 #[test]

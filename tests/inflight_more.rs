@@ -31,7 +31,7 @@ fn a_queue_loop_without_a_handler_finishes_its_job() {
     let run = Run::start(&options, &jobs("1", &drain));
     run.wait_line("job 2 begins", DEADLINE);
     run.stop(libc::SIGTERM);
-    run.ends(Exit::Code(143));
+    run.ends(Exit::Signal(libc::SIGTERM));
     run.wait_line("idle", DEADLINE);
     assert_eq!(unfinished(&run.lines()), Vec::<String>::new(), "{}", run.dump());
 }
@@ -75,7 +75,7 @@ fn unix_sockets_are_said_to_be_out_of_sight() {
         let run = Run::start(&["--pre-stop-delay", "500ms"], &command);
         run.wait_line("listening", DEADLINE);
         run.stop(libc::SIGTERM);
-        let report = run.ends(Exit::Code(143));
+        let report = run.ends(Exit::Signal(libc::SIGTERM));
         let said = common::run::warnings(&report);
         assert!(said.contains(&format!("{what}{path}), and requests over them cannot be seen")), "{said}");
         assert_eq!(run.lines().iter().filter(|line| line.text.contains("cannot be seen")).count(), 1, "{}", run.dump());
@@ -96,7 +96,7 @@ fn ports_that_are_not_named_hold_nothing() {
     let endless = slow_requests(address(other), "/slow?seconds=600", 1);
     run.wait_line("slow begins", DEADLINE);
     run.stop(libc::SIGTERM);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     assert!(!phases(&report).contains(&"hold".to_owned()), "{report:#}");
     assert_eq!(endless.collect().dropped(), 1);
 }
@@ -112,7 +112,7 @@ fn clients_that_never_stop_sending_are_cut_off_by_the_hold_timeout() {
     let kept = KeptAlive::start(address(port), "/", 4, 100);
     let begin = run.stop_begun(libc::SIGTERM);
     run.wait_line("the hold timed out", DEADLINE);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     kept.finish(begin + Duration::from_millis(1500));
     assert!(lasted(&report, "hold") >= Duration::from_millis(1500), "{report:#}");
     assert_eq!(report["sigkill"], false);

@@ -40,7 +40,7 @@ const UVICORN: Server = Server {
     },
     workers: 1,
     slow: 3,
-    exit: Exit::Code(143),
+    exit: Exit::Signal(libc::SIGTERM),
     wrong: Some("QUIT"),
 };
 
@@ -102,7 +102,7 @@ const FLASK: Server = Server {
     },
     workers: 1,
     slow: 3,
-    exit: Exit::Code(143),
+    exit: Exit::Signal(libc::SIGTERM),
     wrong: Some("TERM"),
 };
 
@@ -123,8 +123,12 @@ const NODE: Server = Server {
 };
 
 /// As Flask's.
-const NODE_BARE: Server =
-    Server { command: |port| node("node_bare.js", port), exit: Exit::Code(143), wrong: Some("TERM"), ..NODE };
+const NODE_BARE: Server = Server {
+    command: |port| node("node_bare.js", port),
+    exit: Exit::Signal(libc::SIGTERM),
+    wrong: Some("TERM"),
+    ..NODE
+};
 
 fn node(script: &str, port: u16) -> Option<Vec<String>> {
     let node = common::node()?.to_string_lossy().into_owned();
@@ -232,7 +236,7 @@ fn control_gunicorns_uvicorn_workers_do_not_end_on_quit() {
     let options = ["--grace-period", "5s", "--pre-stop-delay", "0s", "--hold", "never", "--stop-signal", "QUIT"];
     let Some((run, _, slow)) = busy(&GUNICORN_UVICORN, &options, 1) else { return };
     run.stop(libc::SIGTERM);
-    assert_eq!(run.ends(Exit::Code(137))["sigkill"], true, "{}", run.dump());
+    assert_eq!(run.ends(Exit::Signal(libc::SIGKILL))["sigkill"], true, "{}", run.dump());
     slow.collect();
 }
 

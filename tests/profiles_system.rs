@@ -34,12 +34,13 @@ const HAPROXY_MASTER: Server = HAPROXY.with(|| haproxy("", &["-W"]));
 const PHP_FPM: Server = Server { profile: "php-fpm", word: Some("php-fpm"), site: || php_fpm(20), exit: Exit::Code(0) };
 /// As it is when nobody has set process_control_timeout.
 const PHP_FPM_DEFAULT: Server = PHP_FPM.with(|| php_fpm(0));
-const PUMA: Server = Server { profile: "puma", word: Some("puma"), site: || puma(&[], ""), exit: Exit::Code(143) };
+const PUMA: Server =
+    Server { profile: "puma", word: Some("puma"), site: || puma(&[], ""), exit: Exit::Signal(libc::SIGTERM) };
 const PUMA_CLUSTER: Server = PUMA.with(|| puma(&["--workers", "2"], ""));
 const UNICORN: Server = Server { profile: "unicorn", word: Some("unicorn"), site: || unicorn(""), exit: Exit::Code(0) };
 /// The name of a Go program says nothing.
 const GO: Server = Server { profile: "go", word: None, site: || go(&["-shutdown"]), exit: Exit::Code(0) };
-const GO_BARE: Server = Server { profile: "go", word: None, site: || go(&[]), exit: Exit::Code(143) };
+const GO_BARE: Server = Server { profile: "go", word: None, site: || go(&[]), exit: Exit::Signal(libc::SIGTERM) };
 
 /// With the server's own limit for its stop, as short as it can be.
 const NGINX_TIMEOUT: Server = NGINX.with(|| nginx("worker_shutdown_timeout 1s;\n"));
@@ -152,7 +153,7 @@ servers! {
 #[test]
 fn go_without_a_handler_loses_nothing_unasked() {
     let Some(site) = (GO_BARE.site)() else { return };
-    site.drops_nothing(&[], Exit::Code(143));
+    site.drops_nothing(&[], Exit::Signal(libc::SIGTERM));
 }
 
 #[test]

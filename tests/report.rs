@@ -125,7 +125,7 @@ fn the_report_of_an_app_that_was_never_there() {
 #[test]
 fn the_report_of_an_app_that_ended_by_itself() {
     let run = Run::start(&NO_DELAY, &shell("kill -SEGV $$"));
-    let report = run.ends(Exit::Code(128 + libc::SIGSEGV));
+    let report = run.ends(Exit::Signal(libc::SIGSEGV));
     assert_eq!(report["cause"], json!({"kind": "app-exited"}));
     assert_eq!(report["app"]["status"], json!({"signal": "SIGSEGV", "code": 139}));
     assert_eq!((&report["stop_signal_sender"], &report["warnings"]), (&Value::Null, &json!([])));
@@ -149,7 +149,7 @@ fn a_sigkill_that_graceful_did_not_send_is_named() {
     let run = Run::signals(&NO_DELAY, &["--never-exit"]);
     common::run::kill(number_after(&run.stdout_so_far(), "ready pid="), libc::SIGKILL);
     run.wait_line("the app was killed by SIGKILL that graceful did not send", DEADLINE);
-    let report = run.ends(Exit::Code(137));
+    let report = run.ends(Exit::Signal(libc::SIGKILL));
     assert_eq!(report["killed_from_outside"], json!({"oom_kills": null}));
     assert_eq!(report["sigkill"], false);
 }
@@ -191,7 +191,7 @@ fn an_out_of_memory_kill_is_named_with_its_count() {
     inside.args(["-c", &enter, "sh"]).arg(graceful()).arg("--report").arg(&report);
     inside.arg("--termination-log").arg(folder.path().join("message")).arg("--").args(hungry);
     let run = Proc::spawn_group(&mut inside);
-    assert_eq!(run.wait(DEADLINE), Exit::Code(137), "{}", run.dump());
+    assert_eq!(run.wait(DEADLINE), Exit::Signal(libc::SIGKILL), "{}", run.dump());
     run.wait_line("oom_kill count rose by 1 since the start: out of memory", DEADLINE);
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
     assert_eq!(report["killed_from_outside"], json!({"oom_kills": 1}));
@@ -224,7 +224,7 @@ fn the_termination_message_of_a_kill_says_what_was_needed() {
     let options = with(&SHORT, &["--termination-log", path.to_str().unwrap()]);
     let run = Run::signals(&options, &["--never-exit"]);
     run.stop(libc::SIGTERM);
-    run.ends(Exit::Code(137));
+    run.ends(Exit::Signal(libc::SIGKILL));
     let message = std::fs::read_to_string(&path).unwrap();
     assert!(message.contains("killed by SIGKILL") && message.contains("SIGKILL was needed"), "{message}");
 }
@@ -367,7 +367,9 @@ fn a_fifo_that_nobody_reads_does_not_hold_up_the_exit() {
 
 #[test]
 fn a_log_that_nobody_reads_does_not_hold_up_the_stop() {
-    for (rule, exit) in [(&["--exit-on", "TERM=3"][..], Exit::Code(3)), (&["--never-exit"], Exit::Code(137))] {
+    for (rule, exit) in
+        [(&["--exit-on", "TERM=3"][..], Exit::Code(3)), (&["--never-exit"], Exit::Signal(libc::SIGKILL))]
+    {
         let folder = folder();
         let (_reader, writer) = full_pipe();
         let report = folder.path().join("report.json");
@@ -397,7 +399,7 @@ fn a_log_that_nobody_reads_does_not_hold_up_a_short_stop_beyond_g() {
         run.wait_line("ready pid=", DEADLINE);
         let t0 = Instant::now();
         run.signal(libc::SIGTERM);
-        assert_eq!(run.wait(DEADLINE), Exit::Code(137));
+        assert_eq!(run.wait(DEADLINE), Exit::Signal(libc::SIGKILL));
         run.exited_at().unwrap() - t0
     };
     let best = (0..5).map(|_| took()).find(|took| *took < Duration::from_millis(1200));

@@ -160,7 +160,11 @@ fn assert_clean(server: &Server, way: Way) {
     assert!(after as u64 >= u64::from(RATE) * LAG.as_secs() / 2, "only {after} requests after the signal\n{what}");
     assert_eq!(stop.fast.dropped(), 0, "requests dropped\n{what}");
     assert_eq!(stop.slow.dropped(), 0, "slow requests dropped\n{what}");
-    assert_eq!(stop.exit, Exit::Code(server.exit.shell_code()), "{what}");
+    let exit = match way {
+        Way::Graceful => server.exit,
+        _ => Exit::Code(server.exit.shell_code()),
+    };
+    assert_eq!(stop.exit, exit, "{what}");
 }
 
 /// Starts the server, loads it, sends the signal and waits for every request and for the exit.

@@ -186,7 +186,7 @@ fn escalations_come_in_order_and_not_before_their_time() {
 fn an_app_that_ignores_everything_is_killed_before_g() {
     let run = Run::signals(&SHORT, &["--never-exit"]);
     let t0 = run.stop(libc::SIGTERM);
-    let report = run.ends(Exit::Code(137));
+    let report = run.ends(Exit::Signal(libc::SIGKILL));
     assert_killed_in_time(&run, t0);
     run.wait_line("SIGKILL to the app", DEADLINE);
     run.wait_line("killed after 1", DEADLINE);
@@ -342,7 +342,7 @@ fn an_app_that_ends_in_whatever_phase_gives_its_own_status() {
     for (options, begun, phase) in phases {
         for (rule, exit, shown) in [
             ("USR1=41", Exit::Code(41), serde_json::json!({"exit_code": 41, "code": 41})),
-            ("USR1=signal", Exit::Code(128 + libc::SIGUSR1), serde_json::json!({"signal": "SIGUSR1", "code": 138})),
+            ("USR1=signal", Exit::Signal(libc::SIGUSR1), serde_json::json!({"signal": "SIGUSR1", "code": 138})),
         ] {
             let run = Run::signals(options, &["--exit-on", rule]);
             run.stop(libc::SIGTERM);
@@ -387,7 +387,7 @@ fn chosen_endings_count_as_success() {
 fn assert_remedy(run: &Run, text: &str) {
     run.wait_line("KillMode=mixed", DEADLINE);
     run.wait_line(text, DEADLINE);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     let warnings = warnings(&report);
     assert!(warnings.contains("KillMode=mixed") && warnings.contains(text), "{report:#}");
     assert_eq!(report["app"]["ended_before_signal"], true, "{report:#}");
@@ -405,10 +405,13 @@ fn an_app_that_somebody_else_told_to_stop_is_explained() {
     assert_remedy(&run, "the app died of SIGTERM");
 }
 
+/// As systemd does it without KillMode=mixed, to each process of the cgroup.
 #[test]
-fn a_signal_to_the_whole_group_is_explained() {
+fn a_signal_to_all_of_the_service_is_explained() {
     let run = Run::signals(&LONG, &["--default", "TERM"]);
-    kill(-run.pid(), libc::SIGTERM);
+    for pid in [run.pid(), number_after(&run.stdout_so_far(), "ready pid=")] {
+        kill(pid, libc::SIGTERM);
+    }
     assert_remedy(&run, "the app died of SIGTERM");
 }
 
@@ -540,7 +543,7 @@ fn what_a_shell_leaves_behind_is_stopped_kindly() {
     let run = Run::start(&NO_DELAY, &shell(&script));
     run.wait_line("ready pid=", DEADLINE);
     run.stop(libc::SIGTERM);
-    let report = run.ends(Exit::Code(143));
+    let report = run.ends(Exit::Signal(libc::SIGTERM));
     let (_, told, _) = run.wait_output(DEADLINE);
     assert!(told.contains("\nSIGTERM\n"), "{told}");
     assert_eq!(report["leftovers"]["found"], 1);

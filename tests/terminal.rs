@@ -195,7 +195,7 @@ mod keys {
             terminal.expect("up\n");
             terminal.wait_member("sleep", named("sleep"));
             terminal.type_text(key);
-            assert_eq!(terminal.wait(), Exit::Code(128 + signal), "{}", terminal.dump());
+            assert_eq!(terminal.wait(), Exit::Signal(signal), "{}", terminal.dump());
         }
     }
 
@@ -323,6 +323,61 @@ mod jobs {
         shell.expect("prompt> ");
     }
 
+    /// Started in the background, the app has a group of its own, and a shell's `fg` means graceful's.
+    #[test]
+    fn a_job_that_came_from_the_background_reads_stops_and_goes_on_like_any_other() {
+        let shell = Terminal::interactive_bash();
+        let app = r#"sh -c 'while read line; do echo "got $line"; done'"#;
+        shell.type_line(&(wrapped("", app) + " &"));
+        shell.wait_member("stopped by reading", |member| member.name == "graceful" && member.state == 'T');
+        for round in ["one", "two"] {
+            shell.type_line("fg");
+            shell.expect("graceful"); // bash shows the job's command line.
+            shell.type_line(round);
+            shell.expect(&format!("got {round}\n"));
+            shell.type_text(CTRL_Z);
+            shell.expect("Stopped");
+            shell.expect("prompt> ");
+            assert_eq!(shell.foreground(), shell.pid());
+        }
+        // In the background it is stopped by reading again, and `fg` still helps.
+        shell.type_line("bg");
+        shell.expect("prompt> ");
+        shell.wait_member("stopped by reading again", |member| member.name == "graceful" && member.state == 'T');
+        shell.type_line("fg");
+        shell.expect("graceful");
+        shell.type_line("three");
+        shell.expect("got three\n");
+        shell.type_text(CTRL_C);
+        shell.expect("prompt> ");
+        shell.type_line("echo status $?");
+        shell.expect("status 130\n");
+    }
+
+    /// An app that never reads: Ctrl-C and Ctrl-Z after `fg` are graceful's, and the app gets them from it.
+    #[test]
+    fn after_fg_the_keys_reach_an_app_that_never_asked_for_the_terminal() {
+        let shell = Terminal::interactive_bash();
+        let app = telling(&["--exit-on", "INT=7", "--default", "TSTP"]);
+        shell.type_line(&(wrapped("--hold never", &app) + " &"));
+        shell.expect("ready");
+        shell.type_line("fg");
+        shell.expect("graceful"); // bash shows the job's command line.
+        shell.wait_member("graceful in the foreground", |member| {
+            member.name == "graceful" && member.group == shell.foreground()
+        });
+        shell.type_text(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect("prompt> ");
+        shell.type_line("fg");
+        shell.expect("SIGCONT\n");
+        shell.type_text(CTRL_C);
+        shell.expect("SIGINT: stopping");
+        shell.expect("prompt> ");
+        shell.type_line("echo status $?");
+        shell.expect("status 7\n");
+    }
+
     #[test]
     fn a_job_in_the_background_is_stopped_by_kill_with_its_own_status() {
         let shell = Terminal::interactive_bash();
@@ -351,6 +406,68 @@ mod jobs {
         shell.expect("set\n");
         shell.type_line("sh -c 'echo words; exec sleep 1000' &");
         shell.wait_member("stopped by writing", |member| member.name == "sh" && member.state == 'T');
+    }
+}
+
+/// What whoever started graceful goes on with.
+mod after_the_end {
+    use super::*;
+
+    fn bash(script: &str) -> Terminal {
+        Terminal::start(Command::new("bash").args(["--norc", "--noprofile", "-c", script]))
+    }
+
+    fn looping(command: &str) -> Terminal {
+        let terminal = bash(&format!("for i in 1 2 3; do {command}; echo round $i; done"));
+        terminal.expect("up\n");
+        terminal.wait_member("sleep", named("sleep"));
+        terminal.type_text(CTRL_C);
+        terminal
+    }
+
+    const SLEEPS: &str = "sh -c 'echo up; exec sleep 1000'";
+
+    /// bash goes on with its loop after a command that has dealt with the key, and ends with one that died of it.
+    #[test]
+    fn ctrl_c_ends_the_loop_of_a_shell_too() {
+        let terminal = looping(&wrapped("", SLEEPS));
+        assert_eq!(terminal.wait(), Exit::Signal(libc::SIGINT), "{}", terminal.dump());
+        assert!(!terminal.output().contains("round"), "{}", terminal.dump());
+    }
+
+    #[test]
+    fn control_an_exit_status_of_130_does_not() {
+        let terminal = looping("sh -c 'trap : INT; echo up; sleep 1000; exit 130'");
+        terminal.expect("round 1\n");
+    }
+
+    const RAW: &str = "sh -c 'stty raw -echo; echo raw; kill -KILL $$'";
+
+    #[test]
+    fn a_terminal_that_the_app_could_not_put_right_is_put_right() {
+        let terminal = Terminal::script(&(wrapped("", RAW) + "; echo next; read line; echo \"read $line\""));
+        terminal.expect("raw");
+        terminal.expect("next");
+        assert!(terminal.is_cooked(), "{}", terminal.dump());
+        terminal.type_line("hello");
+        terminal.expect("read hello\n");
+        ends_with_0(&terminal);
+    }
+
+    #[test]
+    fn control_under_tini_it_stays_raw() {
+        let Some(script) = tini_before(RAW) else { return };
+        let terminal = Terminal::script(&(script + "; echo next; exec sleep 1000"));
+        terminal.expect("next");
+        assert!(!terminal.is_cooked(), "{}", terminal.dump());
+    }
+
+    /// As stty(1) does: that is what it is for.
+    #[test]
+    fn an_app_that_exits_by_itself_leaves_the_terminal_as_it_wants() {
+        let terminal = Terminal::script(&(wrapped("", "stty raw") + "; echo next; exec sleep 1000"));
+        terminal.expect("next");
+        assert!(!terminal.is_cooked(), "{}", terminal.dump());
     }
 }
 
@@ -387,7 +504,7 @@ mod hang_up {
         let mut terminal = Terminal::start(graceful_command().args(["--", "sh", "-c", "echo up; exec sleep 1000"]));
         terminal.expect("up\n");
         terminal.hang_up();
-        assert_eq!(terminal.wait(), Exit::Code(128 + libc::SIGHUP));
+        assert_eq!(terminal.wait(), Exit::Signal(libc::SIGHUP));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Supervisor {
             && self.waker.is_none()
             && self.launch.kept.is_empty()
             && !signals::holds_descriptor();
-        fds::release_inherited(alone);
+        fds::release_inherited(alone, !self.launch.init);
         // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
         _ = std::env::set_current_dir("/");
         self.oom_kills = cgroup::oom_kills();

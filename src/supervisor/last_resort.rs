@@ -3,7 +3,7 @@
 
 use crate::lifecycle::StopInProgress;
 use crate::signal::Signal;
-use crate::status;
+use crate::status::{self, ExitStatus};
 use crate::sys::reap::{self, Change};
 use crate::sys::{fds, getpid, process, signals};
 use std::time::Instant;
@@ -23,11 +23,11 @@ pub(super) fn http_is_to_fail(signal: Signal) -> bool {
     signal == Signal::USR2 && std::env::var_os("TEST_HTTP_PANIC_ON_SIGUSR2").is_some()
 }
 
-/// Forwards every signal and reaps until the app has ended; returns its code. A stop that had begun is brought to its end:
+/// Forwards every signal and reaps until the app has ended; returns how graceful is to end. A stop that had begun is brought to its end:
 /// the app gets the signal that it is still owed, and SIGKILL when the budget is spent.
-pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant) -> u8 {
+pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant) -> ExitStatus {
     fds::write_if_room(2, b"graceful: error: internal failure; signals are only forwarded from here on\n");
-    let Some(app) = app else { return status::FAILURE };
+    let Some(app) = app else { return ExitStatus::Exited(status::FAILURE) };
     if let Some(signal) = stop.and_then(|stop| stop.owed) {
         _ = process::signal_child(app, signal, None);
         _ = process::signal_child(app, Signal::CONT, None);
@@ -37,10 +37,12 @@ pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant
         // First look, then wait: the exit may have come during the failure.
         loop {
             match reap::next() {
-                Change::Ended { pid, status } if pid == app => return status.code(),
+                Change::Ended { pid, status } if pid == app => {
+                    return if getpid() == 1 { ExitStatus::Exited(status.code()) } else { status };
+                }
                 Change::Ended { .. } | Change::Stopped { .. } | Change::Continued { .. } => {}
                 Change::Nothing => break,
-                Change::NoChildren => return status::FAILURE,
+                Change::NoChildren => return ExitStatus::Exited(status::FAILURE),
             }
         }
         if kill_at.take_if(|at| *at <= start.elapsed()).is_some() {

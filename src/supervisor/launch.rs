@@ -104,7 +104,8 @@ impl Launch {
             inherited: self.inherited,
             output: None,
             dir: None,
-            own_group: false,
+            // In the foreground of a terminal both share the group: keys and job control are as without graceful.
+            own_group: !self.terminal.had_foreground(),
             // As PID 1 the kernel ends the whole namespace with graceful.
             parent_death_signal: (!self.init).then_some(Signal::TERM),
         })

@@ -31,7 +31,7 @@ use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, Plan};
 use crate::probe::worker::Worker;
 use crate::scribe::Scribe;
 use crate::signal::Signal;
-use crate::status;
+use crate::status::{self, ExitStatus};
 use crate::sys::fds::{self, Waker};
 use crate::sys::reap::{self, Change};
 use crate::sys::signals::{self, Inherited, Received};
@@ -46,15 +46,18 @@ use std::time::{Duration, Instant, SystemTime};
 /// Deaths taken in one turn: a storm of orphans must not make a deadline late.
 const REAPED_AT_ONCE: usize = 1000;
 
-/// Runs the app to its end and returns graceful's exit code.
-pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> u8 {
+/// Runs the app to its end and returns how graceful is to end: as a wrapper as the app did, a signal included, so that
+/// whoever waits for graceful sees what it would see of the app.
+pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> ExitStatus {
     let launch = Launch::new(&mut config, inherited);
     let early = launch.started();
     let mut supervisor = None;
     let life = || supervisor.insert(Supervisor::new(config, launch, start)).run();
     catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_| match &supervisor {
         // It failed over its last words: what counts is known.
-        Some(Supervisor { app: None, lifecycle, .. }) => lifecycle.outcome().map_or(status::FAILURE, Outcome::code),
+        Some(Supervisor { app: None, lifecycle, .. }) => {
+            ExitStatus::Exited(lifecycle.outcome().map_or(status::FAILURE, Outcome::code))
+        }
         Some(Supervisor { app, lifecycle, .. }) => last_resort::run(*app, lifecycle.stop_in_progress(), start),
         None => last_resort::run(early, None, start),
     })
@@ -98,6 +101,8 @@ struct Supervisor {
     job_stopped: bool,
     /// It was continued after that, and the SIGCONT that did it is still to come out of the mask.
     continue_expected: bool,
+    /// An app in a group of its own was stopped because it is not the terminal's foreground.
+    wants_terminal: bool,
     outcome: Option<Outcome>,
 }
 
@@ -137,6 +142,7 @@ impl Supervisor {
             value: None,
             job_stopped: false,
             continue_expected: false,
+            wants_terminal: false,
             outcome: None,
             origin: Origin { inherited: launch.inherited, dir: launch.dir.take() },
             config,
@@ -145,7 +151,7 @@ impl Supervisor {
         }
     }
 
-    fn run(&mut self) -> u8 {
+    fn run(&mut self) -> ExitStatus {
         for warning in std::mem::take(&mut self.config.warnings) {
             self.trouble(warning);
         }
@@ -284,7 +290,7 @@ impl Supervisor {
                 Signal::INT | Signal::QUIT | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::WINCH
             );
         let delivered = by_key && self.app.is_some_and(process::shares_our_group)
-            || signal == Signal::CONT && self.job_was_continued();
+            || signal == Signal::CONT && (self.job_was_continued() || self.own_job_goes_on());
         if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
         }
@@ -320,14 +326,14 @@ impl Supervisor {
         }
     }
 
-    fn ended(&mut self, pid: i32, status: status::ExitStatus) {
+    fn ended(&mut self, pid: i32, status: ExitStatus) {
         let now = self.now();
         if self.sigkill_sent && self.app != Some(pid) {
             self.reaped_after_sigkill += 1;
         }
         if self.app == Some(pid) {
             self.app = None;
-            if status == status::ExitStatus::Signaled(Signal::KILL) && !self.sigkill_sent {
+            if status == ExitStatus::Signaled(Signal::KILL) && !self.sigkill_sent {
                 self.killed_from_outside();
             }
             self.in_flight_over();
@@ -366,11 +372,39 @@ impl Supervisor {
             if signal == Signal::TSTP && !in_our_group {
                 self.signal_app(Signal::CONT, SignalReason::JobControl);
             }
-        } else if in_our_group {
-            self.job_stopped = true;
-            self.continue_expected = true;
+            return;
+        }
+        self.job_stopped = true;
+        self.continue_expected = in_our_group;
+        self.wants_terminal |= !in_our_group && signal != Signal::TSTP;
+        // The foreground may be graceful's already, since a `fg` that came before the app asked.
+        if in_our_group || signal == Signal::TSTP || !self.own_job_goes_on_in_foreground() {
             process::stop_self();
         }
+    }
+
+    /// A shell's `fg` or `bg` continues graceful's group alone: an app in a group of its own goes on with it, as the
+    /// foreground if that is what it was stopped for the want of.
+    fn own_job_goes_on(&mut self) -> bool {
+        let Some(group) = self.own_group().filter(|_| self.job_stopped) else { return false };
+        if self.wants_terminal {
+            self.launch.terminal.hand_over(group);
+        }
+        self.continue_job(group)
+    }
+
+    fn own_job_goes_on_in_foreground(&mut self) -> bool {
+        self.own_group().is_some_and(|group| self.launch.terminal.hand_over(group) && self.continue_job(group))
+    }
+
+    fn continue_job(&mut self, group: i32) -> bool {
+        self.job_stopped = false;
+        process::signal_group(group, Signal::CONT).is_ok()
+    }
+
+    /// The group that the app leads.
+    fn own_group(&self) -> Option<i32> {
+        self.app.filter(|app| process::group_of(*app) == Some(*app))
     }
 
     /// After Ctrl-Z a shell's `fg` continues the whole group, the app included: to do it again would undo a second Ctrl-Z

@@ -4,7 +4,7 @@ use super::Supervisor;
 use crate::config::{Advice, AdviceAt, LogFormat};
 use crate::lifecycle::Outcome;
 use crate::scribe::Complain;
-use crate::status;
+use crate::status::{self, ExitStatus};
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
 use crate::timeline::{Cause, Entry, Event, Limits, Timeline, text};
 use std::ffi::OsString;
@@ -62,10 +62,10 @@ impl Supervisor {
     }
 
     /// The app and all the rest is gone: what is left to do is to say so.
-    pub(super) fn finish(&mut self) -> u8 {
+    pub(super) fn finish(&mut self) -> ExitStatus {
         let outcome = self.outcome.unwrap_or(Outcome::NotStarted(status::FAILURE));
         let code = self.exit_code(outcome);
-        self.launch.terminal.take_back();
+        self.leave_terminal(outcome);
         if let Some(path) = &self.config.drain_file {
             self.scribe.remove("--drain-file", path);
         }
@@ -76,7 +76,22 @@ impl Supervisor {
         self.write_reports(code);
         self.last_words();
         self.health_over();
-        code
+        match outcome {
+            // As PID 1 it would not even die of it, and a container's status is a number.
+            Outcome::App(status @ ExitStatus::Signaled(_)) if !self.launch.init && code != 0 => status,
+            _ => ExitStatus::Exited(code),
+        }
+    }
+
+    /// The shell that started graceful goes on with its terminal.
+    fn leave_terminal(&self, outcome: Outcome) {
+        let terminal = self.launch.terminal;
+        if terminal.had_foreground() || self.wants_terminal {
+            terminal.take_back();
+        }
+        if matches!(outcome, Outcome::App(ExitStatus::Signaled(_)) | Outcome::Stuck) {
+            terminal.restore_modes();
+        }
     }
 
     /// Within G where there is anything left of it, and a little of that for the exit itself.

@@ -37,13 +37,16 @@ fn open_nothing() -> io::Result<File> {
     })
 }
 
-/// Lets go of what graceful was started with and the app now has: descriptors from 3 on, and standard input and output.
-/// Holding them would keep a pipe's other end from ever seeing the app close it.
+/// Lets go of what graceful was started with and the app now has: descriptors from 3 on and, with `streams`, standard input
+/// and output. Holding them would keep a pipe's other end from ever seeing the app close it.
 /// Call [`fill_standard_streams`] first.
+///
+/// `streams`: not as PID 1 of a container, where /proc/1/fd/0 and fd/1 are how others there reach the container's own
+/// streams (cron jobs, `docker exec c sh -c 'echo x >/proc/1/fd/1'`).
 ///
 /// `alone`: no descriptor of graceful's own is open yet. Otherwise those are told from the inherited ones by their
 /// close-on-exec flag: what graceful opens has it, what survived an exec cannot have it.
-pub fn release_inherited(alone: bool) {
+pub fn release_inherited(alone: bool, streams: bool) {
     let closed = alone && {
         // SAFETY: closes descriptors that nothing in this process uses.
         unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, 0) == 0 }
@@ -54,7 +57,7 @@ pub fn release_inherited(alone: bool) {
             unsafe { libc::close(fd) };
         });
     }
-    if let Ok(nothing) = open_nothing() {
+    if streams && let Ok(nothing) = open_nothing() {
         for stream in 0..=1 {
             // SAFETY: both are open; nothing in this process reads the one or writes the other.
             unsafe { libc::dup3(nothing.as_raw_fd(), stream, libc::O_CLOEXEC) };

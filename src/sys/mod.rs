@@ -11,7 +11,7 @@
 //! - `tree`: what /proc says about processes; `handlers`: what they do about a signal.
 //! - `sockets`: the TCP sockets of some ports, and who listens.
 //! - `fds`: descriptors, pipes, polling.
-//! - `tty`: the terminal's foreground.
+//! - `tty`: the terminal's foreground and modes.
 //! - `cgroup`: the kernel's count of out-of-memory kills.
 //!
 //! The system calls for masks and waiting are made directly: the C library's versions hide signals 32 and 33, and a

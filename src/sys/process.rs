@@ -108,6 +108,13 @@ pub fn stop_self() {
     unsafe { libc::kill(getpid(), libc::SIGSTOP) };
 }
 
+/// The process group of a child.
+pub fn group_of(pid: i32) -> Option<i32> {
+    // SAFETY: getpgid(2) takes a number.
+    let group = if pid > 1 { unsafe { libc::getpgid(pid) } } else { -1 };
+    (group > 1).then_some(group)
+}
+
 /// Whether a child shares graceful's process group.
 pub fn shares_our_group(pid: i32) -> bool {
     // SAFETY: getpgid(2) takes a number.

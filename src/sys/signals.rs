@@ -79,10 +79,13 @@ impl Inherited {
 
 /// Gives these signals their default disposition, whatever the parent chose.
 pub fn set_default(signals: SignalSet) {
+    // SIG_DFL without flags, whatever the architecture's layout. Not by signal(3), which refuses the C library's own two.
+    let default = [0u64; 8];
+    let old = std::ptr::null_mut::<u64>();
     for signal in signals.iter() {
-        // SAFETY: setting a disposition to the default has no other requirement. SIGKILL, SIGSTOP and the C library's own
-        // are refused, and have no other.
-        unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
+        // SAFETY: setting a disposition to the default has no other requirement, and the buffer is longer than the kernel's
+        // struct. SIGKILL and SIGSTOP are refused, and have no other.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.number(), default.as_ptr(), old, SET_SIZE) };
     }
 }
 
@@ -93,8 +96,15 @@ pub fn act_by_default(signals: SignalSet) {
     _ = set_mask(SignalSet::from_bits(!signals.bits()));
 }
 
-/// Ends this process by a signal, which its parent sees in the status. Returns where that cannot be: as PID 1.
+/// Ends this process by a signal, which its parent sees in the status, without writing a core. Returns where that cannot
+/// be: as PID 1.
 pub fn end_by(signal: Signal) {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a live struct and numbers. The second is for a core_pattern that is a pipe, which knows no limit (core(5)).
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong);
+    }
     act_by_default(SignalSet::EMPTY.with(signal));
     // SAFETY: our own pid.
     unsafe { libc::kill(getpid(), signal.number()) };

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use super::{Proc, in_pid_namespace};
+use super::{Exit, Proc, in_pid_namespace};
 
 /// Where graceful (or another init) runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,14 @@ impl Place {
         match self {
             Place::Wrapper => Proc::spawn_group(command),
             Place::Pid1 => Proc::spawn_pid1(command),
+        }
+    }
+
+    /// How graceful ends when this signal ended the app: by the same, but for PID 1, whose status is a number.
+    pub fn killed_by(self, signal: i32) -> Exit {
+        match self {
+            Place::Wrapper => Exit::Signal(signal),
+            Place::Pid1 => Exit::Code(128 + signal),
         }
     }
 

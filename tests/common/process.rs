@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -66,7 +67,8 @@ pub fn in_pid_namespace<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item 
 enum Scope {
     /// The child alone.
     Child,
-    /// Signals go to the child; at the end the process group that it was started in is killed.
+    /// Signals go to the child; at the end the process group that it was started in is killed, and what is below the child
+    /// in other groups.
     Group,
     /// The child is `unshare`; signals go to the PID 1 behind it, and its death ends the namespace.
     Namespace,
@@ -295,6 +297,19 @@ impl Proc {
 }
 
 impl Proc {
+    /// An app under graceful leads a group of its own. Each is killed by a pidfd that was opened while it was a child of the
+    /// one above it, so that no other process is hit.
+    fn end_tree(&self) -> std::io::Result<()> {
+        let below = pidfds_below(self.pid());
+        let killed = kill(-self.pid(), libc::SIGKILL);
+        for pidfd in below {
+            let (signal, info, flags) = (libc::SIGKILL, std::ptr::null::<libc::siginfo_t>(), 0);
+            // SAFETY: a live descriptor; a null siginfo means as kill(2) would.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) };
+        }
+        killed
+    }
+
     /// Kills PID 1 itself: --kill-child of `unshare` is lost when PID 1 changes its user (prctl(2), PR_SET_PDEATHSIG).
     /// A stopped `unshare` does not reap, so that the pid is PID 1's until it is killed.
     fn end_namespace(&self) -> std::io::Result<()> {
@@ -310,7 +325,7 @@ impl Drop for Proc {
     fn drop(&mut self) {
         // The child is not reaped yet, so both ids are still its own. An error means that nothing is left.
         let _ = match self.scope {
-            Scope::Group => kill(-self.pid(), libc::SIGKILL),
+            Scope::Group => self.end_tree(),
             Scope::Child => kill(self.pid(), libc::SIGKILL),
             Scope::Namespace => self.end_namespace(),
         };
@@ -325,6 +340,23 @@ impl Drop for Proc {
             let _ = self.child.wait();
         }
     }
+}
+
+/// What descends from this process.
+fn pidfds_below(pid: libc::pid_t) -> Vec<OwnedFd> {
+    let (mut found, mut parents) = (Vec::new(), vec![pid]);
+    while let Some(parent) = parents.pop() {
+        for child in super::procfs::children(parent) {
+            // SAFETY: numbers in, a new descriptor out.
+            let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+            if fd >= 0 && super::procfs::children(parent).contains(&child) {
+                // SAFETY: it is new, and nobody else's.
+                found.push(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+                parents.push(child);
+            }
+        }
+    }
+    found
 }
 
 impl News {
