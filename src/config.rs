@@ -48,7 +48,7 @@ pub struct Config {
     pub budget: Budget,
     /// What the app gets instead of the stop signal that was received.
     pub stop_signal: Option<Signal>,
-    /// The signals that begin the shutdown: TERM, INT, QUIT and those of `--stop-on`.
+    /// The signals that begin the shutdown; none of them is in `rewrite`.
     pub stop_on: SignalSet,
     /// FROM and TO of each `--rewrite`; `None` drops the signal.
     pub rewrite: Vec<(Signal, Option<Signal>)>,
@@ -193,7 +193,7 @@ pub struct Hook {
     /// Given by a flag or a variable: runs on its own, in the order given, after the file's hooks of priority 0.
     /// Hooks of the file with equal priority run together.
     pub sequential: bool,
-    /// Whether a failure is only logged, or ends the start (pre-start) or begins the stop (post-start).
+    /// Whether a failure is only logged, or ends the start (pre-start) or begins the stop (post-start, ready).
     pub on_failure: OnFailure,
 }
 
@@ -209,7 +209,7 @@ pub enum HookAction {
 /// What a hook's failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
-    /// pre-start: the app is not started, exit 125. post-start: the app is stopped.
+    /// pre-start: the app is not started, exit 125. post-start, ready: the app is stopped.
     Abort,
     /// It is logged.
     Continue,
@@ -373,8 +373,12 @@ pub enum LogFormat {
 /// The default of `--quiet-window`.
 pub const QUIET_WINDOW: Duration = Duration::from_secs(2);
 
-/// The signals that begin the shutdown without `--stop-on`.
-pub const STOP_SIGNALS: SignalSet = SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT).with(Signal::QUIT);
+/// The signals that begin the shutdown: exactly those of `--stop-on`. Where nothing was said SIGTERM and SIGINT, and as PID 1
+/// also what containers of systemd and LXC are stopped by (SIGRTMIN+3, SIGPWR). A profile adds what its images declare.
+pub fn stop_signals(explicit: Option<SignalSet>, init: bool) -> SignalSet {
+    let usual = SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT);
+    explicit.unwrap_or(if init { usual.with(Signal::RTMIN_3).with(Signal::PWR) } else { usual })
+}
 
 /// `--profile list`: every server that is known, its signal and what to know of it.
 pub fn profiles() -> String {
@@ -392,22 +396,22 @@ pub fn clean_exit_statuses(command: &[OsString]) -> &'static [u8] {
 }
 
 impl Config {
-    /// The configuration of `graceful -- COMMAND` where nothing else was said: built without a parser, because
-    /// this is the path that every container start takes. For a known server it is that of its profile.
-    pub fn of_command(command: Vec<OsString>) -> Config {
-        let mut config = Config::defaults(command);
+    /// The configuration of `graceful -- COMMAND` where nothing else was said; `init`: as PID 1. Built without a parser,
+    /// because this is the path that every container start takes. For a known server it is that of its profile.
+    pub fn of_command(command: Vec<OsString>, init: bool) -> Config {
+        let mut config = Config::defaults(command, init);
         let around = profile::Around { cwd: Path::new(""), variable: &|name| std::env::var_os(name) };
         profile::apply(&mut config, &profile::Explicit::default(), &around);
         config
     }
 
-    /// The default of every option, for an app that no profile knows.
-    pub fn defaults(command: Vec<OsString>) -> Config {
+    /// The default of every option, for an app that no profile knows; `init`: as PID 1.
+    pub fn defaults(command: Vec<OsString>, init: bool) -> Config {
         Config {
             command,
             budget: Budget::for_grace_period(Duration::from_secs(30)),
             stop_signal: None,
-            stop_on: STOP_SIGNALS,
+            stop_on: stop_signals(None, init),
             rewrite: Vec::new(),
             escalate: Vec::new(),
             hold: Hold::Idle,

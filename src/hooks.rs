@@ -1,4 +1,4 @@
-//! Hooks: commands and POSTs at four stages of the app's life.
+//! Hooks: commands and POSTs at five stages of the app's life.
 //!
 //! The hooks of a stage form groups: higher priority first; hooks of the file with equal priority run together; hooks
 //! given by flag or variable are a group each, in the order given, after the file's of priority 0. A group begins when the
@@ -20,7 +20,7 @@ use url::Url;
 /// What a hook is told in its environment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
-    /// The stop signal, once there was one.
+    /// The signal that began the stop, once there was one.
     pub signal: Option<Signal>,
     /// The app's pid, once it runs.
     pub app: Option<i32>,

@@ -25,7 +25,9 @@ pub extern "C" fn main() -> i32 {
     let args: Vec<OsString> = std::env::args_os().collect();
     let plain = cli::plain_run(&args).filter(|_| !sys::environment_has(b"GRACEFUL_"));
     let ending = match plain {
-        Some(command) if !command.is_empty() => supervise(Config::of_command(command.to_vec()), &mut inherited, start),
+        Some(command) if !command.is_empty() => {
+            supervise(Config::of_command(command.to_vec(), sys::getpid() == 1), &mut inherited, start)
+        }
         Some(_) | None => dispatch(&args, &mut inherited, start),
     };
     if let ExitStatus::Signaled(signal) = ending {

@@ -40,6 +40,9 @@ names!(
 );
 
 impl Signal {
+    /// SIGRTMIN+3, on which systemd as PID 1 of a container halts (systemd(1), "Signals").
+    pub const RTMIN_3: Signal = Signal(RTMIN + 3);
+
     /// The signal of this number; `None` outside 1..=64.
     pub const fn new(number: i32) -> Option<Signal> {
         if number >= 1 && number <= RTMAX as i32 { Some(Signal(number as u8)) } else { None }

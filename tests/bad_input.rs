@@ -257,10 +257,9 @@ fn signals() {
         flags(&["--rewrite", "HUP"], &["--rewrite \"HUP\"", "FROM:TO", "HUP:USR1"]),
         flags(&["--rewrite", "HUPP:USR1"], &["--rewrite \"HUPP:USR1\"", "FROM", "did you mean SIGHUP?"]),
         flags(&["--rewrite", "HUP:USR9"], &["--rewrite \"HUP:USR9\"", "TO", "SIGUSR"]),
-        flags(&["--rewrite", "TERM:QUIT"], &["--rewrite \"TERM:QUIT\"", "begins the shutdown", "--stop-signal"]),
         flags(
-            &["--stop-on", "WINCH", "--rewrite", "WINCH:QUIT"],
-            &["--rewrite \"WINCH:QUIT\"", "SIGWINCH begins the shutdown", "--stop-signal"],
+            &["--stop-on", "TERM,WINCH", "--rewrite", "WINCH:QUIT"],
+            &["--rewrite \"WINCH:QUIT\"", "SIGWINCH is in --stop-on", "begins no stop", "--stop-signal"],
         ),
         flags(&["--rewrite", "HUP:USR1", "--rewrite", "1:0"], &["--rewrite \"1:0\"", "SIGHUP is rewritten twice"]),
         flags(&["--rewrite", "HUP:KILL"], &["--rewrite \"HUP:KILL\"", "SIGKILL is sent by graceful itself"]),
@@ -269,7 +268,8 @@ fn signals() {
         flags(&["--escalate", "20:QUIT"], &["--escalate \"20:QUIT\"", "needs a unit, as 20s"]),
         flags(&["--escalate", "20s:KILL"], &["--escalate \"20s:KILL\"", "SIGKILL is sent by graceful itself"]),
         variable("GRACEFUL_STOP_ON", "HUP,STOP", &["GRACEFUL_STOP_ON=\"STOP\"", "no process can catch SIGSTOP"]),
-        variable("GRACEFUL_REWRITE", "INT:HUP", &["GRACEFUL_REWRITE=\"INT:HUP\"", "--stop-signal"]),
+        variable("GRACEFUL_REWRITE", "INT:HUP", &["GRACEFUL_REWRITE=\"INT:HUP\"", "--stop-signal"])
+            .with("GRACEFUL_STOP_ON", "INT"),
         file("stop_on = [\"HUP\", \"KIL\"]", &["graceful.toml: stop_on[2] = \"KIL\"", "did you mean SIGKILL?"]),
         file("rewrite = \"HUP\"", &["graceful.toml: rewrite = \"HUP\"", "FROM:TO"]),
         file("stop_signal = 9", &["graceful.toml: stop_signal = \"9\"", "no chance"]),
@@ -374,6 +374,9 @@ fn hooks() {
         variable("GRACEFUL_HOOK", "pre-stop=x\n\nstop=y\n", &["GRACEFUL_HOOK=\"stop=y\"", "pre-start or"]),
         hook("stage = \"prestop\"\nrun = \"x\"", &["graceful.toml: hook[2].stage = \"prestop\"", "pre-stop?"]),
         hook("run = \"x\"", &["graceful.toml: hook[2]", "no stage", "pre-stop"]),
+        flags(&["--hook", "ready=./warm"], &["--hook \"ready=./warm\"", "no effect without --ready-url", "post-start"]),
+        hook("stage = \"ready\"\nrun = \"x\"", &["graceful.toml: hook[2].run", "no effect without --ready-url"]),
+        flags(&["--hook", "redy=./warm"], &["--hook \"redy=./warm\"", "did you mean ready?"]),
         hook("stage = \"pre-stop\"", &["graceful.toml: hook[2]", "run = ", "url = "]),
         hook("stage = \"pre-stop\"\nrun = \"x\"\nurl = \"http://h/\"", &["graceful.toml: hook[2]", "both run and url"]),
         hook(
@@ -390,7 +393,7 @@ fn hooks() {
         hook("stage = \"pre-stop\"\nrun = \"x\"\nname = \"\"", &["graceful.toml: hook[2].name = \"\"", "one line"]),
         hook(
             "stage = \"pre-stop\"\nrun = \"x\"\non_failure = \"abort\"",
-            &["graceful.toml: hook[2].on_failure = \"abort\"", "pre-start and post-start", "continue"],
+            &["graceful.toml: hook[2].on_failure = \"abort\"", "pre-start, post-start and ready", "continue"],
         ),
         hook(
             "stage = \"pre-start\"\nrun = \"x\"\non_failure = \"stop\"",

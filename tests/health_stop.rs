@@ -8,7 +8,7 @@ use common::{DEADLINE, Exit, free_port, get, get_json, signals};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A delay that only a second stop signal ends.
+/// A delay that only SIGINT ends.
 const LONG_DELAY: [&str; 4] = ["--grace-period", "120s", "--pre-stop-delay", "60s"];
 
 /// graceful with a probe server over this app, once /readyz is 200.
@@ -58,7 +58,7 @@ fn still_ready_for() -> Duration {
     }
     assert_eq!(status(port, "/livez"), 200);
     assert!(!run.lines().iter().any(|line| line.text == "SIGTERM"), "the app serves on\n{}", run.dump());
-    run.stop(libc::SIGTERM);
+    run.stop(libc::SIGINT);
     run.ends(Exit::Code(4));
     late
 }
@@ -95,7 +95,7 @@ fn at_drain_it_fails_with_the_apps_own_signal() {
         assert_eq!(live_and_ready(port), (200, 200), "{}", run.dump());
     }
     assert!(!run.stdout_so_far().contains("told"), "{}", run.dump());
-    run.stop(libc::SIGTERM);
+    run.stop(libc::SIGINT);
     run.wait_line("told", DEADLINE);
     assert_eq!(live_and_ready(port), (200, 503), "{}", run.dump());
     std::fs::write(folder.path().join("left"), "").expect("room");
@@ -109,7 +109,7 @@ fn with_never_it_fails_when_the_app_is_gone() {
     let run = start(port, &["--fail-readiness", "never"], &patient(folder.path()));
     run.stop_begun(libc::SIGTERM);
     assert_eq!(live_and_ready(port), (200, 200), "{}", run.dump());
-    run.stop(libc::SIGTERM);
+    run.stop(libc::SIGINT);
     run.wait_line("told", DEADLINE);
     for _ in 0..50 {
         assert_eq!(live_and_ready(port), (200, 200), "{}", run.dump());
@@ -154,7 +154,7 @@ fn probes_are_answered_to_the_very_end() {
         let steps = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             run.stop(libc::SIGTERM);
             phase_is("pre-stop", (200, 503));
-            run.stop(libc::SIGTERM);
+            run.stop(libc::SIGINT);
             phase_is("hold", (200, 503));
             go_on("held");
             run.wait_line("told", DEADLINE);

@@ -288,13 +288,15 @@ fn a_pre_start_hook_that_ignores_the_stop_signal_is_killed_before_g() {
 }
 
 #[test]
-fn a_second_stop_signal_does_not_wait_for_a_pre_stop_hook() {
+fn a_person_who_insists_does_not_wait_for_a_pre_stop_hook() {
     let script = "trap \"echo hook told >>log; exit 0\" TERM; echo hook runs; while :; do sleep 0.02; done";
     let run = InFolder::start(&NO_DELAY, &[hook("pre-stop", script)], "", &signals(&["--exit-on", "TERM=3"]));
     run.wait_line("ready pid=", DEADLINE);
     run.signal(libc::SIGTERM);
     run.wait_line("[sh] hook runs", DEADLINE);
     run.signal(libc::SIGTERM);
+    run.wait_line("SIGTERM: the stop goes on as it is", DEADLINE);
+    run.signal(libc::SIGINT);
     let report = run.ends(Exit::Code(3));
     assert_eq!(signals_sent(&report), ["SIGTERM stop"]);
     assert_eq!(run.read("log"), "hook told\n", "when the app is gone it is a leftover, and gets SIGTERM");

@@ -109,7 +109,7 @@ fn the_hold_ends_when_the_last_request_does() {
     let slow = slow_requests(address(port), "/slow?seconds=1.5", 2);
     run.wait_lines("slow begins", 2, DEADLINE);
     run.stop(libc::SIGTERM);
-    run.wait_line("holding the stop signal back for requests in flight (2 busy)", DEADLINE);
+    run.wait_line("holding the app's SIGTERM back for requests in flight (2 busy)", DEADLINE);
     let report = run.ends(Exit::Signal(libc::SIGTERM));
     assert_eq!(slow.collect().dropped(), 0);
     let line = run.wait_line("hold over: idle after ", DEADLINE).text;
@@ -141,7 +141,7 @@ fn a_request_that_never_ends_is_cut_off_by_the_hold_timeout() {
     let endless = slow_requests(address(port), "/slow?seconds=600", 1);
     run.wait_line("slow begins", DEADLINE);
     run.stop(libc::SIGTERM);
-    run.wait_line("the hold timed out, 1 busy: the stop signal goes out now", DEADLINE);
+    run.wait_line("the hold timed out, 1 busy: the app gets its SIGTERM now", DEADLINE);
     let report = run.ends(Exit::Signal(libc::SIGTERM));
     assert_eq!(report["hold"], "timed out, 1 busy");
     assert_eq!(report["sigkill"], false);
@@ -167,7 +167,7 @@ fn quiet_waits_until_nothing_new_has_come() {
 
 /// How long the hold may last, in seconds: less than from t0 by what it took to look.
 fn at_most(run: &Run) -> f64 {
-    let line = run.wait_line("holding the stop signal back", DEADLINE).text;
+    let line = run.wait_line("holding the app's SIGTERM back", DEADLINE).text;
     let seconds = line.strip_suffix(" s at most").and_then(|line| line.rsplit(' ').next()?.parse().ok());
     seconds.unwrap_or_else(|| panic!("{line}"))
 }

@@ -33,7 +33,7 @@ fn a_failure_in_the_middle_of_a_stop_loses_neither_the_stop_signal_nor_sigkill()
     app.wait_line("stopping", DEADLINE);
     app.signal(libc::SIGUSR2);
     app.wait_line("internal failure", DEADLINE);
-    app.wait_line("SIGCONT", DEADLINE);
+    app.wait_line("SIGTERM", DEADLINE);
     assert_eq!(app.wait(DEADLINE), Exit::Signal(libc::SIGKILL));
 }
 

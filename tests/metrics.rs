@@ -96,10 +96,10 @@ impl Busy {
         page(self.port)
     }
 
-    /// The second stop signal ends the first phase.
+    /// SIGINT ends the first phase.
     #[track_caller]
     fn end(&self) {
-        self.run.stop(libc::SIGTERM);
+        self.run.stop(libc::SIGINT);
         self.run.ends(Exit::Code(4));
     }
 }
@@ -276,7 +276,7 @@ fn prometheus_scrapes_a_life_to_its_end() {
     prometheus.wait_value("graceful_signals_received_total{signal=\"SIGTERM\"}", "1");
     prometheus.wait_value("graceful_readiness_changes_total{to=\"not_ready\"}", "1");
     prometheus.wait_value("graceful_budget_left_seconds < bool graceful_budget_seconds", "1");
-    run.stop(libc::SIGTERM);
+    run.stop(libc::SIGINT);
     run.ends(Exit::Code(4));
     prometheus.wait_value("up", "0");
 

@@ -98,11 +98,11 @@ fn a_ready_app_is_left_alone_until_the_stop_signal() {
     wait_for("the last request", || run.lines().iter().any(|line| line.text.ends_with(" /")));
     assert_eq!(requests(&run), polled, "{}", run.dump());
     let t0 = run.stop_begun(libc::SIGTERM);
-    wait_for("polls after the stop signal", || requests(&run) >= polled + 3);
+    wait_for("polls after the begin of the stop", || requests(&run) >= polled + 3);
     assert!(!run.stdout_so_far().contains("SIGTERM"), "they come at once, not when the app is told\n{}", run.dump());
     let first = run.lines().into_iter().filter(|line| line.text.ends_with(" /ready")).nth(polled).unwrap();
     assert!(first.at >= t0);
-    run.stop(libc::SIGTERM);
+    run.stop(libc::SIGINT);
     run.ends(Exit::Code(0));
 }
 
@@ -111,8 +111,8 @@ fn readiness_that_fails_at_the_stop_signal_is_said_with_its_time() {
     let (run, _) = start(&NO_DELAY, &["--on-term", "fail", "--linger", "0.6", "--exit", "4"]);
     run.wait_line("ready after", DEADLINE);
     run.stop(libc::SIGTERM);
-    let line = run.wait_line(" after the stop signal (503 Service Unavailable)", DEADLINE).text;
-    assert!(line.starts_with("graceful: not ready ") && line.contains(" ms after the stop signal"), "{line}");
+    let line = run.wait_line(" after the app's SIGTERM (503 Service Unavailable)", DEADLINE).text;
+    assert!(line.starts_with("graceful: not ready ") && line.contains(" ms after the app's SIGTERM"), "{line}");
     let report = run.ends(Exit::Code(4));
     assert_eq!(changes(&report)[..2], ["ready", "not ready"]);
     assert!(!run.stderr_so_far().contains("still ready"), "{}", run.dump());
@@ -124,7 +124,7 @@ fn readiness_that_never_fails_is_said() {
     run.wait_line("ready after", DEADLINE);
     let t0 = run.stop(libc::SIGTERM);
     let line = run.wait_line("still ready 3", DEADLINE);
-    assert!(line.text.contains(" after the stop signal: the app does not fail its readiness"), "{}", line.text);
+    assert!(line.text.contains(" after the app's SIGTERM: the app does not fail its readiness"), "{}", line.text);
     assert!(line.at - t0 >= Duration::from_secs(3), "{}", run.dump());
     let report = run.ends(Exit::Code(4));
     assert!(warnings(&report).contains("does not fail its readiness"), "{report:#}");
@@ -136,7 +136,7 @@ fn a_listener_that_closes_is_said_with_its_time() {
     run.wait_line("ready after", DEADLINE);
     run.stop(libc::SIGTERM);
     let line = run.wait_line("listener closed ", DEADLINE).text;
-    assert!(line.contains(" after the stop signal (connection refused)"), "{line}");
+    assert!(line.contains(" after the app's SIGTERM (connection refused)"), "{line}");
     let report = run.ends(Exit::Code(4));
     // In between a connection may be reset that the listener had not accepted yet.
     let changes = changes(&report);
@@ -238,6 +238,6 @@ fn readiness_of_an_app_that_has_exited_is_no_news() {
     run.ends(Exit::Code(4));
     let exited = run.wait_line("exited after", DEADLINE);
     let lines = run.lines();
-    let late = lines.iter().filter(|line| line.at > exited.at && line.text.contains("stop signal"));
+    let late = lines.iter().filter(|line| line.at > exited.at && line.text.contains("after the app's SIGTERM"));
     assert_eq!(late.count(), 0, "{}", run.dump());
 }

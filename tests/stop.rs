@@ -95,13 +95,13 @@ fn sigint_skips_the_delay() {
 }
 
 #[test]
-fn a_second_stop_signal_ends_the_delay() {
+fn sigint_ends_the_delay_of_a_stop_that_sigterm_began() {
     let run = Run::signals(&LONG, &["--exit-on", "TERM=4"]);
     run.stop_begun(libc::SIGTERM);
-    run.stop(libc::SIGTERM);
-    run.wait_line("a second stop signal, SIGTERM, ends the pre-stop phase", DEADLINE);
+    run.stop(libc::SIGINT);
+    run.wait_line("SIGINT ends the pre-stop delay", DEADLINE);
     let report = run.ends(Exit::Code(4));
-    // The second one ended the delay and nothing else: the app was told once.
+    // It ended the delay and nothing else: the app was told once.
     assert_eq!(signals_sent(&report), ["SIGTERM stop"]);
 }
 
@@ -250,7 +250,7 @@ fn a_url_holds_the_signal_back_until_it_answers_2xx() {
     let options = with(&NO_DELAY, &["--hold", &url, "--log-level", "debug"]);
     let run = Run::signals(&options, &["--exit-on", "TERM=3"]);
     run.stop(libc::SIGTERM);
-    run.wait_line(&format!("holding the stop signal back for {url}"), DEADLINE);
+    run.wait_line(&format!("holding the app's SIGTERM back for {url}"), DEADLINE);
     run.wait_lines("hold: 503", 2, DEADLINE);
     assert!(!run.stdout_so_far().contains("SIGTERM"), "{}", run.dump());
     over.store(true, Ordering::SeqCst);
@@ -286,7 +286,7 @@ fn a_hold_that_never_answers_takes_half_of_what_is_left() {
     let options = ["--grace-period", "9s", "--kill-margin", "7s", "--pre-stop-delay", "0s", "--hold", &url];
     let run = Run::signals(&options, &["--exit-on", "TERM=3"]);
     let t0 = run.stop(libc::SIGTERM);
-    run.wait_line("the hold timed out: the stop signal goes out now", DEADLINE);
+    run.wait_line("the hold timed out: the app gets its SIGTERM now", DEADLINE);
     let report = run.ends(Exit::Code(3));
     assert!(told_at(&run, "SIGTERM") - t0 >= Duration::from_millis(999), "{}", run.dump());
     assert_eq!(report["hold"], "timed out");
@@ -312,12 +312,12 @@ fn a_hold_command_that_hangs_is_ended_with_its_children() {
 }
 
 #[test]
-fn a_second_stop_signal_ends_the_hold() {
+fn sigint_ends_the_hold() {
     let run = Run::signals(&with(&NO_DELAY, &["--hold", "sleep 100"]), &["--exit-on", "TERM=3"]);
     run.stop(libc::SIGTERM);
-    run.wait_line("holding the stop signal back for sleep 100", DEADLINE);
-    run.stop(libc::SIGTERM);
-    run.wait_line("a second stop signal, SIGTERM, ends the hold phase", DEADLINE);
+    run.wait_line("holding the app's SIGTERM back for sleep 100", DEADLINE);
+    run.stop(libc::SIGINT);
+    run.wait_line("SIGINT ends the hold phase", DEADLINE);
     assert_eq!(signals_sent(&run.ends(Exit::Code(3))), ["SIGTERM stop"]);
 }
 
@@ -336,7 +336,7 @@ fn an_app_that_ends_in_whatever_phase_gives_its_own_status() {
     let hold = with(&NO_DELAY, &["--hold", "sleep 100"]);
     let phases: [(&[&str], &str, &str); 3] = [
         (&LONG, ": stopping", "pre-stop"),
-        (&hold, "holding the stop signal back", "hold"),
+        (&hold, "holding the app's SIGTERM back", "hold"),
         (&NO_DELAY, "SIGTERM to the app", "drain"),
     ];
     for (options, begun, phase) in phases {

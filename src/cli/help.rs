@@ -55,16 +55,16 @@ Environment and file:
     GRACEFUL_GRACE_PERIOD=25s      in the environment; an empty variable counts as unset
     grace_period = \"25s\"           in the TOML file that --config or GRACEFUL_CONFIG names
   Lists: a comma separates the values of stop-on, rewrite, escalate and success-exit-status; the
-  file may have arrays, as stop_on = [\"HUP\", \"USR1\"]. The strongest source gives the whole list.
+  file may have arrays, as stop_on = [\"TERM\", \"USR1\"]. The strongest source gives the whole list.
   Hooks and checks add up: file, then variable (one a line), then flags. In the file:
     [[hook]]
-    stage = \"pre-stop\"         # or pre-start, post-start, post-stop
+    stage = \"pre-stop\"         # or pre-start, post-start, ready, post-stop
     run = \"./drain --now\"      # or a list, [\"./drain\", \"--now\"]; or url = \"http://...\" to POST to
     name = \"drain\"             # default: the command's file name, or the URL's host and path
     timeout = \"8s\"             # default: as for --hook
     priority = 10              # higher runs first, equal ones run together; default: 0
-    on_failure = \"continue\"    # or abort: pre-start does not start the app, post-start stops it;
-                               # default: abort for pre-start, otherwise continue
+    on_failure = \"continue\"    # or abort: pre-start does not start the app, post-start and ready
+                               # stop it; default: abort for pre-start, otherwise continue
     [[check]]
     name = \"redis\"             # up to 63 letters, digits, -, _ and .
     target = \"tcp://redis:6379\"

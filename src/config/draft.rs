@@ -10,7 +10,7 @@ use super::raw::{Problem, Raw};
 use super::values::SuccessStatus;
 use super::{
     Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW,
-    Readiness, STOP_SIGNALS, Stage, Startup, StartupAction, Surroundings, Target, hook,
+    Readiness, Stage, Startup, StartupAction, Surroundings, Target, hook, stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::signal::{Signal, SignalSet};
@@ -64,6 +64,8 @@ pub(crate) struct Draft {
     pub(crate) report: GivenPath,
     pub(crate) log_format: Option<Given<LogFormat>>,
     pub(crate) log_level: Option<Given<LogLevel>>,
+    /// Where hooks of the stage `ready` were typed.
+    pub(crate) ready_hooks: Vec<String>,
     /// Names of options with a value that did not parse: what depends on them is not judged, lest one slip be
     /// reported twice and the second time wrongly.
     pub(crate) broken: Vec<&'static str>,
@@ -163,16 +165,17 @@ impl Draft {
     ) -> Config {
         self.check_schemes(surroundings, problems);
         self.check_leftovers(surroundings, problems);
-        let stop_on = self.stop_on.iter().map(|given| given.value).fold(STOP_SIGNALS, SignalSet::with);
-        self.check_rewrites(stop_on, problems);
+        self.check_rewrites(problems);
         self.escalate.sort_by_key(|given| given.value.after);
         let budget = plan(&self, problems);
+        self.ready_hooks = hook::places_of(&self.hooks, Stage::Ready);
         let hooks = finish_hooks(std::mem::take(&mut self.hooks), &budget, !self.budget_unknown(), problems);
         let (ready, startup) = self.readiness(&hooks, problems);
         self.warn_of_idle_options();
         let probe_listen = self.probe_listen(&surroundings.cwd, problems);
         let fail_readiness = self.fail_readiness(problems);
         let explicit = self.explicit();
+        let stop_on = self.stop_signals(surroundings);
         let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
         self.check_paths(&surroundings.cwd, problems);
         let mut file = |path: &GivenPath, purpose| path.resolve(&surroundings.cwd, purpose, problems);
@@ -270,16 +273,31 @@ impl Draft {
         }
     }
 
-    fn check_rewrites(&self, stop_on: SignalSet, problems: &mut Vec<Problem>) {
+    /// A signal that is rewritten is the app's, and begins no stop: what was said of it counts more than a default. Where
+    /// nothing would be left, whoever wrote `TERM:QUIT` for another init would have no clean stop at all.
+    fn stop_signals(&mut self, surroundings: &Surroundings) -> SignalSet {
+        let explicit = (!self.stop_on.is_empty()).then(|| self.stop_on.iter().map(|given| given.value).collect());
+        let all = stop_signals(explicit, surroundings.pid == 1);
+        let rewritten: SignalSet = self.rewrite.iter().map(|given| given.value.0).collect();
+        if rewritten.contains(Signal::TERM) && all.contains(Signal::TERM) {
+            self.warnings.push(
+                "--rewrite: SIGTERM begins no stop any more, there is no delay and no hold; what the app gets at a stop is \
+                 said by --stop-signal"
+                    .to_owned(),
+            );
+        }
+        SignalSet::from_bits(all.bits() & !rewritten.bits())
+    }
+
+    fn check_rewrites(&self, problems: &mut Vec<Problem>) {
         let mut seen = SignalSet::EMPTY;
         for given in &self.rewrite {
             let from = given.value.0;
-            if stop_on.contains(from) {
-                problems.push(
-                    given.raw.problem(format!(
-                        "{from} begins the shutdown; what the app gets then is said by --stop-signal"
-                    )),
-                );
+            if self.stop_on.iter().any(|stop| stop.value == from) {
+                problems.push(given.raw.problem(format!(
+                    "{from} is in --stop-on, and what is rewritten begins no stop; what the app gets at a stop is said by \
+                     --stop-signal"
+                )));
             } else if seen.contains(from) {
                 problems.push(given.raw.problem(format!("{from} is rewritten twice; once is right")));
             }
@@ -294,6 +312,7 @@ impl Draft {
                 problems.push(given.raw.problem("says nothing without --ready-url; add --ready-url URL"));
             }
         }
+        self.check_ready_hooks(polled, problems);
         let hooked = hooks.iter().any(|hook| hook.stage == Stage::PostStart) || self.broken.contains(&hook::KEY);
         let action = self.startup_action.as_ref().map(|given| &given.raw);
         if !polled && !hooked {
@@ -319,6 +338,17 @@ impl Draft {
         let action = self.startup_action.as_ref().map_or(StartupAction::Report, |given| given.value);
         let startup = self.startup_timeout.as_ref().map(|given| Startup { timeout: given.value, action });
         (ready, startup)
+    }
+
+    /// A start that no endpoint tells of is no moment at which anything is ready.
+    fn check_ready_hooks(&self, polled: bool, problems: &mut Vec<Problem>) {
+        for hook in self.ready_hooks.iter().filter(|_| !polled) {
+            problems.push(Problem::new(
+                hook.clone(),
+                "a ready hook has no effect without --ready-url; expected --ready-url URL beside it, or post-start, which \
+                 runs right after the start",
+            ));
+        }
     }
 
     fn probe_listen(&self, cwd: &Path, problems: &mut Vec<Problem>) -> Option<Listen> {

@@ -22,6 +22,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const STAGES: &[(&str, Stage)] = &[
     ("pre-start", Stage::PreStart),
     ("post-start", Stage::PostStart),
+    ("ready", Stage::Ready),
     ("pre-stop", Stage::PreStop),
     ("post-stop", Stage::PostStop),
 ];
@@ -136,7 +137,7 @@ fn on_failure(table: &mut TableReader<'_>, stage: Option<Stage>) -> Option<OnFai
     if given == OnFailure::Abort && matches!(stage, Some(Stage::PreStop | Stage::PostStop)) {
         return table.wrong(
             "on_failure",
-            "a stop that has begun cannot be aborted: abort is for pre-start and post-start; right is continue",
+            "a stop that has begun cannot be aborted: abort is for pre-start, post-start and ready; right is continue",
         );
     }
     Some(given)
@@ -147,6 +148,11 @@ fn name(text: &str) -> Result<String, String> {
         return Err("a name is one line of text, as drain".into());
     }
     Ok(text.to_owned())
+}
+
+/// Where the hooks of this stage were typed.
+pub(crate) fn places_of(hooks: &[DraftHook], stage: Stage) -> Vec<String> {
+    hooks.iter().filter(|hook| hook.stage == stage).map(|hook| hook.place.clone()).collect()
 }
 
 /// Settles names, timeouts and failure rules. `judge` is false when the budget itself could not be read.
@@ -174,7 +180,7 @@ pub(crate) fn finish_hooks(
         sequential: hook.sequential,
         on_failure: hook.on_failure.unwrap_or(match hook.stage {
             Stage::PreStart => OnFailure::Abort,
-            Stage::PostStart | Stage::PreStop | Stage::PostStop => OnFailure::Continue,
+            Stage::PostStart | Stage::Ready | Stage::PreStop | Stage::PostStop => OnFailure::Continue,
         }),
     };
     hooks.into_iter().map(settle).collect()

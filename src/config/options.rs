@@ -183,8 +183,8 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Signal,
         repeat: Repeat::Comma,
         heading: SIGNALS,
-        help: "A further signal that begins the shutdown, for images with another STOPSIGNAL; repeatable. Default: \
-               TERM, INT and QUIT, which always do",
+        help: "The signals that begin the shutdown, exactly these, as TERM,USR1 for an image with another STOPSIGNAL; \
+               every other one is the app's; repeatable. Default: TERM and INT, as PID 1 also RTMIN+3 and PWR",
         read: |draft, raw, problems| set_all(&mut draft.stop_on, raw, problems, values::stop_on),
     },
     OptionSpec {
@@ -194,7 +194,8 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Rewrite,
         repeat: Repeat::Comma,
         heading: SIGNALS,
-        help: "Any other signal on its way to the app becomes TO, or is dropped if TO is 0; repeatable. Default: none",
+        help: "A signal on its way to the app becomes TO, or is dropped if TO is 0, and then begins no shutdown; \
+               repeatable. Default: none",
         read: |draft, raw, problems| set_all(&mut draft.rewrite, raw, problems, values::rewrite),
     },
     OptionSpec {
@@ -269,8 +270,8 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Hook,
         repeat: Repeat::Lines,
         heading: HOOKS,
-        help: "At STAGE (pre-start, post-start, pre-stop, post-stop) run a command line, split as a shell would but \
-               without one, or POST to a URL; repeatable, in order. Each may take 10s, or half of the time before \
+        help: "At STAGE (pre-start, post-start, ready, pre-stop, post-stop) run a command line, split as a shell would \
+               but without one, or POST to a URL; repeatable, in order. Each may take 10s, or half of the time before \
                SIGKILL if shorter. Default: none",
         read: |draft, raw, problems| hook::add_short(&mut draft.hooks, raw, problems),
     },

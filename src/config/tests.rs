@@ -68,7 +68,7 @@ impl Typed {
     /// Accepted, without a warning, and the defaults changed by `change` are the result.
     #[track_caller]
     fn means(self, change: impl FnOnce(&mut Config)) {
-        let mut expected = Config::defaults(ARGV.map(OsString::from).to_vec());
+        let mut expected = Config::defaults(ARGV.map(OsString::from).to_vec(), false);
         change(&mut expected);
         assert_eq!(self.load(), expected);
     }
@@ -103,7 +103,7 @@ fn nothing_said_is_the_defaults() {
     file("# a comment\n").means(|_| ());
     env(&[("GRACEFUL_GRACE_PERIOD", ""), ("PATH", "/bin"), ("GRACEFUL_HOOK", ""), ("GRACEFUL_CHECK", "\n")])
         .means(|_| ());
-    assert_eq!(Config::defaults(Vec::new()).budget.kill_at(), secs(29));
+    assert_eq!(Config::defaults(Vec::new(), false).budget.kill_at(), secs(29));
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn a_flag_beats_a_variable_beats_the_file() {
     assert_eq!(grace(in_file().and(in_env()).and(in_flags())), secs(40));
     let all = in_file().and(in_env()).and(in_flags()).load();
     assert_eq!(all.log_level, LogLevel::Debug, "the file still says what nobody else says");
-    assert_eq!(all.stop_on, STOP_SIGNALS.with(Signal::WINCH), "the strongest source gives the whole list");
+    assert_eq!(all.stop_on, SignalSet::EMPTY.with(Signal::WINCH), "the strongest source gives the whole list");
     let env_over_file = in_file().and(in_env()).load();
-    assert_eq!(env_over_file.stop_on, STOP_SIGNALS.with(Signal::USR1).with(Signal::USR2));
+    assert_eq!(env_over_file.stop_on, SignalSet::EMPTY.with(Signal::USR1).with(Signal::USR2));
 }
 
 #[test]
@@ -156,13 +156,36 @@ fn the_file_named_by_a_variable_and_by_a_flag() {
 }
 
 #[test]
+fn what_begins_the_shutdown() {
+    let of = |typed: Typed, pid| typed.load_with(|around| around.pid = pid).unwrap_or_else(|p| panic!("{p:?}")).stop_on;
+    let set = |signals: &[Signal]| signals.iter().copied().collect::<SignalSet>();
+    let usual = [Signal::TERM, Signal::INT];
+    assert_eq!(of(flags(&[]), 7), set(&usual));
+    assert_eq!(of(flags(&[]), 1), set(&[Signal::TERM, Signal::INT, Signal::RTMIN_3, Signal::PWR]));
+    assert_eq!(Config::defaults(Vec::new(), true).stop_on, of(flags(&[]), 1), "the short way knows it, too");
+    // A list is the whole list.
+    assert_eq!(of(flags(&[("stop-on", "USR1")]), 1), set(&[Signal::USR1]));
+    assert_eq!(of(flags(&[("stop-on", "QUIT,TERM")]), 7), set(&[Signal::QUIT, Signal::TERM]));
+    // What is rewritten begins no stop.
+    assert_eq!(of(flags(&[("rewrite", "INT:0"), ("rewrite", "PWR:HUP")]), 1), set(&[Signal::TERM, Signal::RTMIN_3]));
+    let none = flags(&[("rewrite", "TERM:QUIT")]).load();
+    assert_eq!(none.stop_on, set(&[Signal::INT]));
+    assert!(none.warnings[0].contains("SIGTERM begins no stop any more"), "{:?}", none.warnings);
+    // A profile adds to the default, and to nothing else.
+    let nginx = |typed: Typed| of(typed.and(flags(&[("profile", "nginx")])), 7);
+    assert_eq!(nginx(flags(&[])), set(&[Signal::TERM, Signal::INT, Signal::QUIT]));
+    assert_eq!(nginx(flags(&[("stop-on", "TERM")])), set(&[Signal::TERM]));
+    assert_eq!(nginx(flags(&[("rewrite", "QUIT:0")])), set(&usual));
+}
+
+#[test]
 fn signals_of_every_form() {
     flags(&[("stop-signal", "SIGQUIT")]).means(|c| c.stop_signal = Some(Signal::QUIT));
     env(&[("GRACEFUL_STOP_SIGNAL", "winch")]).means(|c| c.stop_signal = Some(Signal::WINCH));
     file("stop_signal = 3").means(|c| c.stop_signal = Some(Signal::QUIT));
     file("stop_signal = \"RTMIN+3\"").means(|c| c.stop_signal = Signal::new(37));
     flags(&[("stop-on", "HUP"), ("stop-on", "TERM, 37")])
-        .means(|c| c.stop_on = STOP_SIGNALS.with(Signal::HUP).with(Signal::new(37).unwrap()));
+        .means(|c| c.stop_on = [Signal::HUP, Signal::TERM, Signal::RTMIN_3].into_iter().collect());
     let rewritten = vec![(Signal::HUP, Some(Signal::USR1)), (Signal::USR2, None)];
     flags(&[("rewrite", "HUP:USR1"), ("rewrite", "12:0")]).means(|c| c.rewrite = rewritten.clone());
     env(&[("GRACEFUL_REWRITE", "HUP:USR1,USR2:0")]).means(|c| c.rewrite = rewritten.clone());
@@ -417,7 +440,7 @@ fn a_command_that_no_profile_knows_is_as_without() {
     for (given, lines) in [(&[][..], 0), (&[("profile", "none")], 0), (&[("profile", "auto")], 1)] {
         let config = flags(given).load();
         assert_eq!((config.profile, config.profile_signal, config.advice.len()), (None, None, lines));
-        assert_eq!(Config { advice: Vec::new(), ..config }, Config::defaults(ARGV.map(OsString::from).to_vec()));
+        assert_eq!(Config { advice: Vec::new(), ..config }, Config::defaults(ARGV.map(OsString::from).to_vec(), false));
     }
 }
 
@@ -430,7 +453,7 @@ fn a_server_is_known_without_being_asked_for_and_says_nothing_at_the_start() {
         (&["redis-server"], AdviceAt::Stop),
         (&["celery", "worker"], AdviceAt::Stop),
     ] {
-        let config = Config::of_command(command.iter().map(OsString::from).collect());
+        let config = Config::of_command(command.iter().map(OsString::from).collect(), false);
         let name = config.profile.unwrap();
         let line = format!("profile {name}, by {:?} in the command line: stopped by SIG", command[0]);
         assert!(said(&config, at).iter().any(|said| said.starts_with(&line)), "{config:?}");

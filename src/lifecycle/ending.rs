@@ -7,6 +7,9 @@ use crate::status::{self, ExitStatus};
 use crate::timeline::{Cause, Event, Phase, Stage};
 use std::time::Duration;
 
+/// The stages whose hooks may still run when the app is gone.
+const BEFORE_THE_END: [Stage; 4] = [Stage::PreStart, Stage::PostStart, Stage::Ready, Stage::PreStop];
+
 impl Lifecycle {
     pub(super) fn app_exited(&mut self, now: Duration, status: ExitStatus) {
         if self.app != App::Running {
@@ -14,7 +17,7 @@ impl Lifecycle {
         }
         self.app = App::Gone;
         self.outcome.get_or_insert(Outcome::App(status));
-        let told = self.phase >= Phase::Drain || self.has_one_already();
+        let told = self.phase >= Phase::Drain || self.has_one_already() || self.has_survived_a_key(now);
         self.act(Action::Record(Event::AppExited { status, phase: self.phase, told }));
         match self.phase {
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {
@@ -30,12 +33,12 @@ impl Lifecycle {
     }
 
     pub(super) fn leftovers(&mut self) {
-        for timer in [Timer::Startup, Timer::PreStopDelay, Timer::Escalate] {
+        for timer in [Timer::Startup, Timer::PreStopDelay, Timer::FirstLook, Timer::Escalate] {
             self.timers.clear(timer);
         }
         self.enter(Phase::Leftovers);
         if self.plan.leave_leftovers {
-            self.cancel_hooks();
+            self.cancel_hooks(&BEFORE_THE_END);
             self.post_stop();
         } else {
             // Hooks that run are processes that are left, as others are.
@@ -44,11 +47,11 @@ impl Lifecycle {
         }
     }
 
-    /// Hooks are graceful's own, and never left behind.
-    fn cancel_hooks(&mut self) {
-        for stage in [Stage::PreStart, Stage::PostStart, Stage::PreStop] {
-            if self.plan.hooks.contains(&stage) {
-                self.act(Action::CancelHooks(stage));
+    /// Those of these stages that are there. Hooks are graceful's own, and never left behind.
+    pub(super) fn cancel_hooks(&mut self, stages: &[Stage]) {
+        for stage in stages {
+            if self.plan.hooks.contains(stage) {
+                self.act(Action::CancelHooks(*stage));
             }
         }
     }
@@ -90,7 +93,7 @@ impl Lifecycle {
         self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
         self.no_more_hooks();
         if self.plan.leave_leftovers {
-            self.cancel_hooks();
+            self.cancel_hooks(&BEFORE_THE_END);
         }
         self.act(Action::KillEverything);
         self.act(Action::Look);

@@ -19,9 +19,9 @@ pub struct Plan {
     /// Nobody asked for that signal, it is what the server knows: an app that got a stop signal from the terminal gets no
     /// second one by it.
     pub stop_signal_is_default: bool,
-    /// The signals that begin the shutdown.
+    /// The signals that begin the shutdown; none of them is rewritten.
     pub stop_on: SignalSet,
-    /// Other signals on their way to the app; `None` drops.
+    /// Signals on their way to the app; `None` drops.
     pub rewrite: Vec<(Signal, Option<Signal>)>,
     /// Signals before SIGKILL, sorted by time since t0.
     pub escalate: Vec<(Duration, Signal)>,
@@ -52,6 +52,17 @@ pub struct HoldPlan {
 /// What an app without a handler for the stop signal needs of the budget: to die of it takes no time.
 pub const TO_DIE: Duration = Duration::from_secs(2);
 
+/// Where a signal came from, as far as it decides what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A process sent it, to graceful alone (kill(2)).
+    Process,
+    /// The kernel sent it, to graceful alone: a terminal whose foreground the app does not share, a hang-up.
+    Kernel,
+    /// The app has it already: a key at the terminal whose foreground both share, or a shell's `fg`.
+    Shared,
+}
+
 /// A fact from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -61,12 +72,12 @@ pub enum Input {
     Started,
     /// The app could not be executed; graceful's exit code for it.
     SpawnFailed(u8),
-    /// A signal came to graceful. `delivered`: the app has it already, from the terminal.
+    /// A signal came to graceful.
     Signal {
         /// Which.
         signal: Signal,
-        /// The app has it already.
-        delivered: bool,
+        /// From where.
+        source: Source,
     },
     /// The app was reaped.
     AppExited(ExitStatus),
@@ -106,8 +117,16 @@ pub enum Action {
     SignalApp {
         /// Which.
         signal: Signal,
-        /// Why, for the report.
+        /// Why, for the report; never [`SignalReason::Stop`].
         reason: SignalReason,
+    },
+    /// Tell the app to stop: SIGCONT first if it is stopped (state T), since it could not act on anything; then the signal,
+    /// unless the terminal has given it that one. From now on it is its own affair when it ends.
+    StopApp {
+        /// What it gets.
+        signal: Signal,
+        /// It has it already.
+        shared: bool,
     },
     /// Look for the hold's reason; answer HoldOver when it is gone. At the latest it ends at this time.
     StartHold {

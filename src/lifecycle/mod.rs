@@ -28,35 +28,50 @@
 //!
 //! # Every state against every input
 //!
-//! | phase | stop signal | other signal | app exited | hooks done | hold over | left = 0 | left > 0 |
-//! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | PreStart | t0; to the hook, no further one | kept for the app | - | spawn, or Leftovers | - | - | - |
-//! | Running | t0: PreStop | to the app | t0: Leftovers | post-start: note, or stop | - | - | - |
-//! | PreStop | the second: Hold or Drain | to the app | Leftovers | pre-stop: one reason less | - | - | - |
-//! | Hold | the second: Drain | to the app | Leftovers | - | Drain | - | - |
-//! | Drain | to the app again | to the app | Leftovers | - | - | - | - |
-//! | Leftovers | to the leftovers | noted | - | - | - | PostStop | SIGTERM, once |
-//! | Kill | - | to the app, if it is there | noted; look | - | - | PostStop | - |
-//! | PostStop | - | noted | - | Done | - | - | - |
-//! | Done | - | - | - | - | - | - | - |
+//! | phase | SIGINT that stops | another stop signal | other signal | app exited | hooks done | hold over | left = 0 | left > 0 |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | PreStart | t0; to the hook, no further one | the same | kept for the app | - | spawn, or Leftovers | - | - | - |
+//! | Running | t0: PreStop without delay | t0: PreStop | to the app | t0: Leftovers | post-start, ready: note, or stop | - | - | - |
+//! | PreStop | the delay is over; if it is: Drain | noted | to the app | Leftovers | pre-stop: one reason less | - | - | - |
+//! | Hold | Drain | noted | to the app | Leftovers | - | Drain | - | - |
+//! | Drain | to the app again | to the app again | to the app | Leftovers | - | - | - | - |
+//! | Leftovers | to the leftovers | to the leftovers | noted | - | - | - | PostStop | SIGTERM, once |
+//! | Kill | noted | noted | to the app, if it is there | noted; look | - | - | PostStop | - |
+//! | PostStop | noted | noted | noted | - | Done | - | - | - |
+//! | Done | - | - | - | - | - | - | - | - |
+//!
+//! # Stop signals
+//!
+//! Exactly the signals of the plan's `stop_on` begin a stop, and in a stop only SIGINT hurries: it ends the wait that it
+//! meets, first the pre-stop delay, then the hold (or whatever else PreStop still waits for). A person presses a key
+//! again who is tired of waiting. A machine repeats itself because it is built so (kubelet, Kata, timeout(1)): a SIGTERM
+//! that comes again changes no deadline and ends no phase.
+//!
+//! What the kernel sends is not always meant as a stop, whatever `stop_on` says:
+//!
+//! | from a terminal | is |
+//! | --- | --- |
+//! | SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU; SIGCONT of a shell's `fg` | never a stop: a window has a new size, a job is suspended and goes on |
+//! | SIGINT, SIGQUIT by key, shared with the app | the app's (a prompt interrupts its command by it); a stop when it comes again within [`KEY_AGAIN`] and the app is still there |
+//! | the same, to graceful alone | a stop: nobody else can act on it |
+//! | SIGHUP of a hang-up | as any SIGHUP: there is nobody left to say it again |
 //!
 //! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or look);
 //! "In flight: no" ends what waits for it: the end of PreStop, which comes not before it is known whether there is anything
 //! to hold for (but after [`FIRST_LOOK`] at the latest). The end of the hold itself is "hold over".
 //! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
-//! "-" is said out loud in the code (no wildcard arm). A stop signal that the terminal has already delivered to the app
-//! ("delivered": graceful and the app share the terminal's foreground group) ends delay and hold, and is never sent a
-//! second time. But if what the app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a
-//! Ctrl-C), it still gets that. A stop that a failed hook or the startup timeout began is not cut short by the first stop
-//! signal that comes, only by the second.
+//! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`Source::Shared`])
+//! ends delay and hold, since there is nothing to be delayed any more, and is never sent a second time. But if what the
+//! app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a Ctrl-C), it still gets that.
 //!
 //! # What must never be
 //!
 //! The end held up by whoever cannot be signalled ("left" is the number of those who can be waited for, and at 0 nothing is).
-//! Done before the app was reaped (but for E, after SIGKILL); SIGKILL later than K; the stop signal to the app before the
-//! pre-stop delay is over unless a second stop signal or SIGINT said so; a signal lost while the app runs; two outcomes.
-//! The tests check these against random sequences.
+//! Done before the app was reaped (but for E, after SIGKILL); SIGKILL later than K; the app told to stop before the
+//! pre-stop delay is over unless SIGINT or the terminal said so; a stop begun by a signal that is not in `stop_on`; a
+//! deadline or a phase changed by a stop signal that a machine repeats; a signal lost while the app runs; two outcomes. The
+//! tests check these against random sequences.
 
 mod ending;
 mod interface;
@@ -66,7 +81,7 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
-pub use interface::{Action, HoldPlan, Input, Outcome, Plan, StopInProgress, TO_DIE};
+pub use interface::{Action, HoldPlan, Input, Outcome, Plan, Source, StopInProgress, TO_DIE};
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::{self, ExitStatus};
@@ -89,6 +104,9 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 /// The least time that the dead get to be reaped after SIGKILL, whatever the margin and however late it came.
 const LEAST_END: Duration = Duration::from_millis(50);
 
+/// A key that the app has survived stops it when it is pressed again within this time; after that it is a new first one.
+pub const KEY_AGAIN: Duration = Duration::from_secs(60);
+
 /// Whether requests are in flight is known a few milliseconds after t0. Where it is not, the stop goes on after this.
 pub const FIRST_LOOK: Duration = Duration::from_millis(250);
 
@@ -104,8 +122,10 @@ pub struct Lifecycle {
     stop_signal: Option<Signal>,
     /// A stop signal has come; the stop may have begun without one.
     asked: bool,
-    /// The stop signals that the terminal has given to the app already.
-    delivered: SignalSet,
+    /// The last key for which the app was to decide, and when it came.
+    key: Option<(Signal, Duration)>,
+    /// The stop signals that the app has from the terminal, since the stop began.
+    shared: SignalSet,
     /// Signals for the app that came before it ran.
     waiting: SignalSet,
     /// What SIGKILL left was counted once.
@@ -137,7 +157,8 @@ impl Lifecycle {
             t0: None,
             stop_signal: None,
             asked: false,
-            delivered: SignalSet::EMPTY,
+            key: None,
+            shared: SignalSet::EMPTY,
             waiting: SignalSet::EMPTY,
             sigkill_looked_at: false,
             waits_for_ready: false,
@@ -169,10 +190,10 @@ impl Lifecycle {
             Input::Tick => {}
             Input::Started => self.started(now),
             Input::SpawnFailed(code) => self.spawn_failed(now, code),
-            Input::Signal { signal, delivered } if self.plan.stop_on.contains(signal) => {
-                self.stop_requested(now, signal, delivered);
+            Input::Signal { signal, source } if self.stops(signal, source) => {
+                self.stop_requested(now, signal, source);
             }
-            Input::Signal { signal, delivered } => self.pass_on(signal, delivered),
+            Input::Signal { signal, source } => self.pass_on(signal, source),
             Input::AppExited(status) => self.app_exited(now, status),
             Input::HooksDone { stage, abort } => self.hooks_done(now, stage, abort),
             Input::HoldOver => {
@@ -182,10 +203,7 @@ impl Lifecycle {
             }
             Input::InFlight(is) => self.in_flight(now, is),
             Input::NoHandler => self.no_handler(now),
-            Input::Ready => {
-                self.waits_for_ready = false;
-                self.may_be_started_up();
-            }
+            Input::Ready => self.ready(),
             Input::Left(count) => self.left(now, count),
         }
         while let Some(timer) = self.timers.take_due(now) {
@@ -218,6 +236,11 @@ impl Lifecycle {
         self.stop_signal
     }
 
+    /// What the app gets at the end of the hold.
+    pub fn app_signal(&self) -> Signal {
+        self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM)
+    }
+
     /// How it ends, once that is certain.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
@@ -225,8 +248,8 @@ impl Lifecycle {
 
     /// What a caller that can no longer drive the lifecycle must still do.
     pub fn stop_in_progress(&self) -> Option<StopInProgress> {
-        let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
-        let owed = (self.phase < Phase::Drain && !self.delivered.contains(signal)).then_some(signal);
+        let signal = self.app_signal();
+        let owed = (self.phase < Phase::Drain && !self.shared.contains(signal)).then_some(signal);
         Some(StopInProgress { kill_at: self.kill_at()?, owed })
     }
 
@@ -298,7 +321,7 @@ impl Lifecycle {
         }
         self.enter(Phase::Running);
         for signal in std::mem::take(&mut self.waiting).iter() {
-            self.pass_on(signal, false);
+            self.pass_on(signal, Source::Process);
         }
         if let Some(signal) = self.stop_signal {
             // It came between the last hook and the app's start.
@@ -310,6 +333,14 @@ impl Lifecycle {
         self.waits_for_ready = self.plan.waits_for_ready;
         self.post_start_hooks_run = self.run_hooks(Stage::PostStart);
         self.may_be_started_up();
+    }
+
+    /// The first time is what matters: it may come and go.
+    fn ready(&mut self) {
+        if std::mem::take(&mut self.waits_for_ready) && self.phase == Phase::Running {
+            self.run_hooks(Stage::Ready);
+            self.may_be_started_up();
+        }
     }
 
     fn may_be_started_up(&mut self) {
@@ -352,12 +383,13 @@ impl Lifecycle {
                     false => self.may_be_started_up(),
                 }
             }
+            (Phase::Running, Stage::Ready) if abort => self.stop(now, Signal::TERM, Cause::ReadyHookFailed),
             (Phase::PreStop, Stage::PreStop) => {
                 self.pre_stop_hooks_run = false;
                 self.pre_stop_may_end(now);
             }
             (Phase::PostStop, Stage::PostStop) => self.done(),
-            // A hook that its phase no longer waits for: a second signal or the app's exit ended the phase first.
+            // A hook that its phase does not wait for, or no longer: a signal or the app's exit ended the phase first.
             (
                 Phase::PreStart
                 | Phase::Running
@@ -368,15 +400,30 @@ impl Lifecycle {
                 | Phase::Kill
                 | Phase::PostStop
                 | Phase::Done,
-                Stage::PreStart | Stage::PostStart | Stage::PreStop | Stage::PostStop,
+                Stage::PreStart | Stage::PostStart | Stage::Ready | Stage::PreStop | Stage::PostStop,
             ) => {}
         }
     }
 
-    fn stop_requested(&mut self, now: Duration, signal: Signal, delivered: bool) {
+    /// Whether this is a stop signal; see the module's text for those of a terminal.
+    fn stops(&self, signal: Signal, source: Source) -> bool {
+        let is_of_a_terminal = match source {
+            Source::Process => false,
+            Source::Kernel | Source::Shared => {
+                matches!(signal, Signal::WINCH | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::CONT)
+            }
+        };
+        self.plan.stop_on.contains(signal) && !is_of_a_terminal
+    }
+
+    fn stop_requested(&mut self, now: Duration, signal: Signal, source: Source) {
+        let shared = source == Source::Shared && self.app == App::Running;
+        if shared && self.phase == Phase::Running && self.is_the_apps_to_decide(now, signal) {
+            return self.act(Action::Record(Event::KeyShared { signal, again_within: KEY_AGAIN }));
+        }
         let first = !std::mem::replace(&mut self.asked, true);
-        if delivered && self.app == App::Running {
-            self.delivered = self.delivered.with(signal);
+        if shared {
+            self.shared = self.shared.with(signal);
         }
         match self.phase {
             Phase::PreStart => {
@@ -387,41 +434,42 @@ impl Lifecycle {
                 }
                 self.act(Action::SignalHooks(signal));
             }
-            Phase::Running => {
-                self.stop(now, signal, Cause::Signal(signal));
-            }
-            // The stop began by itself; to this signal it is as if it had begun it.
-            Phase::PreStop if first => self.first_in_pre_stop(now, signal),
-            Phase::Hold if first => {
-                self.stop_signal = Some(signal);
-                if self.has_one_already() {
-                    self.drain(now);
+            Phase::Running => self.stop(now, signal, Cause::Signal(signal)),
+            Phase::PreStop | Phase::Hold => {
+                if first {
+                    // The stop began by itself; to this signal it is as if it had begun it.
+                    self.stop_signal = Some(signal);
                 }
-            }
-            Phase::PreStop => {
-                self.act(Action::Record(Event::PhaseCutShort { phase: Phase::PreStop, signal }));
-                self.hold_or_drain(now);
-            }
-            Phase::Hold => {
-                self.act(Action::Record(Event::PhaseCutShort { phase: Phase::Hold, signal }));
-                self.drain(now);
+                self.asked_again(now, signal, shared);
             }
             Phase::Drain => {
                 let to_app = self.plan.stop_signal.unwrap_or(signal);
-                if !delivered || to_app != signal {
+                if !shared || to_app != signal {
                     self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again });
                 }
             }
             Phase::Leftovers => self.act(Action::SignalLeftovers(signal)),
             // SIGKILL is out, there is nothing gentler to say. Post-stop hooks have their end, and an orchestrator that
             // repeats itself must not cost a deregistration. After the end there is nobody.
-            Phase::Kill | Phase::PostStop | Phase::Done => {}
+            Phase::Kill | Phase::PostStop | Phase::Done => self.act(Action::Record(Event::StopRepeated { signal })),
         }
     }
 
+    /// A key that the app has as well is its own affair the first time: a prompt lives on, a plain command dies of it.
+    fn is_the_apps_to_decide(&mut self, now: Duration, signal: Signal) -> bool {
+        let again = self.has_survived_a_key(now) && self.key.is_some_and(|(before, _)| before == signal);
+        self.key = (!again).then_some((signal, now));
+        !again
+    }
+
+    /// The app got a key so recently that what it does now is its answer to it.
+    fn has_survived_a_key(&self, now: Duration) -> bool {
+        self.key.is_some_and(|(_, at)| now.saturating_sub(at) <= KEY_AGAIN)
+    }
+
     /// Any signal that does not stop goes to the app at once, in every phase in which there is one.
-    fn pass_on(&mut self, signal: Signal, delivered: bool) {
-        if delivered {
+    fn pass_on(&mut self, signal: Signal, source: Source) {
+        if source == Source::Shared {
             return;
         }
         match self.app {
@@ -451,7 +499,7 @@ impl Lifecycle {
                 self.pre_stop_may_end(now);
             }
             Timer::Hold => {
-                self.act(Action::Record(Event::HoldTimedOut { detail: String::new() }));
+                self.act(Action::Record(Event::HoldTimedOut { detail: String::new(), signal: self.app_signal() }));
                 self.drain(now);
             }
             Timer::Escalate => self.escalate(now),

@@ -1,9 +1,9 @@
-//! From t0 to the stop signal and its escalations: PreStop, Hold, Drain.
+//! From t0 to the app's signal and its escalations: PreStop, Hold, Drain.
 
 use super::timer::Timer;
 use super::{Action, FIRST_LOOK, HoldPlan, Lifecycle, TO_DIE};
 use crate::signal::{Signal, SignalSet};
-use crate::timeline::{Cause, Phase, SignalReason, Stage};
+use crate::timeline::{Cause, Event, Phase, SignalReason, Stage};
 use std::time::Duration;
 
 impl Lifecycle {
@@ -12,9 +12,7 @@ impl Lifecycle {
         self.stop_signal = Some(signal);
         self.begin(now, cause);
         self.enter(Phase::PreStop);
-        if self.plan.hooks.contains(&Stage::PostStart) {
-            self.act(Action::CancelHooks(Stage::PostStart));
-        }
+        self.cancel_hooks(&[Stage::PostStart, Stage::Ready]);
         self.act(Action::CreateDrainFile);
         self.act(Action::WatchReadiness);
         self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
@@ -52,14 +50,30 @@ impl Lifecycle {
         signal == Signal::INT || self.has_one_already()
     }
 
-    /// The first stop signal, in a stop that a failed hook or the startup timeout began.
-    pub(super) fn first_in_pre_stop(&mut self, now: Duration, signal: Signal) {
-        self.stop_signal = Some(signal);
-        if self.skips_delay(signal) {
-            self.delay_over = true;
-            self.timers.clear(Timer::PreStopDelay);
+    /// A stop signal while the app is left alone. Only SIGINT hurries, and what the terminal has given to the app.
+    pub(super) fn asked_again(&mut self, now: Duration, signal: Signal, shared: bool) {
+        let hurries = signal == Signal::INT || shared;
+        match self.phase {
+            Phase::PreStop if hurries && !self.delay_over => {
+                self.act(Action::Record(Event::DelaySkipped { signal }));
+                self.delay_over = true;
+                self.timers.clear(Timer::PreStopDelay);
+                self.pre_stop_may_end(now);
+            }
+            phase @ (Phase::PreStop | Phase::Hold) if hurries => {
+                self.act(Action::Record(Event::PhaseCutShort { phase, signal }));
+                self.drain(now);
+            }
+            Phase::PreStart
+            | Phase::Running
+            | Phase::PreStop
+            | Phase::Hold
+            | Phase::Drain
+            | Phase::Leftovers
+            | Phase::Kill
+            | Phase::PostStop
+            | Phase::Done => self.act(Action::Record(Event::StopRepeated { signal })),
         }
-        self.pre_stop_may_end(now);
     }
 
     pub(super) fn pre_stop_may_end(&mut self, now: Duration) {
@@ -68,9 +82,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn hold_or_drain(&mut self, now: Duration) {
-        self.timers.clear(Timer::PreStopDelay);
-        self.timers.clear(Timer::FirstLook);
+    fn hold_or_drain(&mut self, now: Duration) {
         let nothing = |hold: HoldPlan| hold.watches && self.in_flight == Some(false);
         match self.plan.hold {
             Some(hold) if !self.has_one_already() && !nothing(hold) => self.hold(now, hold),
@@ -80,6 +92,7 @@ impl Lifecycle {
 
     fn hold(&mut self, now: Duration, hold: HoldPlan) {
         let until = self.hold_until(now, hold);
+        self.timers.clear(Timer::FirstLook);
         self.enter(Phase::Hold);
         self.timers.set(Timer::Hold, until);
         self.act(Action::StartHold { until });
@@ -100,20 +113,18 @@ impl Lifecycle {
 
     pub(super) fn drain(&mut self, now: Duration) {
         self.end_hold();
+        self.timers.clear(Timer::PreStopDelay);
+        self.timers.clear(Timer::FirstLook);
         self.enter(Phase::Drain);
-        let signal = self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM);
+        let signal = self.app_signal();
         let has_one = self.plan.stop_signal_is_default && self.has_one_already();
-        if !has_one && !self.delivered.contains(signal) {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Stop });
-        }
-        // A stopped app could not act on the signal, whoever sent it.
-        self.act(Action::SignalApp { signal: Signal::CONT, reason: SignalReason::Stop });
+        self.act(Action::StopApp { signal, shared: has_one || self.shared.contains(signal) });
         self.set_escalation(now);
     }
 
     /// The terminal has given the app a stop signal: there is nothing to be delayed any more.
     pub(super) fn has_one_already(&self) -> bool {
-        self.delivered != SignalSet::EMPTY
+        self.shared != SignalSet::EMPTY
     }
 
     pub(super) fn end_hold(&mut self) {

@@ -6,10 +6,9 @@ use crate::hold::{self, Begun};
 use crate::hooks::{Facts, Happened};
 use crate::lifecycle::{Action, Input};
 use crate::probe::worker::Job;
-use crate::signal::Signal;
 use crate::status;
-use crate::sys::{cgroup, fds, process, signals, spawn};
-use crate::timeline::{Cause, Event, Moment, SignalReason, Stage};
+use crate::sys::{cgroup, fds, signals, spawn};
+use crate::timeline::{Cause, Event, Stage};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -38,6 +37,7 @@ impl Supervisor {
                 self.hook_news();
             }
             Action::SignalApp { signal, reason } => self.signal_app(signal, reason),
+            Action::StopApp { signal, shared } => self.stop_app(signal, shared),
             Action::StartHold { until } => self.start_hold(until),
             Action::EndHold => self.end_hold(),
             Action::WatchReadiness => {
@@ -52,15 +52,18 @@ impl Supervisor {
             Action::Look => self.look(),
             Action::SignalLeftovers(signal) => self.signal_leftovers(signal),
             Action::KillEverything => self.kill_everything(),
-            Action::Record(Event::HoldTimedOut { .. }) => {
+            Action::Record(Event::HoldTimedOut { signal, .. }) => {
                 let detail = if self.holds_for_requests() { self.in_flight_words() } else { String::new() };
-                self.record(Event::HoldTimedOut { detail });
+                self.record(Event::HoldTimedOut { detail, signal });
             }
-            Action::Record(
-                event @ Event::StopBegan { cause: Cause::Signal(_) | Cause::StartupTimeout | Cause::HookFailed },
-            ) => {
-                self.record(event);
-                self.advise(AdviceAt::Stop);
+            Action::Record(Event::StopBegan { cause }) => {
+                self.record(Event::StopBegan { cause });
+                match cause {
+                    Cause::Signal(_) | Cause::StartupTimeout | Cause::HookFailed | Cause::ReadyHookFailed => {
+                        self.advise(AdviceAt::Stop);
+                    }
+                    Cause::AppExited | Cause::NotStarted => {}
+                }
             }
             Action::Record(event) => self.record(event),
             Action::Exit(outcome) => self.outcome = Some(outcome),
@@ -122,18 +125,6 @@ impl Supervisor {
         self.inputs.push_back(Input::SpawnFailed(code));
     }
 
-    pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
-        let Some(pid) = self.app else { return };
-        let value = self.value.filter(|_| reason == SignalReason::Forwarded);
-        let error = process::signal_child(pid, signal, value).err().map(|error| error.to_string());
-        self.record(Event::SignalSent { signal, reason, pid, error });
-        // SIGCONT ends the telling, and is sent where the terminal has given the stop signal itself.
-        if reason == SignalReason::Stop && signal == Signal::CONT {
-            self.record_in_flight(Moment::Signal);
-            self.app_told();
-        }
-    }
-
     fn run_hooks(&mut self, stage: Stage) {
         let now = self.now();
         let facts = Facts {
@@ -185,7 +176,8 @@ impl Supervisor {
             config::Hold::Url(url) => crate::probe::shown(url),
             config::Hold::Command(argv) => argv.join(" "),
         };
-        self.record(Event::HoldBegan { what, at_most: until.saturating_sub(now) });
+        let signal = self.lifecycle.app_signal();
+        self.record(Event::HoldBegan { what, signal, at_most: until.saturating_sub(now) });
         self.children = true;
         let begun = self.hold.begin(now, &self.config.hold, &self.origin);
         self.hold_begun(begun);
@@ -210,6 +202,10 @@ impl Supervisor {
     }
 
     pub(super) fn hold_over(&mut self, why: String) {
+        // What ended it may be seen twice before the lifecycle hears of it.
+        if self.inputs.contains(&Input::HoldOver) {
+            return;
+        }
         self.record(Event::HoldEnded { why });
         self.inputs.push_back(Input::HoldOver);
     }

@@ -25,12 +25,15 @@ pub(super) fn http_is_to_fail(signal: Signal) -> bool {
 
 /// Forwards every signal and reaps until the app has ended; returns how graceful is to end. A stop that had begun is brought to its end:
 /// the app gets the signal that it is still owed, and SIGKILL when the budget is spent.
-pub(super) fn run(app: Option<i32>, stop: Option<StopInProgress>, start: Instant) -> ExitStatus {
+/// `stopped`: it needs SIGCONT to act on it.
+pub(super) fn run(app: Option<i32>, stopped: bool, stop: Option<StopInProgress>, start: Instant) -> ExitStatus {
     fds::write_if_room(2, b"graceful: error: internal failure; signals are only forwarded from here on\n");
     let Some(app) = app else { return ExitStatus::Exited(status::FAILURE) };
     if let Some(signal) = stop.and_then(|stop| stop.owed) {
+        if stopped {
+            _ = process::signal_child(app, Signal::CONT, None);
+        }
         _ = process::signal_child(app, signal, None);
-        _ = process::signal_child(app, Signal::CONT, None);
     }
     let mut kill_at = stop.map(|stop| stop.kill_at);
     loop {

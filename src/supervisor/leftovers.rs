@@ -238,15 +238,22 @@ impl Supervisor {
         }
     }
 
-    /// SIGTERM, or a stop signal that came late; SIGCONT with it, and SIGHUP to a shell that leads a terminal's session,
+    /// SIGTERM, or a stop signal that came late. Before it SIGCONT to those that are stopped, who could not act on it (where
+    /// /proc does not tell who is: as PID 1, to all); behind it SIGHUP to a shell that leads a terminal's session,
     /// because interactive shells ignore SIGTERM and end on a hang-up (systemd.kill(5), SendSIGHUP=).
     pub(super) fn signal_leftovers(&mut self, signal: Signal) {
         let list = if self.launch.init { tree::others() } else { tree::descendants() };
-        let list = self.seen(list).unwrap_or_default();
+        let list = self.seen(list);
+        if list.is_none() && self.launch.init {
+            _ = process::signal_namespace(Signal::CONT);
+        }
+        let list = list.unwrap_or_default();
+        for process in list.iter().filter(|process| process.stopped) {
+            _ = process::signal_process(process, Signal::CONT);
+        }
         let mut errors: Vec<Option<String>> = Vec::new();
         if self.launch.init {
             let error = process::signal_namespace(signal).err().map(|error| error.to_string());
-            _ = process::signal_namespace(Signal::CONT);
             // To all at once, those who may not be signalled are passed over without an error.
             let denied = || Some(std::io::Error::from_raw_os_error(libc::EPERM).to_string());
             let errors_of = list
@@ -257,7 +264,6 @@ impl Supervisor {
         } else {
             for process in &list {
                 errors.push(process::signal_process(process, signal).err().map(|error| error.to_string()));
-                _ = process::signal_process(process, Signal::CONT);
             }
         }
         for process in list.iter().filter(|process| process.leads_terminal) {

@@ -21,6 +21,7 @@ mod last_resort;
 mod launch;
 mod leftovers;
 mod readiness;
+mod signalling;
 mod words;
 
 use crate::command::Origin;
@@ -34,7 +35,7 @@ use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
 use crate::sys::fds::{self, Waker};
 use crate::sys::reap::{self, Change};
-use crate::sys::signals::{self, Inherited, Received};
+use crate::sys::signals::{self, Inherited};
 use crate::sys::{cgroup, process};
 use crate::timeline::{Event, Limits, Phase, SignalReason, Timeline, text};
 use launch::Launch;
@@ -58,8 +59,10 @@ pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> ExitStat
         Some(Supervisor { app: None, lifecycle, .. }) => {
             ExitStatus::Exited(lifecycle.outcome().map_or(status::FAILURE, Outcome::code))
         }
-        Some(Supervisor { app, lifecycle, .. }) => last_resort::run(*app, lifecycle.stop_in_progress(), start),
-        None => last_resort::run(early, None, start),
+        Some(Supervisor { app, app_stopped, lifecycle, .. }) => {
+            last_resort::run(*app, *app_stopped, lifecycle.stop_in_progress(), start)
+        }
+        None => last_resort::run(early, false, None, start),
     })
 }
 
@@ -97,6 +100,10 @@ struct Supervisor {
     health: Option<Box<health::Health>>,
     /// The value that came with the signal being passed on (sigqueue(3)).
     value: Option<usize>,
+    /// Signals from outside of the PID namespace.
+    foreign: signalling::Foreign,
+    /// wait(2) told last that the app is stopped.
+    app_stopped: bool,
     /// graceful has stopped itself with the app, as a job of a shell, and the app has not gone on yet.
     job_stopped: bool,
     /// It was continued after that, and the SIGCONT that did it is still to come out of the mask.
@@ -140,6 +147,8 @@ impl Supervisor {
             in_flight: inflight::InFlight::default(),
             health: health::Health::new(&config, launch.listener.take(), start),
             value: None,
+            foreign: signalling::Foreign::default(),
+            app_stopped: false,
             job_stopped: false,
             continue_expected: false,
             wants_terminal: false,
@@ -268,37 +277,6 @@ impl Supervisor {
         self.look_after_ends();
     }
 
-    fn signal(&mut self, received: Received) {
-        if received.signal == Signal::CHLD {
-            return self.reap();
-        }
-        if received.is_own(self.launch.pid) {
-            return;
-        }
-        let signal = received.signal;
-        self.count_received(signal);
-        #[cfg(debug_assertions)]
-        last_resort::fail_if_asked(signal);
-        #[cfg(debug_assertions)]
-        if last_resort::http_is_to_fail(signal) {
-            self.ask_http(crate::probe::Job::Fail);
-        }
-        // The terminal's keys signal every process of its foreground group, the app included if it is in ours.
-        let by_key = received.from_kernel
-            && matches!(
-                signal,
-                Signal::INT | Signal::QUIT | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::WINCH
-            );
-        let delivered = by_key && self.app.is_some_and(process::shares_our_group)
-            || signal == Signal::CONT && (self.job_was_continued() || self.own_job_goes_on());
-        if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
-            self.record(Event::StopSignalFrom { signal, sender: received.sender });
-        }
-        self.value = received.value;
-        self.feed(Input::Signal { signal, delivered });
-        self.value = None;
-    }
-
     /// Takes every exit that there is: SIGCHLD coalesces.
     fn reap(&mut self) {
         self.more_to_reap = true;
@@ -306,7 +284,7 @@ impl Supervisor {
             match reap::next() {
                 Change::Ended { pid, status } => self.ended(pid, status),
                 Change::Stopped { pid, signal } => self.stopped(pid, signal),
-                Change::Continued { pid } => self.job_stopped &= self.app != Some(pid),
+                Change::Continued { pid } => self.continued(pid),
                 Change::Nothing => {
                     self.more_to_reap = false;
                     break;
@@ -338,6 +316,7 @@ impl Supervisor {
             }
             self.in_flight_over();
             self.readiness_over();
+            self.foreign_signal_may_have_ended_it();
             self.inputs.push_back(Input::AppExited(status));
         } else if self.hooks.exited(now, pid, status, &self.origin) {
             self.hook_news();
@@ -363,6 +342,7 @@ impl Supervisor {
     /// (setpgid(2)); a group of the app's own is not, but only since graceful is its parent, so the app goes on. Not after
     /// SIGTTIN and SIGTTOU: what raised them would raise them again at once.
     fn stopped(&mut self, pid: i32, signal: Signal) {
+        self.app_stopped |= self.app == Some(pid);
         let by_terminal = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
         if self.app != Some(pid) || !by_terminal || !self.launch.terminal.is_present() {
             return;
@@ -405,6 +385,12 @@ impl Supervisor {
     /// The group that the app leads.
     fn own_group(&self) -> Option<i32> {
         self.app.filter(|app| process::group_of(*app) == Some(*app))
+    }
+
+    fn continued(&mut self, pid: i32) {
+        if self.app == Some(pid) {
+            (self.app_stopped, self.job_stopped) = (false, false);
+        }
     }
 
     /// After Ctrl-Z a shell's `fg` continues the whole group, the app included: to do it again would undo a second Ctrl-Z

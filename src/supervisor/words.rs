@@ -125,15 +125,23 @@ impl Supervisor {
         self.timeline.events().any(|event| {
             matches!(
                 event,
-                Event::StopBegan { cause: Cause::Signal(_) | Cause::HookFailed | Cause::StartupTimeout }
-                    | Event::KilledFromOutside { .. }
+                Event::StopBegan {
+                    cause: Cause::Signal(_) | Cause::HookFailed | Cause::ReadyHookFailed | Cause::StartupTimeout
+                } | Event::KilledFromOutside { .. }
             )
         })
+    }
+
+    /// By a signal whose status counts as success: there is no app whose end could say more.
+    fn was_stopped_before_the_start(&self, code: u8) -> bool {
+        let status = self.lifecycle.stop_signal().map(ExitStatus::Signaled);
+        status.is_some_and(|status| status.code() == code && self.config.success.contains(status))
     }
 
     pub(super) fn exit_code(&self, outcome: Outcome) -> u8 {
         match outcome {
             Outcome::App(status) if self.config.success.contains(status) => 0,
+            Outcome::NotStarted(code) if self.was_stopped_before_the_start(code) => 0,
             outcome => outcome.code(),
         }
     }

@@ -22,6 +22,10 @@ pub struct Process {
     pub name: String,
     /// It has ended and waits to be reaped: all of its threads have, not the first alone, whose state this is.
     pub zombie: bool,
+    /// It is stopped, by a signal or a debugger: nothing but SIGCONT and SIGKILL acts on it.
+    pub stopped: bool,
+    /// It has a controlling terminal.
+    pub has_terminal: bool,
     /// It leads a session that has a terminal: a login or `docker exec -t` shell.
     pub leads_terminal: bool,
     /// In clock ticks since boot; with the pid it names the process for good.
@@ -38,6 +42,11 @@ impl Process {
 /// Whether /proc can be believed.
 pub fn is_usable() -> bool {
     fs::read_link("/proc/self").is_ok_and(|target| target.to_str() == Some(&getpid().to_string()))
+}
+
+/// This process; `None` if it is gone, or without a usable /proc.
+pub fn process(pid: i32) -> Option<Process> {
+    if is_usable() { read(pid) } else { None }
 }
 
 /// Every other process that is visible and has not ended; `None` without a usable /proc.
@@ -130,6 +139,8 @@ fn parse(pid: i32, stat: &str) -> Option<Process> {
         group: number(2)? as i32,
         name: stat.get(name + 1..rest)?.to_owned(),
         zombie: matches!(*fields.first()?, "Z" | "X") && number(17)? <= 1,
+        stopped: matches!(*fields.first()?, "T" | "t"),
+        has_terminal: terminal != 0,
         leads_terminal: session == i64::from(pid) && terminal != 0,
         start_time: fields.get(19)?.parse().ok()?,
     })
@@ -143,7 +154,8 @@ mod testing {
         /// One for the tests of those who look at processes.
         pub(crate) fn made_up(pid: i32, parent: i32) -> Process {
             let (name, zombie, leads_terminal) = (String::new(), false, false);
-            Process { pid, parent, group: pid, name, zombie, leads_terminal, start_time: 0 }
+            let (stopped, has_terminal) = (false, false);
+            Process { pid, parent, group: pid, name, zombie, stopped, has_terminal, leads_terminal, start_time: 0 }
         }
     }
 }

@@ -25,11 +25,11 @@ pub enum Phase {
     PreStart,
     /// The app runs.
     Running,
-    /// The stop signal has come, the app is left alone.
+    /// The stop has begun, the app is left alone.
     PreStop,
-    /// The stop signal is held back.
+    /// The app's signal is held back.
     Hold,
-    /// The app has the stop signal.
+    /// The app has its signal.
     Drain,
     /// The app is gone, others are not.
     Leftovers,
@@ -64,7 +64,9 @@ pub enum Stage {
     PreStart,
     /// As soon as the app was started.
     PostStart,
-    /// From the stop signal on, beside the pre-stop delay.
+    /// Once, when the app is ready for the first time.
+    Ready,
+    /// From the begin of the stop on, beside the pre-stop delay.
     PreStop,
     /// When the app and everything it left is gone.
     PostStop,
@@ -80,6 +82,8 @@ pub enum Cause {
     AppExited,
     /// A post-start hook failed whose failure stops the app.
     HookFailed,
+    /// The same of a ready hook.
+    ReadyHookFailed,
     /// The app was not ready in time.
     StartupTimeout,
     /// The app never ran.
@@ -92,13 +96,13 @@ pub enum Cause {
 pub enum SignalReason {
     /// It came to graceful and is the app's.
     Forwarded,
-    /// The stop signal, and SIGCONT with it.
+    /// The app is to stop.
     Stop,
     /// Another stop signal during the drain.
     Again,
     /// `--escalate`.
     Escalation,
-    /// The terminal stopped the job and it goes on.
+    /// It is stopped (SIGSTOP, Ctrl-Z) and is to go on.
     JobControl,
 }
 
@@ -130,8 +134,20 @@ pub enum Event {
         signal: Signal,
         sender: Option<i32>,
     },
+    KeyShared {
+        signal: Signal,
+        /// The same again within this time begins the stop.
+        #[serde(rename = "again_within_s", serialize_with = "seconds")]
+        again_within: Duration,
+    },
+    DelaySkipped {
+        signal: Signal,
+    },
     PhaseCutShort {
         phase: Phase,
+        signal: Signal,
+    },
+    StopRepeated {
         signal: Signal,
     },
     SignalDropped {
@@ -145,6 +161,18 @@ pub enum Event {
         reason: SignalReason,
         pid: i32,
         error: Option<String>,
+    },
+    /// Nothing will come of it: what the app ignores it does not even notice.
+    SignalIgnored {
+        signal: Signal,
+        /// It has a terminal, and is hung up as well.
+        hung_up: bool,
+    },
+    /// A signal that begins no stop came from another PID namespace, as an engine sends an image's STOPSIGNAL.
+    ForeignSignal {
+        signal: Signal,
+        /// The app ignores it; otherwise it ended after it.
+        ignored: bool,
     },
     AppStarted {
         pid: i32,
@@ -188,6 +216,8 @@ pub enum Event {
     },
     HoldBegan {
         what: String,
+        /// What is held back.
+        signal: Signal,
         #[serde(rename = "at_most_s", serialize_with = "seconds")]
         at_most: Duration,
     },
@@ -199,6 +229,8 @@ pub enum Event {
     },
     HoldTimedOut {
         detail: String,
+        /// What was held back.
+        signal: Signal,
     },
     InFlight {
         at: Moment,
@@ -295,7 +327,7 @@ pub enum Unwaited {
 pub enum Moment {
     /// The stop began.
     Stop,
-    /// The app got the stop signal.
+    /// The app got its signal.
     Signal,
     /// The app exited.
     Exit,
@@ -360,8 +392,8 @@ pub struct Timeline {
     app: Option<i32>,
     app_started: Duration,
     t0: Option<Duration>,
-    /// When the app got the stop signal.
-    told: Option<Duration>,
+    /// When the app was told to stop, and by which signal.
+    told: Option<(Duration, Signal)>,
     entries: VecDeque<Entry>,
     forgotten: u64,
 }
@@ -390,7 +422,9 @@ impl Timeline {
         match &event {
             Event::StopBegan { .. } => self.t0 = self.t0.or(Some(at)),
             Event::AppStarted { pid } => (self.app, self.app_started) = (Some(*pid), at),
-            Event::SignalSent { reason: SignalReason::Stop, .. } => self.told = self.told.or(Some(at)),
+            Event::SignalSent { reason: SignalReason::Stop, signal, .. } => {
+                self.told = self.told.or(Some((at, *signal)));
+            }
             _ => {}
         }
         let entry = Entry { at, event };
@@ -431,18 +465,13 @@ impl Timeline {
         self.t0
     }
 
-    /// Time since the app got the stop signal; before that, since graceful got it.
-    fn since_signal(&self, at: Duration) -> Duration {
-        self.told.map_or(self.since_stop(at), |told| at.saturating_sub(told))
-    }
-
     /// What is left of the budget at this time: K is where it ends.
     fn left(&self, at: Duration) -> Duration {
         let kill_at = self.limits.grace_period.saturating_sub(self.limits.kill_margin);
         kill_at.saturating_sub(self.since_stop(at))
     }
 
-    /// Time since graceful got the stop signal.
+    /// Time since the stop began.
     fn since_stop(&self, at: Duration) -> Duration {
         at.saturating_sub(self.t0.unwrap_or(at))
     }
@@ -455,6 +484,8 @@ fn is_chatter(event: &Event) -> bool {
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl | SignalReason::Again, .. }
             | Event::SignalDropped { .. }
             | Event::SignalUnheard { .. }
+            | Event::KeyShared { .. }
+            | Event::StopRepeated { .. }
             | Event::HoldCheck { .. }
             | Event::NotReadyYet { .. }
             | Event::ReadyWarning { .. }
@@ -486,6 +517,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::PreStart => "pre-start",
             Stage::PostStart => "post-start",
+            Stage::Ready => "ready",
             Stage::PreStop => "pre-stop",
             Stage::PostStop => "post-stop",
         })
@@ -498,6 +530,7 @@ impl fmt::Display for Cause {
             Cause::Signal(signal) => write!(f, "{signal}"),
             Cause::AppExited => f.write_str("the app exited"),
             Cause::HookFailed => f.write_str("a post-start hook failed"),
+            Cause::ReadyHookFailed => f.write_str("a ready hook failed"),
             Cause::StartupTimeout => f.write_str("the startup timeout"),
             Cause::NotStarted => f.write_str("the app did not start"),
         }

@@ -1,7 +1,7 @@
 //! The report: everything about one stop, as JSON for machines and in a few lines for `kubectl describe`.
 //!
 //! All times are seconds with milliseconds. `*_s` of a phase, a signal, a hook or a readiness change counts from t0,
-//! the first stop signal (the app's exit, if it ended by itself); what came before t0 is negative.
+//! the begin of the stop (the app's exit, if it ended by itself); what came before t0 is negative.
 
 use super::text::{human, plural};
 use super::{Cause, Event, HookResult, InFlight, Moment, Phase, SignalReason, Stage, Timeline, rounded};
@@ -24,7 +24,7 @@ pub struct Report<'a> {
     stop_began_at: Option<String>,
     ran_s: f64,
     cause: Option<Cause>,
-    /// pid of the sender of the stop signal; null when the kernel or another namespace sent it.
+    /// pid of the sender of the signal that began the stop; null when the kernel or another namespace sent it.
     stop_signal_sender: Option<i32>,
     app: App,
     exit_code: u8,
@@ -49,7 +49,7 @@ pub struct Report<'a> {
 struct App {
     pid: Option<i32>,
     status: Option<ExitStatus>,
-    /// The app ended before graceful sent it the stop signal, or of one that graceful knows nothing of.
+    /// The app ended before graceful told it to stop, or of one that graceful knows nothing of.
     ended_before_signal: bool,
     spawn_error: Option<String>,
 }
@@ -230,8 +230,8 @@ impl<'a> Report<'a> {
             Event::Ready { detail, .. } => self.ready(at_s, true, false, detail),
             Event::NotReady { detail, refused } => self.ready(at_s, false, *refused, detail),
             Event::HoldEnded { why } => self.hold = Some(why.clone()),
-            Event::HoldTimedOut { detail } if detail.is_empty() => self.hold = Some("timed out".to_owned()),
-            Event::HoldTimedOut { detail } => self.hold = Some(format!("timed out, {detail}")),
+            Event::HoldTimedOut { detail, .. } if detail.is_empty() => self.hold = Some("timed out".to_owned()),
+            Event::HoldTimedOut { detail, .. } => self.hold = Some(format!("timed out, {detail}")),
             Event::InFlight { at: moment, counts, age } => {
                 self.in_flight.push(InFlightAt { moment: *moment, at_s: at_s - rounded(*age), counts: *counts });
             }
@@ -246,9 +246,14 @@ impl<'a> Report<'a> {
             | Event::Unanswered { .. }
             | Event::StartupLate { .. }
             | Event::ReadyWarning { .. }
+            | Event::SignalIgnored { .. }
+            | Event::ForeignSignal { .. }
             | Event::NotDead => self.warn(timeline, at, event),
             Event::Trouble { what } => self.warnings.push(what.clone()),
-            Event::PhaseCutShort { .. }
+            Event::KeyShared { .. }
+            | Event::DelaySkipped { .. }
+            | Event::PhaseCutShort { .. }
+            | Event::StopRepeated { .. }
             | Event::SignalDropped { .. }
             | Event::SignalUnheard { .. }
             | Event::AppStarted { .. }
@@ -298,7 +303,7 @@ impl<'a> Report<'a> {
                 None => write!(text, "the app did not start"),
             },
             (Some(cause), _) => write!(text, "{cause}, {ended}"),
-            (None, _) => write!(text, "no stop signal, {ended}"),
+            (None, _) => write!(text, "no stop, {ended}"),
         };
         _ = write!(text, "; {} of {} used", seconds(self.budget.used_s), seconds(self.budget.grace_period_s));
         for phase in &self.phases {

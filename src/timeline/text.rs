@@ -29,6 +29,8 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::HoldTimedOut { .. }
         | Event::Unanswered { .. }
         | Event::StillReady
+        | Event::SignalIgnored { .. }
+        | Event::ForeignSignal { .. }
         | Event::ReadyWarning { .. }
         | Event::EverythingKilled { .. }
         | Event::Trouble { .. } => LogLevel::Warn,
@@ -46,11 +48,13 @@ pub fn level(event: &Event) -> LogLevel {
         Event::Advice { detail: true, .. } => LogLevel::Debug,
         Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
-        Event::SignalSent { signal: Signal::CONT, .. } => LogLevel::Debug,
         Event::StopBegan { cause: Cause::AppExited | Cause::NotStarted } => LogLevel::Debug,
         Event::AppExited { phase: Phase::Running, .. } => LogLevel::Debug,
         Event::StopBegan { .. }
+        | Event::KeyShared { .. }
+        | Event::DelaySkipped { .. }
         | Event::PhaseCutShort { .. }
+        | Event::StopRepeated { .. }
         | Event::SignalSent { .. }
         | Event::AppExited { .. }
         | Event::HoldBegan { .. }
@@ -85,7 +89,17 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::StopBegan { cause } => stop_began(timeline, *cause),
         Event::StopSignalFrom { signal, sender: Some(pid) } => format!("{signal} came from pid {pid}"),
         Event::StopSignalFrom { signal, sender: None } => format!("{signal} came from the kernel or another namespace"),
-        Event::PhaseCutShort { phase, signal } => format!("a second stop signal, {signal}, ends the {phase} phase"),
+        Event::KeyShared { signal, again_within } => {
+            format!("{signal} by key is the app's; once more within {} is a stop", human(*again_within))
+        }
+        Event::DelaySkipped { signal } => format!("{signal} ends the pre-stop delay"),
+        Event::PhaseCutShort { phase, signal } => format!("{signal} ends the {phase} phase"),
+        Event::StopRepeated { signal } => format!("{signal}: the stop goes on as it is"),
+        Event::SignalIgnored { signal, hung_up: false } => format!("the app ignores {signal}"),
+        Event::SignalIgnored { signal, hung_up: true } => {
+            format!("the app ignores {signal}; it has a terminal, and gets SIGHUP as well, on which a shell ends")
+        }
+        Event::ForeignSignal { signal, ignored } => foreign(*signal, *ignored),
         Event::SignalDropped { signal } => format!("{signal} dropped, as --rewrite says"),
         Event::SignalUnheard { signal } => format!("{signal} came when the app was gone"),
         Event::SignalSent { signal, reason, pid, error } => sent(*signal, *reason, *pid, error.as_deref()),
@@ -112,15 +126,15 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             };
             format!("{what} {} after the start (--startup-timeout): {then}", human(*after))
         }
-        Event::HoldBegan { what, at_most } => {
-            format!("holding the stop signal back for {what}, {} at most", human(*at_most))
+        Event::HoldBegan { what, signal, at_most } => {
+            format!("holding the app's {signal} back for {what}, {} at most", human(*at_most))
         }
         Event::HoldCheck { detail } => format!("hold: {detail}"),
         Event::HoldEnded { why } => format!("hold over: {why}"),
-        Event::HoldTimedOut { detail } if detail.is_empty() => {
-            "the hold timed out: the stop signal goes out now".to_owned()
+        Event::HoldTimedOut { detail, signal } => {
+            let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
+            format!("the hold timed out{detail}: the app gets its {signal} now")
         }
-        Event::HoldTimedOut { detail } => format!("the hold timed out, {detail}: the stop signal goes out now"),
         Event::InFlight { at, counts, .. } => in_flight(*at, *counts),
         Event::Advice { what, .. } => what.clone(),
         Event::Unanswered { what } => format!("the app exited with {what}"),
@@ -130,10 +144,9 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::NotReady { detail, refused } => not_ready(timeline, at, detail, *refused),
         Event::NotReadyYet { detail } => format!("not ready yet: {detail}"),
-        Event::StillReady => format!(
-            "still ready {} after the stop signal: the app does not fail its readiness",
-            human(timeline.since_signal(at))
-        ),
+        Event::StillReady => {
+            format!("still ready {}: the app does not fail its readiness", since_told(timeline, at))
+        }
         Event::ReadyWarning { detail } => format!("readiness: {detail}"),
         Event::HookBegan { name, stage } => format!("{stage} hook {name} begins"),
         Event::HookEnded { name, stage, result, took } => {
@@ -151,7 +164,9 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::NotWaitedFor { count, names, why } => not_waited_for(*count, names, *why),
         Event::EverythingKilled { count, app } => killed(timeline, at, *count, *app),
         Event::Reaped { orphans, after_sigkill } => {
-            format!("{orphans} orphans reaped in all; {after_sigkill} processes besides the app ended after SIGKILL")
+            let orphans = format!("{orphans} {} reaped in all", plural(*orphans as usize, "orphan", "orphans"));
+            let killed = plural(*after_sigkill as usize, "process", "processes");
+            format!("{orphans}; {after_sigkill} {killed} besides the app ended after SIGKILL")
         }
         Event::NotDead => "not even SIGKILL ended everything: leaving it to the kernel".to_owned(),
         Event::Trouble { what } => what.clone(),
@@ -207,13 +222,18 @@ fn stop_began(timeline: &Timeline, cause: Cause) -> String {
     let budget = human(limits.grace_period);
     let kill = human(limits.grace_period.saturating_sub(limits.kill_margin));
     match cause {
+        Cause::Signal(_) if timeline.app.is_none() => {
+            format!("{cause}: stopping; the app is not started, SIGKILL after {kill}")
+        }
         Cause::Signal(Signal::INT) => format!("{cause}: stopping without the pre-stop delay, SIGKILL after {kill}"),
         Cause::Signal(_) if limits.pre_stop_delay.is_zero() => format!("{cause}: stopping, SIGKILL after {kill}"),
         Cause::Signal(_) => {
             format!("{cause}: stopping; the app serves on for {}, SIGKILL after {kill}", human(limits.pre_stop_delay))
         }
         Cause::AppExited | Cause::NotStarted => format!("{cause}: {budget} for what is left"),
-        Cause::HookFailed | Cause::StartupTimeout => format!("{cause}: stopping, SIGKILL after {kill}"),
+        Cause::HookFailed | Cause::ReadyHookFailed | Cause::StartupTimeout => {
+            format!("{cause}: stopping, SIGKILL after {kill}")
+        }
     }
 }
 
@@ -262,6 +282,9 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
     };
     let (used, left) = (timeline.since_stop(at), timeline.left(at));
     match (phase, status) {
+        (Phase::Running, ExitStatus::Signaled(signal)) if told => {
+            format!("the app died of {signal} ({}), which the terminal gave it", status.code())
+        }
         (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => {
             format!("the app died of {signal} that graceful neither got before nor sent: {REMEDY}")
         }
@@ -270,12 +293,12 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
         }
         (Phase::Kill, _) => format!("killed after {}", human(used)),
         (_, ExitStatus::Signaled(signal)) if !told => format!(
-            "the app died of {signal} {} after the stop signal, before graceful sent it one: {REMEDY}",
+            "the app died of {signal} {} after the stop began, before graceful sent it a signal: {REMEDY}",
             human(used)
         ),
         (_, _) if !told => format!(
-            "the app exited {ended} {} after the stop signal, before graceful sent it one. If it did not end by itself: \
-             {REMEDY}",
+            "the app exited {ended} {} after the stop began, before graceful sent it a signal. If it did not end by \
+             itself: {REMEDY}",
             human(used)
         ),
         (_, _) => format!("exited after {} {ended}, {} of budget left", human(used), human(left)),
@@ -291,7 +314,7 @@ const REMEDY: &str = "something else signals the app or its whole group or cgrou
 pub(super) fn ended_unasked(event: &Event) -> bool {
     match event {
         Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => true,
-        Event::AppExited { phase: Phase::Running, status, .. } => died_of_stop_signal(*status),
+        Event::AppExited { told: false, phase: Phase::Running, status } => died_of_stop_signal(*status),
         _ => false,
     }
 }
@@ -300,10 +323,28 @@ fn died_of_stop_signal(status: ExitStatus) -> bool {
     matches!(status, ExitStatus::Signaled(Signal::TERM | Signal::INT | Signal::QUIT))
 }
 
+/// `40 ms after the app's SIGTERM`; before the app was told, since the stop began.
+fn since_told(timeline: &Timeline, at: Duration) -> String {
+    match timeline.told {
+        Some((told, signal)) => format!("{} after the app's {signal}", human(at.saturating_sub(told))),
+        None => format!("{} after the stop began", human(timeline.since_stop(at))),
+    }
+}
+
+fn foreign(signal: Signal, ignored: bool) -> String {
+    let name = signal.to_string();
+    let (what, bare) = (if ignored { "is ignored by it" } else { "was followed by its end" }, &name);
+    format!(
+        "{signal} came from outside of the container, went to the app, and {what}. If it is the image's STOPSIGNAL: \
+         --stop-on {}, and --stop-signal for what the app is to get",
+        bare.strip_prefix("SIG").unwrap_or(bare)
+    )
+}
+
 fn not_ready(timeline: &Timeline, at: Duration, detail: &str, refused: bool) -> String {
     let what = if refused { "listener closed" } else { "not ready" };
     match timeline.t0 {
-        Some(_) => format!("{what} {} after the stop signal ({detail})", human(timeline.since_signal(at))),
+        Some(_) => format!("{what} {} ({detail})", since_told(timeline, at)),
         None => format!("{what} ({detail})"),
     }
 }

@@ -104,6 +104,12 @@ pub fn unicorn() -> Option<PathBuf> {
     requires("unicorn", program("unicorn"))
 }
 
+/// A JDK: `java` alone runs a source file with it.
+#[track_caller]
+pub fn java() -> Option<PathBuf> {
+    requires("java (with javac)", program("java").filter(|_| program("javac").is_some()))
+}
+
 #[track_caller]
 pub fn go() -> Option<PathBuf> {
     requires("go", program("go"))

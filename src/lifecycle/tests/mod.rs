@@ -30,7 +30,7 @@ fn plan() -> Plan {
         grace_period: s(30),
         kill_margin: s(1),
         pre_stop_delay: s(5),
-        stop_on: [Signal::TERM, Signal::INT, Signal::QUIT].into_iter().collect(),
+        stop_on: [Signal::TERM, Signal::INT].into_iter().collect(),
         ..Plan::default()
     }
 }

@@ -46,42 +46,56 @@ fn soonest(times: &[Option<Duration>]) -> Option<Duration> {
     times.iter().flatten().min().copied()
 }
 
+/// Which of the signals begins the stop: not a key that the app has as well, unless it is the second such in a row. (All
+/// signals come within the time that makes it the second.)
+fn begins(world: &Scenario) -> Option<usize> {
+    let mut key = None;
+    world.signals.iter().position(|(_, signal, shared)| !shared || key.replace(*signal) == Some(*signal))
+}
+
 /// The contract's section on the stop, as sums.
 fn expect(world: &Scenario) -> Course {
-    let first = world.signals.first().copied();
-    let own_end = |before: Option<Duration>| world.ends.filter(|end| before.is_none_or(|at| *end < at));
-    let Some((t0, signal, _)) = first.filter(|(at, ..)| own_end(Some(*at)).is_none()) else {
-        let t0 = world.ends.expect("there is a signal or an end");
-        return after_the_app(world, t0, t0, None, OWN_END);
+    let begins = begins(world);
+    // The app obeys the first signal that it gets, from whomever.
+    let given = world.signals.iter().find(|(.., shared)| *shared).map(|(at, ..)| *at);
+    let obeys = |at: Option<Duration>| at.zip(world.obeys).map(|(at, obeys)| at + obeys);
+    let status = |end: Duration| if world.ends == Some(end) { OWN_END } else { OBEYED };
+    let t0 = begins.map(|index| world.signals[index].0);
+    let early = soonest(&[world.ends, obeys(given)]).filter(|end| t0.is_none_or(|t0| *end < t0));
+    let (Some(begins), None) = (begins, early) else {
+        let end = early.expect("there is a stop or an end");
+        return after_the_app(world, end, end, None, status(end));
     };
+    let (t0, signal, shared) = world.signals[begins];
     let kill_at = t0 + (world.grace - world.margin);
     let owed = world.stop_signal.unwrap_or(signal);
-    // PreStop: the delay unless a person or a terminal asks, the hooks, and no longer than to the second signal.
-    let hurry = |(_, signal, delivered): &(Duration, Signal, bool)| *signal == Signal::INT || *delivered;
-    let delay = if hurry(&world.signals[0]) { Duration::ZERO } else { world.delay };
-    let by_itself = t0 + delay.max(world.pre_stop.unwrap_or_default());
-    let next = |after: Duration| world.signals[1..].iter().map(|(at, ..)| *at).find(|at| *at > after);
-    let hold_begins = soonest(&[Some(by_itself), next(t0)]).expect("by itself at least");
-    // Hold: not if the terminal has given the app a stop signal.
-    let terminal = |by: Duration| world.signals.iter().filter(move |(at, _, given)| *at <= by && *given);
-    let drain = match world.hold {
-        Some((timeout, reason)) if terminal(hold_begins).next().is_none() => {
-            let left = kill_at.saturating_sub(hold_begins);
-            let times = [Some(timeout.unwrap_or(left / 2).min(left)), Some(reason)];
-            soonest(&[Some(hold_begins + soonest(&times).expect("two")), next(hold_begins)]).expect("a hold ends")
-        }
-        Some(_) | None => hold_begins,
+    // PreStop: the delay unless a person or a terminal asks, and the hooks. Whoever asks once more waits for nothing.
+    let hurries = |signal: Signal, shared: bool| signal == Signal::INT || shared;
+    let later = &world.signals[begins + 1..];
+    let hurry_after = |after: Duration| {
+        later.iter().filter(|(_, signal, shared)| hurries(*signal, *shared)).map(|(at, ..)| *at).find(|at| *at > after)
     };
-    // Drain: the app obeys the first stop signal that it gets, from whomever.
-    let given = terminal(Duration::MAX).next().map(|(at, ..)| *at);
+    let delay = if hurries(signal, shared) { Duration::ZERO } else { world.delay };
+    let delay_over = soonest(&[Some(t0 + delay), hurry_after(t0).filter(|_| !delay.is_zero())]).expect("one at least");
+    let by_itself = delay_over.max(t0 + world.pre_stop.unwrap_or_default());
+    let insisted = hurry_after(delay_over).filter(|at| *at < by_itself);
+    // Hold: not if the terminal has given the app a stop signal.
+    let terminal = |by: Duration| world.signals[begins..].iter().filter(move |(at, _, given)| *at <= by && *given);
+    let drain = match (world.hold, insisted) {
+        (_, Some(at)) => at,
+        (Some((timeout, reason)), None) if terminal(by_itself).next().is_none() => {
+            let left = kill_at.saturating_sub(by_itself);
+            let times = [Some(timeout.unwrap_or(left / 2).min(left)), Some(reason)];
+            soonest(&[Some(by_itself + soonest(&times).expect("two")), hurry_after(by_itself)]).expect("a hold ends")
+        }
+        (Some(_) | None, None) => by_itself,
+    };
     let sent = (!terminal(drain).any(|(_, signal, _)| *signal == owed)).then_some(drain);
-    let again = next(drain);
-    let told = soonest(&[sent, given, again]);
-    let obeyed = told.zip(world.obeys).map(|(at, obeys)| at + obeys);
-    let end = soonest(&[world.ends, obeyed]);
+    let again = later.iter().map(|(at, ..)| *at).find(|at| *at > drain);
+    let end = soonest(&[world.ends, obeys(soonest(&[sent, given, again]))]);
     let stop = sent.filter(|at| *at <= kill_at && end.is_none_or(|end| *at < end)).map(|at| (at, owed));
     match end.filter(|end| *end < kill_at) {
-        Some(at) => after_the_app(world, t0, at, stop, if world.ends == Some(at) { OWN_END } else { OBEYED }),
+        Some(at) => after_the_app(world, t0, at, stop, status(at)),
         None => {
             let exit = post_stop(world, t0, kill_at);
             Course { stop, kill: Some(kill_at), exit: (exit, KILLED.code()) }
@@ -120,13 +134,14 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
         pre_stop_delay: world.delay,
         stop_signal: world.stop_signal,
         hold: world.hold.map(|(timeout, _)| HoldPlan { timeout, watches: false }),
+        stop_on: plan().stop_on.with(Signal::QUIT),
         hooks: stages.iter().filter(|(_, takes)| takes.is_some()).map(|(stage, _)| *stage).collect(),
         ..plan()
     })?;
     let mut due: Vec<(Duration, Input)> = vec![(Duration::ZERO, Input::Started)];
-    due.extend(world.signals.iter().map(|(at, signal, delivered)| {
-        let (signal, delivered) = (*signal, *delivered);
-        (*at, Input::Signal { signal, delivered })
+    due.extend(world.signals.iter().map(|(at, signal, shared)| {
+        let source = if *shared { Source::Shared } else { Source::Process };
+        (*at, Input::Signal { signal: *signal, source })
     }));
     due.extend(world.ends.map(|at| (at, Input::AppExited(OWN_END))));
     let (mut course, mut running, mut told) = (Course { stop: None, kill: None, exit: (s(0), 0) }, true, false);
@@ -144,7 +159,7 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
             }
             running = false;
         }
-        let given = matches!(input, Input::Signal { delivered: true, .. }) && running;
+        let given = matches!(input, Input::Signal { source: Source::Shared, .. }) && running;
         if let Input::Left(0) = input {
             left = 0;
         }
@@ -155,12 +170,10 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
                 Action::RunHooks(Stage::PreStop) => due.extend(hooks(now, Stage::PreStop, world.pre_stop)),
                 Action::RunHooks(Stage::PostStop) => due.extend(hooks(now, Stage::PostStop, world.post_stop)),
                 Action::StartHold { .. } => due.extend(world.hold.map(|(_, lasts)| (now + lasts, Input::HoldOver))),
-                Action::SignalApp { signal: Signal::CONT, .. } => {}
-                Action::SignalApp { signal, reason } => {
+                Action::SignalApp { .. } => gets_stop = true,
+                Action::StopApp { signal, shared: false } => {
                     gets_stop = true;
-                    if reason == SignalReason::Stop {
-                        course.stop = Some((now, signal));
-                    }
+                    course.stop = Some((now, signal));
                 }
                 Action::Look => due.push((now, Input::Left(left))),
                 Action::SignalLeftovers(Signal::TERM) => {
@@ -217,11 +230,13 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         (budget, wants, hold, of(time(20_000, 64)), of(time(20_000, 128))),
         (signals(), of(time(60_000, 256)), of(time(20_000, 512)), left),
     )
-        .prop_map(
-            |(((grace, margin, delay), stop_signal, hold, pre_stop, post_stop), (signals, ends, obeys, left))| {
-                Scenario { grace, margin, delay, stop_signal, hold, pre_stop, post_stop, signals, ends, obeys, left }
-            },
-        )
+        .prop_map(|(((grace, margin, delay), stop_signal, hold, pre_stop, post_stop), (signals, ends, obeys, left))| {
+            Scenario { grace, margin, delay, stop_signal, hold, pre_stop, post_stop, signals, ends, obeys, left }
+        })
+        .prop_filter("something ends it", |world| {
+            let asked = world.obeys.is_some() && world.signals.iter().any(|(.., shared)| *shared);
+            begins(world).is_some() || world.ends.is_some() || asked
+        })
 }
 
 proptest! {

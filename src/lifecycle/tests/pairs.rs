@@ -1,4 +1,4 @@
-//! Every two signals, delivered by the terminal or not, in every phase: who gets what.
+//! Every two signals, from wherever they come, in every phase: who gets what.
 
 use super::*;
 
@@ -21,6 +21,8 @@ const PHASES: [Phase; 9] = [
     Phase::Done,
 ];
 
+const SOURCES: [Source; 3] = [Source::Process, Source::Kernel, Source::Shared];
+
 fn signals() -> [Signal; 8] {
     let real_time = Signal::parse("RTMIN").expect("there are real-time signals");
     [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::CONT, Signal::WINCH, real_time]
@@ -30,9 +32,15 @@ fn plans() -> [Plan; 2] {
     let rewrite = vec![(Signal::USR1, Some(Signal::USR2)), (Signal::WINCH, None)];
     let hooks = vec![Stage::PreStart, Stage::PostStop];
     let usual = Plan { hold: Some(HoldPlan { timeout: None, watches: false }), rewrite, hooks, ..plan() };
-    // The app wants SIGQUIT, and SIGHUP stops as well.
-    let other =
-        Plan { stop_signal: Some(Signal::QUIT), stop_on: usual.stop_on.with(Signal::HUP), hold: None, ..usual.clone() };
+    // The app wants SIGQUIT, and more stops than usual, what a terminal sends by itself included.
+    let more = [Signal::QUIT, Signal::HUP, Signal::WINCH, Signal::CONT];
+    let other = Plan {
+        stop_signal: Some(Signal::QUIT),
+        stop_on: usual.stop_on.iter().chain(more).collect(),
+        rewrite: usual.rewrite[..1].to_vec(),
+        hold: None,
+        ..usual.clone()
+    };
     [usual, other]
 }
 
@@ -43,7 +51,7 @@ fn life_in(phase: Phase, plan: &Plan) -> Watched {
     let mut life = Watched::new(Plan { hold, ..plan.clone() }).expect("begins");
     let mut feed = |at: Duration, input: Input| life.feed(at, input).expect("the way to the phase");
     let exited = Input::AppExited(ExitStatus::Exited(0));
-    let term = Input::Signal { signal: Signal::TERM, delivered: false };
+    let term = Input::Signal { signal: Signal::TERM, source: Source::Process };
     let to_drain: &[(Duration, Input)] = &[(s(10), term), (s(15), Input::Tick), (s(16), Input::HoldOver)];
     if phase > Phase::PreStart {
         feed(s(0), Input::HooksDone { stage: Stage::PreStart, abort: false });
@@ -75,36 +83,39 @@ struct Expected<'a> {
     phase: Phase,
     /// The signal that began the stop.
     first: Signal,
-    /// What the terminal has given the app, of the stop signals.
+    /// The key for which the app was to decide.
+    key: Option<Signal>,
+    /// What the terminal has given the app since, of the stop signals.
     from_terminal: Vec<Signal>,
 }
 
 impl Expected<'_> {
-    fn after(&mut self, signal: Signal, delivered: bool) -> Vec<(To, Signal)> {
-        if !self.plan.stop_on.contains(signal) {
-            return self.after_other(signal, delivered);
+    fn after(&mut self, signal: Signal, source: Source) -> Vec<(To, Signal)> {
+        let terminals_own = matches!(signal, Signal::WINCH | Signal::CONT) && source != Source::Process;
+        if terminals_own || !self.plan.stop_on.contains(signal) {
+            return self.after_other(signal, source);
         }
-        if delivered && (Phase::Running..=Phase::Drain).contains(&self.phase) {
+        let shared = source == Source::Shared && (Phase::Running..=Phase::Drain).contains(&self.phase);
+        if shared && self.phase == Phase::Running && self.key.replace(signal) != Some(signal) {
+            return vec![];
+        }
+        if shared {
             self.from_terminal.push(signal);
         }
+        let hurries = signal == Signal::INT || shared;
         match self.phase {
             Phase::PreStart => vec![(To::Hooks, signal)],
             Phase::Running => {
                 self.first = signal;
-                match (delivered, signal) {
-                    (true, _) => self.drain(),
-                    (false, Signal::INT) => self.hold(),
-                    (false, _) => {
-                        self.phase = Phase::PreStop;
-                        vec![]
-                    }
-                }
+                self.phase = Phase::PreStop;
+                if hurries { self.hold() } else { vec![] }
             }
-            Phase::PreStop => self.hold(),
-            Phase::Hold => self.drain(),
+            Phase::PreStop if hurries => self.hold(),
+            Phase::Hold if hurries => self.drain(),
+            Phase::PreStop | Phase::Hold => vec![],
             Phase::Drain => {
                 let to_app = self.plan.stop_signal.unwrap_or(signal);
-                if delivered && to_app == signal { vec![] } else { vec![(To::App, to_app)] }
+                if shared && to_app == signal { vec![] } else { vec![(To::App, to_app)] }
             }
             Phase::Leftovers => vec![(To::Leftovers, signal)],
             Phase::Kill | Phase::PostStop | Phase::Done => vec![],
@@ -122,19 +133,15 @@ impl Expected<'_> {
     fn drain(&mut self) -> Vec<(To, Signal)> {
         self.phase = Phase::Drain;
         let owed = self.plan.stop_signal.unwrap_or(self.first);
-        if self.from_terminal.contains(&owed) {
-            vec![(To::App, Signal::CONT)]
-        } else {
-            vec![(To::App, owed), (To::App, Signal::CONT)]
-        }
+        if self.from_terminal.contains(&owed) { vec![] } else { vec![(To::App, owed)] }
     }
 
-    fn after_other(&self, signal: Signal, delivered: bool) -> Vec<(To, Signal)> {
+    fn after_other(&self, signal: Signal, source: Source) -> Vec<(To, Signal)> {
         match self.phase {
-            _ if delivered => vec![],
+            _ if source == Source::Shared => vec![],
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain | Phase::Kill => match signal {
                 Signal::USR1 => vec![(To::App, Signal::USR2)],
-                Signal::WINCH => vec![],
+                Signal::WINCH if self.plan.rewrite.len() > 1 => vec![],
                 other => vec![(To::App, other)],
             },
             Phase::PreStart | Phase::Leftovers | Phase::PostStop | Phase::Done => vec![],
@@ -144,7 +151,7 @@ impl Expected<'_> {
 
 fn who_got_what(actions: &[Action]) -> Vec<(To, Signal)> {
     let got = |action: &Action| match action {
-        Action::SignalApp { signal, .. } => Some((To::App, *signal)),
+        Action::SignalApp { signal, .. } | Action::StopApp { signal, shared: false } => Some((To::App, *signal)),
         Action::SignalHooks(signal) => Some((To::Hooks, *signal)),
         Action::SignalLeftovers(signal) => Some((To::Leftovers, *signal)),
         _ => None,
@@ -163,19 +170,19 @@ fn every_two_signals_in_every_phase_reach_whom_they_should() {
             _ => s(18).min(start.deadline().map_or(s(18), |deadline| deadline - ms(1))),
         };
         for (one, two) in signals().into_iter().flat_map(|one| signals().map(|two| (one, two))) {
-            for (one_delivered, two_delivered) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (from, then) in SOURCES.into_iter().flat_map(|from| SOURCES.map(|then| (from, then))) {
                 let mut life = start.clone();
                 let mut expected =
-                    Expected { plan: &start.life.plan, phase, first: Signal::TERM, from_terminal: vec![] };
-                for (signal, delivered) in [(one, one_delivered), (two, two_delivered)] {
-                    let what = format!("{one} ({one_delivered}) and {two} ({two_delivered}) in {phase:?}");
-                    life.feed(at, Input::Signal { signal, delivered }).unwrap_or_else(|why| panic!("{what}: {why}"));
-                    assert_eq!(who_got_what(&life.actions), expected.after(signal, delivered), "{what}");
+                    Expected { plan: &start.life.plan, phase, first: Signal::TERM, key: None, from_terminal: vec![] };
+                for (signal, source) in [(one, from), (two, then)] {
+                    let what = format!("{one} ({from:?}) and {two} ({then:?}) in {phase:?}");
+                    life.feed(at, Input::Signal { signal, source }).unwrap_or_else(|why| panic!("{what}: {why}"));
+                    assert_eq!(who_got_what(&life.actions), expected.after(signal, source), "{what}");
                     assert_eq!(life.life.phase(), expected.phase, "{what}");
                 }
                 pairs += 1;
             }
         }
     }
-    assert_eq!(pairs, 2 * 9 * 8 * 8 * 4);
+    assert_eq!(pairs, 2 * 9 * 8 * 8 * 9);
 }

@@ -5,14 +5,14 @@ use super::*;
 
 const EXITED: Input = Input::AppExited(ExitStatus::Exited(3));
 
-const fn stop(signal: Signal, delivered: bool) -> Input {
-    Input::Signal { signal, delivered }
+const fn stop(signal: Signal, source: Source) -> Input {
+    Input::Signal { signal, source }
 }
 
 fn plans() -> Vec<Plan> {
     // SIGKILL again and the end fall together, and there are fewer ticks to pay for in a million sequences.
     let plan = || Plan { kill_margin: ms(200), ..plan() };
-    let hooks = vec![Stage::PreStart, Stage::PostStart, Stage::PreStop, Stage::PostStop];
+    let hooks = STAGES.to_vec();
     let hold = Some(HoldPlan { timeout: None, watches: false });
     let full = Plan {
         stop_signal: Some(Signal::QUIT),
@@ -25,7 +25,13 @@ fn plans() -> Vec<Plan> {
         ..plan()
     };
     let no_time = Plan { grace_period: s(0), kill_margin: s(0), pre_stop_delay: s(0), hold, ..plan() };
-    let no_margin = Plan { kill_margin: s(0), pre_stop_delay: s(0), hooks: hooks[2..].to_vec(), ..plan() };
+    let no_margin = Plan { kill_margin: s(0), pre_stop_delay: s(0), hooks: hooks[3..].to_vec(), ..plan() };
+    let terminal = [Signal::QUIT, Signal::HUP, Signal::WINCH, Signal::CONT];
+    let watches = Plan {
+        stop_on: plan().stop_on.iter().chain(terminal).collect(),
+        hold: Some(HoldPlan { timeout: None, watches: true }),
+        ..no_margin.clone()
+    };
     let leave = Plan { leave_leftovers: true, hold: Some(HoldPlan { timeout: Some(s(60)), watches: false }), ..plan() };
     let late = Plan {
         waits_for_ready: true,
@@ -40,13 +46,13 @@ fn plans() -> Vec<Plan> {
         hold,
         ..plan()
     };
-    vec![plan(), full, no_time, no_margin, leave, late, for_ever]
+    vec![plan(), full, no_time, no_margin, watches, leave, late, for_ever]
 }
 
 /// Nothing but time from here on: it must end, and not by waking up all the time.
 fn ends_by_itself(life: &mut Watched, now: Duration) -> Result<(), String> {
     if life.life.t0().is_none() {
-        life.feed(now, stop(Signal::TERM, false))?;
+        life.feed(now, stop(Signal::TERM, Source::Process))?;
     }
     let mut ticks = 0;
     while let Some(deadline) = life.deadline() {
@@ -72,8 +78,8 @@ const ALPHABET: [Step; 9] = [
     Step::Jump,
     Step::Input(Input::Started),
     Step::Input(EXITED),
-    Step::Input(stop(Signal::TERM, false)),
-    Step::Input(stop(Signal::INT, true)),
+    Step::Input(stop(Signal::TERM, Source::Process)),
+    Step::Input(stop(Signal::INT, Source::Shared)),
     Step::Input(Input::HooksDone { stage: Stage::PreStop, abort: false }),
     Step::Input(Input::Left(0)),
     Step::Input(Input::Left(2)),
@@ -152,7 +158,8 @@ impl Random {
     }
 }
 
-const STAGES: [Stage; 4] = [Stage::PreStart, Stage::PostStart, Stage::PreStop, Stage::PostStop];
+const STAGES: [Stage; 5] = [Stage::PreStart, Stage::PostStart, Stage::Ready, Stage::PreStop, Stage::PostStop];
+const SOURCES: [Source; 5] = [Source::Process, Source::Process, Source::Process, Source::Kernel, Source::Shared];
 const SIGNALS: [Signal; 7] =
     [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::CONT, Signal::WINCH];
 
@@ -165,7 +172,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
                 0 => hooks(Stage::PreStart, random),
                 _ => Input::Started,
             },
-            Phase::Running => random.one(&[stop(Signal::TERM, false), Input::Ready, Input::Tick]),
+            Phase::Running => random.one(&[stop(Signal::TERM, Source::Process), Input::Ready, Input::Tick]),
             Phase::PreStop => hooks(Stage::PreStop, random),
             Phase::Hold => Input::HoldOver,
             Phase::Drain => EXITED,
@@ -175,15 +182,17 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
             Phase::Done => Input::Tick,
         };
     }
-    match random.below(12) {
+    match random.below(14) {
         0 => Input::Started,
         1 => Input::SpawnFailed(127),
-        2..=5 => stop(random.one(&SIGNALS), random.below(4) == 0),
+        2..=5 => stop(random.one(&SIGNALS), random.one(&SOURCES)),
         6 => random.one(&[EXITED, Input::AppExited(ExitStatus::Signaled(Signal::TERM))]),
         7 => hooks(random.one(&STAGES), random),
         8 => Input::HoldOver,
         9 => Input::Ready,
         10 => Input::Left(random.below(3) as usize),
+        11 => Input::InFlight(random.below(2) == 0),
+        12 => Input::NoHandler,
         _ => Input::Tick,
     }
 }

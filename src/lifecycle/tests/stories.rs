@@ -2,8 +2,8 @@
 //!
 //! A line is a time (since graceful's start), a fact, and what follows from it, in order; a line that begins with the
 //! arrow goes on with the one before. `time` is a deadline, and must be the very one that the lifecycle asked for; no
-//! other line may come after a deadline, unless it begins with `late`. `(TERM)` is a SIGTERM that the terminal has
-//! already given to the app. In the answers `[Drain]` is the beginning of a phase, `->app` a signal to the app.
+//! other line may come after a deadline, unless it begins with `late`. `(INT)` is a SIGINT that the terminal has given to
+//! the app as well, `<INT>` one that the kernel sent to graceful alone. In the answers `[Drain]` is the beginning of a phase, `->app` a signal to the app.
 
 use super::*;
 
@@ -63,6 +63,7 @@ fn input(words: &[&str]) -> Input {
     let stage = |name: &str| match name {
         "pre-start" => Stage::PreStart,
         "post-start" => Stage::PostStart,
+        "ready" => Stage::Ready,
         "pre-stop" => Stage::PreStop,
         "post-stop" => Stage::PostStop,
         other => panic!("no stage: {other}"),
@@ -82,9 +83,14 @@ fn input(words: &[&str]) -> Input {
         ["ready"] => Input::Ready,
         ["left", count] => Input::Left(count.parse().expect("a count")),
         [signal] => {
-            let bare = signal.trim_matches(['(', ')']);
+            let bare = signal.trim_matches(['(', ')', '<', '>']);
             let known = Signal::parse(bare).unwrap_or_else(|| panic!("no fact: {bare}"));
-            Input::Signal { signal: known, delivered: bare.len() < signal.len() }
+            let source = match signal.as_bytes()[0] {
+                b'(' => Source::Shared,
+                b'<' => Source::Kernel,
+                _ => Source::Process,
+            };
+            Input::Signal { signal: known, source }
         }
         other => panic!("no fact: {other:?}"),
     }
@@ -97,7 +103,8 @@ fn said(action: &Action) -> String {
         Action::SignalHooks(signal) => format!("{} ->hooks", bare(signal)),
         Action::NoMoreHooks => "no more hooks".to_owned(),
         Action::CancelHooks(stage) => format!("cancel {stage} hooks"),
-        Action::SignalApp { signal, reason: SignalReason::Stop } => format!("{} ->app", bare(signal)),
+        Action::StopApp { signal, shared: false } => format!("{} ->app", bare(signal)),
+        Action::StopApp { shared: true, .. } => "told".to_owned(),
         Action::SignalApp { signal, reason } => {
             format!("{} ->app ({})", bare(signal), format!("{reason:?}").to_lowercase())
         }
@@ -126,6 +133,9 @@ fn event_said(event: &Event) -> String {
         Event::PhaseBegan { phase } => format!("[{phase:?}]"),
         Event::StopBegan { cause: Cause::Signal(signal) } => format!("stop ({})", bare(signal)),
         Event::StopBegan { cause } => format!("stop ({cause:?})"),
+        Event::KeyShared { signal, .. } => format!("{} is the app's", bare(signal)),
+        Event::DelaySkipped { .. } => "delay skipped".to_owned(),
+        Event::StopRepeated { signal } => format!("{} noted", bare(signal)),
         Event::PhaseCutShort { phase, .. } => format!("{phase:?} cut short"),
         Event::SignalDropped { signal } => format!("{} dropped", bare(signal)),
         Event::SignalUnheard { signal } => format!("{} unheard", bare(signal)),
@@ -160,7 +170,7 @@ fn the_usual_stop() {
     running(
         plan(),
         "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness
-         15s   time        -> [Drain], TERM ->app, CONT ->app
+         15s   time        -> [Drain], TERM ->app
          16.7s app exits 0 -> app gone, [Leftovers], look
          16.7s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -190,7 +200,7 @@ fn an_app_that_does_not_stop_is_killed_at_k_and_its_status_still_comes_out() {
     running(
         plan(),
         "10s    TERM          -> stop (TERM), [PreStop], drain file, watch readiness
-         15s    time          -> [Drain], TERM ->app, CONT ->app
+         15s    time          -> [Drain], TERM ->app
          39s    time          -> [Kill], KILL, look
          39s    left 1        ->
          39.02s app dies KILL -> app gone, look
@@ -202,7 +212,7 @@ fn an_app_that_does_not_stop_is_killed_at_k_and_its_status_still_comes_out() {
 fn what_sigkill_does_not_end_is_killed_again_and_left_at_the_end() {
     running(
         Plan { kill_margin: ms(500), ..no_delay() },
-        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
          39.5s  time   -> [Kill], KILL, look
          39.5s  left 1 ->
          39.6s  time   -> KILL, look
@@ -216,7 +226,7 @@ fn what_sigkill_does_not_end_is_killed_again_and_left_at_the_end() {
 fn an_app_that_exits_exactly_at_k_keeps_its_status() {
     running(
         no_delay(),
-        "10s      TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+        "10s      TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
          39s late app exits 5 -> app gone, [Leftovers], look, [Kill], KILL, look
          39s      left 0      -> [PostStop], [Done], exit 5",
     );
@@ -226,7 +236,7 @@ fn an_app_that_exits_exactly_at_k_keeps_its_status() {
 fn without_a_margin_sigkill_comes_at_g_and_the_dead_are_still_reaped() {
     running(
         Plan { kill_margin: s(0), ..no_delay() },
-        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
          40s    time   -> [Kill], KILL, look
          40s    left 1 ->
          40.05s time   -> not dead, [Done], exit 137 stuck",
@@ -237,7 +247,7 @@ fn without_a_margin_sigkill_comes_at_g_and_the_dead_are_still_reaped() {
 fn a_tree_that_takes_longer_to_kill_than_the_margin_is_still_reaped() {
     running(
         no_delay(),
-        "10s    TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+        "10s    TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
          39s    time        -> [Kill], KILL, look
          40s    late left 1500 -> KILL, look
          40.01s left 900    ->
@@ -262,21 +272,95 @@ fn a_graceful_that_was_frozen_beyond_everything_still_reaps() {
 fn sigint_skips_the_delay() {
     running(
         plan(),
-        "10s INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app, CONT ->app
+        "10s INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app
          11s app exits 0 -> app gone, [Leftovers], look
          11s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
 #[test]
-fn ctrl_c_at_a_terminal_that_the_app_shares_is_not_sent_again() {
+fn the_first_ctrl_c_at_a_terminal_that_the_app_shares_is_the_apps() {
     running(
         with_hold(None),
-        "10s (INT)        -> stop (INT), [PreStop], drain file, watch readiness, [Drain], CONT ->app
-         11s (INT)        ->
-         12s INT          -> INT ->app (again)
-         13s app dies INT -> app gone, [Leftovers], look
-         13s left 0       -> [PostStop], [Done], exit 130",
+        "10s (INT)        -> INT is the app's
+         10s app dies INT -> app gone, stop (AppExited), [Leftovers], look
+         10s left 0       -> [PostStop], [Done], exit 130",
+    );
+}
+
+#[test]
+fn the_second_ctrl_c_begins_the_stop_and_is_not_sent_again() {
+    running(
+        with_hold(None),
+        "10s (INT)        -> INT is the app's
+         12s (INT)        -> stop (INT), [PreStop], drain file, watch readiness, [Drain], told
+         13s (INT)        ->
+         14s INT          -> INT ->app (again)
+         15s app dies INT -> app gone, [Leftovers], look
+         15s left 0       -> [PostStop], [Done], exit 130",
+    );
+}
+
+#[test]
+fn a_ctrl_c_of_a_minute_ago_is_forgotten_and_so_is_another_key() {
+    running(
+        Plan { stop_on: plan().stop_on.with(Signal::QUIT), ..plan() },
+        "10s  (INT)       -> INT is the app's
+         71s  (INT)       -> INT is the app's
+         80s  (QUIT)      -> QUIT is the app's
+         85s  (INT)       -> INT is the app's
+         145s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], told
+         146s app exits 0 -> app gone, [Leftovers], look
+         146s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_ctrl_c_that_the_app_survived_does_not_shorten_the_stop_that_comes_later() {
+    running(
+        with_hold(None),
+        "9s  (INT)       -> INT is the app's
+         10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time        -> [Hold], hold until 27s
+         16s hold over   -> end hold, [Drain], TERM ->app
+         17s app exits 0 -> app gone, [Leftovers], look
+         17s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_key_that_only_graceful_has_begins_the_stop_at_once() {
+    running(
+        plan(),
+        "10s <INT>       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app
+         11s app exits 0 -> app gone, [Leftovers], look
+         11s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn what_a_terminal_sends_by_itself_is_never_a_stop() {
+    let terminal = [Signal::WINCH, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT];
+    running(
+        Plan { stop_on: terminal.into_iter().chain([Signal::HUP]).collect(), ..no_delay() },
+        "1s  (WINCH)     ->
+         2s  <WINCH>     -> WINCH ->app (forwarded)
+         3s  (TSTP)      ->
+         4s  (CONT)      ->
+         5s  <TTIN>      -> TTIN ->app (forwarded)
+         6s  (TTOU)      ->
+         7s  TERM        -> TERM ->app (forwarded)
+         10s WINCH       -> stop (WINCH), [PreStop], drain file, watch readiness, [Drain], WINCH ->app
+         11s (WINCH)     ->
+         12s app exits 0 -> app gone, [Leftovers], look
+         12s left 0      -> [PostStop], [Done], exit 0",
+    );
+    // Nobody is left at a terminal that was hung up, to say it once more.
+    running(
+        Plan { stop_on: [Signal::HUP].into_iter().collect(), ..no_delay() },
+        "10s <HUP>       -> stop (HUP), [PreStop], drain file, watch readiness, [Drain], HUP ->app
+         11s app exits 0 -> app gone, [Leftovers], look
+         11s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
@@ -284,11 +368,12 @@ fn ctrl_c_at_a_terminal_that_the_app_shares_is_not_sent_again() {
 fn ctrl_c_does_not_stand_for_the_stop_signal_that_the_app_wants() {
     running(
         Plan { stop_signal: Some(Signal::QUIT), ..plan() },
-        "10s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], QUIT ->app, CONT ->app
-         11s (INT)       -> QUIT ->app (again)
-         12s (QUIT)      ->
-         13s app exits 0 -> app gone, [Leftovers], look
-         13s left 0      -> [PostStop], [Done], exit 0",
+        "10s (INT)       -> INT is the app's
+         11s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], QUIT ->app
+         12s (INT)       -> QUIT ->app (again)
+         13s (QUIT)      ->
+         14s app exits 0 -> app gone, [Leftovers], look
+         14s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
@@ -297,21 +382,58 @@ fn ctrl_c_after_sigterm_does_not_lose_the_sigterm() {
     running(
         with_hold(None),
         "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
-         11s (INT)       -> PreStop cut short, [Drain], TERM ->app, CONT ->app
+         11s (INT)       -> delay skipped, [Drain], TERM ->app
          13s app exits 0 -> app gone, [Leftovers], look
          13s left 0      -> [PostStop], [Done], exit 0",
+    );
+    running(
+        with_hold(None),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         15s time        -> [Hold], hold until 27s
+         16s (INT)       -> Hold cut short, end hold, [Drain], TERM ->app
+         17s app exits 0 -> app gone, [Leftovers], look
+         17s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
 #[test]
-fn a_second_stop_signal_ends_the_delay_a_third_goes_to_the_app() {
+fn a_sigterm_that_comes_again_changes_nothing_until_the_drain() {
     running(
-        plan(),
+        with_hold(None),
         "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
-         11s TERM        -> PreStop cut short, [Drain], TERM ->app, CONT ->app
-         12s INT         -> INT ->app (again)
-         13s app exits 0 -> app gone, [Leftovers], look
-         13s left 0      -> [PostStop], [Done], exit 0",
+         11s TERM        -> TERM noted
+         12s TERM        -> TERM noted
+         15s time        -> [Hold], hold until 27s
+         16s TERM        -> TERM noted
+         27s time        -> hold timed out, end hold, [Drain], TERM ->app
+         28s TERM        -> TERM ->app (again)
+         29s app exits 0 -> app gone, [Leftovers], look
+         29s left 1      -> found 1, TERM ->leftovers
+         30s TERM        -> TERM ->leftovers
+         39s time        -> [Kill], KILL, look
+         39s TERM        -> TERM noted
+         39s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn sigint_hurries_first_the_delay_then_the_hold() {
+    running(
+        with_hold(None),
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         11s INT         -> delay skipped, [Hold], hold until 25s
+         12s TERM        -> TERM noted
+         13s INT         -> Hold cut short, end hold, [Drain], TERM ->app
+         14s INT         -> INT ->app (again)
+         15s app exits 0 -> app gone, [Leftovers], look
+         15s left 0      -> [PostStop], [Done], exit 0",
+    );
+    running(
+        with_hold(None),
+        "10s INT         -> stop (INT), [PreStop], drain file, watch readiness, [Hold], hold until 24.5s
+         11s INT         -> Hold cut short, end hold, [Drain], INT ->app
+         12s app exits 0 -> app gone, [Leftovers], look
+         12s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
@@ -319,7 +441,7 @@ fn a_second_stop_signal_ends_the_delay_a_third_goes_to_the_app() {
 fn a_stop_signal_of_the_apps_own_replaces_the_one_that_came() {
     running(
         Plan { stop_signal: Some(Signal::QUIT), stop_on: plan().stop_on.with(Signal::PWR), ..no_delay() },
-        "10s PWR         -> stop (PWR), [PreStop], drain file, watch readiness, [Drain], QUIT ->app, CONT ->app
+        "10s PWR         -> stop (PWR), [PreStop], drain file, watch readiness, [Drain], QUIT ->app
          11s TERM        -> QUIT ->app (again)
          12s app exits 0 -> app gone, [Leftovers], look
          12s left 0      -> [PostStop], [Done], exit 0",
@@ -337,7 +459,7 @@ fn every_other_signal_goes_to_the_app_at_once_rewritten_or_dropped_on_request() 
          5s  RTMIN+3     -> RTMIN+3 ->app (forwarded)
          10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
          11s USR1        -> USR1 ->app (forwarded)
-         15s time        -> [Drain], TERM ->app, CONT ->app
+         15s time        -> [Drain], TERM ->app
          16s SEGV        -> SEGV ->app (forwarded)
          17s app exits 0 -> app gone, [Leftovers], look
          17s USR1        -> USR1 unheard
@@ -352,7 +474,7 @@ fn a_hold_ends_when_its_reason_is_gone() {
         "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
          15s time        -> [Hold], hold until 27s
          18s HUP         -> HUP ->app (forwarded)
-         20s hold over   -> end hold, [Drain], TERM ->app, CONT ->app
+         20s hold over   -> end hold, [Drain], TERM ->app
          21s app exits 0 -> app gone, [Leftovers], look
          21s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -362,7 +484,7 @@ fn a_hold_ends_when_its_reason_is_gone() {
 fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
     for (timeout, until) in [(None, "27s"), (Some(s(8)), "23s"), (Some(s(60)), "39s")] {
         let mut life = Watched::new(with_hold(timeout)).expect("begins");
-        let signal = Input::Signal { signal: Signal::TERM, delivered: false };
+        let signal = Input::Signal { signal: Signal::TERM, source: Source::Process };
         for (at, input) in [(s(0), Input::Started), (s(10), signal), (s(15), Input::Tick)] {
             life.feed(at, input).expect("the way to the hold");
         }
@@ -372,7 +494,7 @@ fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
         with_hold(Some(s(8))),
         "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
          15s time        -> [Hold], hold until 23s
-         23s time        -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         23s time        -> hold timed out, end hold, [Drain], TERM ->app
          23s hold over   ->
          24s app exits 0 -> app gone, [Leftovers], look
          24s left 0      -> [PostStop], [Done], exit 0",
@@ -380,15 +502,7 @@ fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
 }
 
 #[test]
-fn a_hold_ends_with_a_second_stop_signal_or_with_the_app() {
-    running(
-        with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
-         15s time        -> [Hold], hold until 27s
-         16s TERM        -> Hold cut short, end hold, [Drain], TERM ->app, CONT ->app
-         17s app exits 0 -> app gone, [Leftovers], look
-         17s left 0      -> [PostStop], [Done], exit 0",
-    );
+fn a_hold_ends_with_the_app() {
     running(
         with_hold(None),
         "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
@@ -404,7 +518,7 @@ fn escalations_come_before_sigkill_and_the_hold_leaves_them_room() {
         Plan { escalate: vec![(s(21), Signal::QUIT), (s(25), Signal::ABRT)], ..with_hold(None) },
         "10s TERM          -> stop (TERM), [PreStop], drain file, watch readiness
          15s time          -> [Hold], hold until 23s
-         23s time          -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         23s time          -> hold timed out, end hold, [Drain], TERM ->app
          31s time          -> QUIT ->app (escalation)
          35s time          -> ABRT ->app (escalation)
          36s app dies ABRT -> app gone, [Leftovers], look
@@ -416,7 +530,7 @@ fn escalations_come_before_sigkill_and_the_hold_leaves_them_room() {
 fn leftovers_get_sigterm_once_further_stop_signals_and_the_rest_of_the_budget() {
     running(
         no_delay(),
-        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app, CONT ->app
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
          11s   app exits 0 -> app gone, [Leftovers], look
          11s   left 2      -> found 2, TERM ->leftovers
          12s   left 1      ->
@@ -470,7 +584,7 @@ fn hooks_run_at_all_four_stages() {
          10s TERM                -> stop (TERM), [PreStop], cancel post-start hooks, drain file, watch readiness,
                                  -> run pre-stop hooks
          12s pre-stop hooks done ->
-         15s time                -> [Drain], TERM ->app, CONT ->app
+         15s time                -> [Drain], TERM ->app
          16s app exits 3         -> app gone, [Leftovers], no more hooks, look
          16s left 0              -> [PostStop], run post-stop hooks
          17s post-stop hooks done -> [Done], exit 3",
@@ -478,19 +592,28 @@ fn hooks_run_at_all_four_stages() {
 }
 
 #[test]
-fn pre_stop_hooks_that_outlast_the_delay_are_waited_for_but_not_beyond_a_second_signal() {
+fn pre_stop_hooks_that_outlast_the_delay_are_waited_for_but_not_when_a_person_insists() {
     running(
         with_hooks(&[Stage::PreStop]),
         "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
          15s time                ->
-         18s pre-stop hooks done -> [Drain], TERM ->app, CONT ->app
+         18s pre-stop hooks done -> [Drain], TERM ->app
          19s app exits 0         -> app gone, [Leftovers], no more hooks, look
          19s left 0              -> [PostStop], [Done], exit 0",
     );
     running(
         with_hooks(&[Stage::PreStop]),
+        "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+         11s INT                 -> delay skipped
+         12s pre-stop hooks done -> [Drain], TERM ->app
+         13s app exits 0         -> app gone, [Leftovers], no more hooks, look
+         13s left 0              -> [PostStop], [Done], exit 0",
+    );
+    running(
+        Plan { hold: with_hold(None).hold, ..with_hooks(&[Stage::PreStop]) },
         "10s INT                 -> stop (INT), [PreStop], drain file, watch readiness, run pre-stop hooks
-         11s TERM                -> PreStop cut short, [Drain], INT ->app, CONT ->app
+         11s TERM                -> TERM noted
+         11s INT                 -> PreStop cut short, [Drain], INT ->app
          12s pre-stop hooks done ->
          13s app exits 0         -> app gone, [Leftovers], no more hooks, look
          13s left 0              -> [PostStop], [Done], exit 0",
@@ -552,12 +675,12 @@ fn a_pre_start_hook_that_fails_keeps_the_app_from_starting() {
 #[test]
 fn a_post_start_hook_that_fails_stops_the_app_and_the_first_stop_signal_is_still_the_first() {
     story(
-        with_hooks(&[Stage::PostStart]),
+        Plan { stop_on: plan().stop_on.with(Signal::QUIT), ..with_hooks(&[Stage::PostStart]) },
         "begin                      -> spawn
          0s started                 -> [Running], run post-start hooks
          1s post-start hooks failed -> stop (HookFailed), [PreStop], cancel post-start hooks, drain file, watch readiness
-         2s QUIT                    ->
-         6s time                    -> [Drain], QUIT ->app, CONT ->app
+         2s QUIT                    -> QUIT noted
+         6s time                    -> [Drain], QUIT ->app
          7s app exits 0             -> app gone, [Leftovers], no more hooks, look
          7s left 0                  -> [PostStop], [Done], exit 0",
     );
@@ -576,14 +699,14 @@ fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
     running(
         startup(true),
         "3s time        -> not ready in time, not ready, stop (StartupTimeout), [PreStop], drain file, watch readiness
-         4s INT         -> [Drain], INT ->app, CONT ->app
+         4s INT         -> delay skipped, [Drain], INT ->app
          5s app exits 0 -> app gone, [Leftovers], look
          5s left 0      -> [PostStop], [Done], exit 0",
     );
     running(
         startup(true),
         "1s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
-         6s time        -> [Drain], TERM ->app, CONT ->app
+         6s time        -> [Drain], TERM ->app
          7s app exits 0 -> app gone, [Leftovers], look
          7s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -630,13 +753,44 @@ fn post_start_hooks_are_part_of_the_start() {
 }
 
 #[test]
+fn ready_hooks_run_once_when_the_app_is_ready_for_the_first_time() {
+    let ready = Plan { waits_for_ready: true, ..with_hooks(&[Stage::Ready]) };
+    running(
+        ready.clone(),
+        "2s  ready            -> run ready hooks
+         3s  ready            ->
+         9s  ready hooks done ->
+         10s TERM             -> stop (TERM), [PreStop], cancel ready hooks, drain file, watch readiness
+         15s time             -> [Drain], TERM ->app
+         16s app exits 0      -> app gone, [Leftovers], no more hooks, look
+         16s left 0           -> [PostStop], [Done], exit 0",
+    );
+    running(
+        ready.clone(),
+        "10s TERM        -> stop (TERM), [PreStop], cancel ready hooks, drain file, watch readiness
+         11s ready       ->
+         15s time        -> [Drain], TERM ->app
+         16s app exits 0 -> app gone, [Leftovers], no more hooks, look
+         16s left 0      -> [PostStop], [Done], exit 0",
+    );
+    running(
+        ready,
+        "2s ready              -> run ready hooks
+         3s ready hooks failed -> stop (ReadyHookFailed), [PreStop], cancel ready hooks, drain file, watch readiness
+         8s time               -> [Drain], TERM ->app
+         9s app exits 0        -> app gone, [Leftovers], no more hooks, look
+         9s left 0             -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
 fn post_stop_hooks_have_until_the_end_whatever_stop_signals_come() {
     running(
         with_hooks(&[Stage::PostStop]),
-        "10s   INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app, CONT ->app
+        "10s   INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app
          11s   app exits 0 -> app gone, [Leftovers], no more hooks, look
          11s   left 0      -> [PostStop], run post-stop hooks
-         12s   TERM        ->
+         12s   TERM        -> TERM noted
          39.5s time        -> cancel post-stop hooks, [Done], exit 0",
     );
 }
@@ -648,7 +802,7 @@ fn a_stop_signal_while_the_app_is_being_started_counts_from_its_arrival() {
         "begin          -> spawn
          1s TERM        -> stop (TERM), TERM ->hooks
          2s started     -> [Running], [PreStop], drain file, watch readiness
-         6s time        -> [Drain], TERM ->app, CONT ->app
+         6s time        -> [Drain], TERM ->app
          7s app exits 0 -> app gone, [Leftovers], look
          7s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -665,7 +819,7 @@ fn without_requests_in_flight_there_is_no_hold() {
         "10s TERM             -> stop (TERM), [PreStop], drain file, watch readiness
          10.1s in flight      ->
          12s nothing in flight ->
-         15s time             -> [Drain], TERM ->app, CONT ->app
+         15s time             -> [Drain], TERM ->app
          16s app exits 0      -> app gone, [Leftovers], look
          16s left 0           -> [PostStop], [Done], exit 0",
     );
@@ -679,7 +833,7 @@ fn requests_in_flight_hold_the_stop_signal_back() {
          10.1s nothing in flight ->
          14s in flight        ->
          15s time             -> [Hold], hold until 27s
-         17s hold over        -> end hold, [Drain], TERM ->app, CONT ->app
+         17s hold over        -> end hold, [Drain], TERM ->app
          18s app exits 0      -> app gone, [Leftovers], look
          18s left 0           -> [PostStop], [Done], exit 0",
     );
@@ -690,7 +844,7 @@ fn without_a_delay_the_first_look_is_waited_for_but_not_long() {
     running(
         watching(s(0)),
         "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness
-         10.01s nothing in flight -> [Drain], TERM ->app, CONT ->app
+         10.01s nothing in flight -> [Drain], TERM ->app
          16s app exits 0         -> app gone, [Leftovers], look
          16s left 0              -> [PostStop], [Done], exit 0",
     );
@@ -698,9 +852,20 @@ fn without_a_delay_the_first_look_is_waited_for_but_not_long() {
         watching(s(0)),
         "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
          10.25s time     -> [Hold], hold until 24.625s
-         24.625s time    -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         24.625s time    -> hold timed out, end hold, [Drain], TERM ->app
          26s app exits 0 -> app gone, [Leftovers], look
          26s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_app_that_exits_before_the_first_look_ends_the_wait_for_it() {
+    running(
+        watching(s(0)),
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         10.1s app exits 0 -> app gone untold, [Leftovers], look
+         10.1s left 1      -> found 1, TERM ->leftovers
+         12s   left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
@@ -712,7 +877,7 @@ fn an_app_without_a_handler_needs_no_time_of_its_own() {
          10.1s no handler ->
          10.1s in flight  ->
          15s time        -> [Hold], hold until 37s
-         37s time        -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         37s time        -> hold timed out, end hold, [Drain], TERM ->app
          37s app dies TERM -> app gone, [Leftovers], look
          37s left 0      -> [PostStop], [Done], exit 143",
     );
@@ -722,7 +887,7 @@ fn an_app_without_a_handler_needs_no_time_of_its_own() {
         "10s TERM         -> stop (TERM), [PreStop], drain file, watch readiness
          10.1s in flight  -> [Hold], hold until 24.55s
          10.2s no handler ->
-         37s time         -> hold timed out, end hold, [Drain], TERM ->app, CONT ->app
+         37s time         -> hold timed out, end hold, [Drain], TERM ->app
          37s app dies TERM -> app gone, [Leftovers], look
          37s left 0       -> [PostStop], [Done], exit 143",
     );

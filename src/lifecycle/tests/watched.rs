@@ -22,15 +22,12 @@ pub(super) struct Watched {
     status: Option<ExitStatus>,
     phase: Phase,
     t0: Option<Duration>,
-    /// Stop signals so far, and whether one of them allows to skip the delay.
-    stops: usize,
+    /// Since the stop began somebody hurried: SIGINT, or a stop signal that the app has from the terminal.
     hurry: bool,
-    /// The terminal has given the app one of them.
-    given: bool,
     stop_sent: bool,
     killed: Option<Duration>,
     hold: bool,
-    hooks_run: [bool; 4],
+    hooks_run: [bool; 5],
     done: bool,
 }
 
@@ -49,13 +46,11 @@ impl Watched {
             status: None,
             phase: Phase::PreStart,
             t0: None,
-            stops: 0,
             hurry: false,
-            given: false,
             stop_sent: false,
             killed: None,
             hold: false,
-            hooks_run: [false; 4],
+            hooks_run: [false; 5],
             done: false,
         };
         watched.drain(Duration::ZERO, Input::Tick)?;
@@ -64,12 +59,18 @@ impl Watched {
 
     /// One input, and everything that must hold after it.
     pub(super) fn feed(&mut self, now: Duration, input: Input) -> Check {
-        let before = self.phase;
+        let (before, deadline) = (self.phase, self.deadline());
         self.note_input(input);
         self.life.handle(now, input);
         self.drain(now, input)?;
+        self.hurry |= self.t0.is_some() && self.hurries(input);
         self.signals_are_not_lost(before, input)?;
         self.nobody_holds_up_the_end(before, input)?;
+        // What a due timer does is not the signal's doing.
+        if deadline.is_none_or(|at| at > now) {
+            self.only_stop_signals_stop(input)?;
+            self.machines_hurry_nothing(before, deadline, input)?;
+        }
         self.deadlines_hold(now)
     }
 
@@ -101,11 +102,6 @@ impl Watched {
             Input::AppExited(status) if self.app == Seen::Running && !self.done => {
                 self.app = Seen::Gone;
                 self.status = Some(status);
-            }
-            Input::Signal { signal, delivered } if self.life.plan.stop_on.contains(signal) => {
-                self.stops += 1;
-                self.given |= delivered;
-                self.hurry |= self.stops > 1 || signal == Signal::INT || delivered;
             }
             Input::Tick
             | Input::Started
@@ -139,7 +135,8 @@ impl Watched {
                 self.app = Seen::Asked;
             }
             Action::RunHooks(stage) => self.hooks_may_run(*stage)?,
-            Action::SignalApp { signal, reason } => self.app_may_get(now, *signal, *reason)?,
+            Action::SignalApp { reason, .. } => self.app_may_get(*reason)?,
+            Action::StopApp { shared, .. } => self.app_may_be_stopped(now, input, *shared)?,
             Action::StartHold { until } => {
                 ensure(self.phase == Phase::Hold && !self.hold, "a hold out of place")?;
                 ensure(*until >= now && Some(*until) <= self.kill_at().max(Some(now)), "a hold beyond K")?;
@@ -169,32 +166,63 @@ impl Watched {
         ensure(!std::mem::replace(&mut self.hooks_run[stage as usize], true), "the hooks of a stage twice")?;
         let phase = match stage {
             Stage::PreStart => Phase::PreStart,
-            Stage::PostStart => Phase::Running,
+            Stage::PostStart | Stage::Ready => Phase::Running,
             Stage::PreStop => Phase::PreStop,
             Stage::PostStop => Phase::PostStop,
         };
         ensure(self.phase == phase, "hooks in another phase")
     }
 
-    fn app_may_get(&mut self, now: Duration, signal: Signal, reason: SignalReason) -> Check {
+    /// Stop signals are those of the plan, but for what a terminal sends by itself.
+    fn is_stop(&self, input: Input) -> bool {
+        let Input::Signal { signal, source } = input else { return false };
+        let terminals = [Signal::WINCH, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT];
+        self.life.plan.stop_on.contains(signal) && (source == Source::Process || !terminals.contains(&signal))
+    }
+
+    fn hurries(&self, input: Input) -> bool {
+        let Input::Signal { signal, source } = input else { return false };
+        self.is_stop(input) && (signal == Signal::INT || source == Source::Shared)
+    }
+
+    fn app_may_be_stopped(&mut self, now: Duration, input: Input, shared: bool) -> Check {
+        ensure(self.app == Seen::Running, "an app that does not run is stopped")?;
+        let Some(t0) = self.t0 else { return Err("the app is stopped before t0".to_owned()) };
+        let waited = now >= t0.saturating_add(self.life.plan.pre_stop_delay);
+        let hurried = self.hurry || self.hurries(input);
+        ensure(waited || hurried, "the app is stopped before the pre-stop delay was over")?;
+        ensure(!shared || hurried, "the app is said to know what nobody told it")?;
+        ensure(self.phase == Phase::Drain, "the app is stopped outside of Drain")?;
+        ensure(!std::mem::replace(&mut self.stop_sent, true), "the app is stopped twice")
+    }
+
+    fn app_may_get(&mut self, reason: SignalReason) -> Check {
         ensure(self.app == Seen::Running, "a signal to an app that does not run")?;
         match reason {
-            SignalReason::Stop => {
-                let Some(t0) = self.t0 else { return Err("a stop signal before t0".to_owned()) };
-                let waited = now >= t0.saturating_add(self.life.plan.pre_stop_delay);
-                ensure(waited || self.hurry, "the stop signal before the pre-stop delay was over")?;
-                ensure(self.phase == Phase::Drain, "the stop signal outside of Drain")?;
-                if signal == Signal::CONT {
-                    return ensure(self.stop_sent || self.given, "SIGCONT before the stop signal");
-                }
-                ensure(!std::mem::replace(&mut self.stop_sent, true), "the stop signal twice")
-            }
             SignalReason::Again | SignalReason::Escalation => {
                 ensure(self.phase == Phase::Drain, "another stop signal or an escalation outside of Drain")
             }
             SignalReason::Forwarded => Ok(()),
+            SignalReason::Stop => Err("the app is stopped by an action of its own".to_owned()),
             SignalReason::JobControl => Err("job control is not the lifecycle's".to_owned()),
         }
+    }
+
+    /// Whatever comes that is not in the plan's list begins no stop.
+    fn only_stop_signals_stop(&self, input: Input) -> Check {
+        let began = self.actions.iter().any(|action| matches!(action, Action::Record(Event::StopBegan { .. })));
+        let foreign = matches!(input, Input::Signal { .. }) && !self.is_stop(input);
+        ensure(!began || !foreign, "a signal that is no stop signal began the stop")
+    }
+
+    /// A stop signal that comes again, any number of times, changes no deadline and ends no phase; SIGINT is a person's.
+    fn machines_hurry_nothing(&self, before: Phase, deadline: Option<Duration>, input: Input) -> Check {
+        let began = self.actions.iter().any(|action| matches!(action, Action::Record(Event::StopBegan { .. })));
+        if self.t0.is_none() || began || !self.is_stop(input) || self.hurries(input) {
+            return Ok(());
+        }
+        ensure(self.phase == before, "a repeated stop signal ended a phase")?;
+        ensure(self.deadline() == deadline, "a repeated stop signal changed a deadline")
     }
 
     fn note_event(&mut self, now: Duration, input: Input, event: &Event) -> Check {
@@ -244,15 +272,15 @@ impl Watched {
         };
         let again = |action: &&Action| matches!(action, Action::SignalApp { reason: SignalReason::Again, .. });
         let count = self.actions.iter().filter(forwarded).count();
-        let Input::Signal { signal, delivered } = input else {
+        let Input::Signal { source, .. } = input else {
             // What came before the app ran is the app's when it does.
             return ensure(count == 0 || input == Input::Started, "a signal that nobody sent");
         };
-        let stop = self.life.plan.stop_on.contains(signal);
-        let due = self.app == Seen::Running && !stop && !delivered && before != Phase::Done;
+        let (stop, shared) = (self.is_stop(input), source == Source::Shared);
+        let due = self.app == Seen::Running && !stop && !shared && before != Phase::Done;
         ensure(count == usize::from(due), "a signal was lost or doubled")?;
         let again = self.actions.iter().filter(again).count();
-        let due = before == Phase::Drain && stop && !delivered;
+        let due = before == Phase::Drain && stop && !shared;
         ensure(again >= usize::from(due) && again <= 1, "another stop signal was lost or doubled")
     }
 

@@ -1,0 +1,151 @@
+//! Signals: those that come to graceful, and those that go to the app.
+//!
+//! What a signal means is the lifecycle's affair; here is seen where it came from, and what the app will make of it. That is
+//! looked up at the moment of sending, in /proc/PID/status, and no timer waits for an effect.
+//!
+//! | the app | is |
+//! | --- | --- |
+//! | stopped (state T) | continued first: SIGCONT behind a SIGTSTP would cancel it, and an app that runs gets none |
+//! | ignores what stops it | said, at once and not at SIGKILL |
+//! | the same, and has a terminal and ignores SIGQUIT, too | an interactive shell, which ends on SIGHUP alone |
+//! | ignores, or ends after, a signal from outside of the PID namespace that is no stop signal | told of `--stop-on`: it may be the image's STOPSIGNAL |
+
+use super::Supervisor;
+#[cfg(debug_assertions)]
+use super::last_resort;
+use crate::lifecycle::{Input, Source};
+use crate::signal::Signal;
+use crate::sys::handlers::{self, Disposition};
+use crate::sys::signals::Received;
+use crate::sys::{process, tree};
+use crate::timeline::{Event, Moment, Phase, SignalReason};
+use std::time::Duration;
+
+/// A signal from outside of the PID namespace that was passed on to the app.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    /// The one that is being passed on.
+    now: bool,
+    /// The last one that the app did not ignore, and when.
+    last: Option<(Signal, Duration)>,
+    /// It is said once.
+    told: bool,
+}
+
+impl Supervisor {
+    /// A signal that came to graceful.
+    pub(super) fn signal(&mut self, received: Received) {
+        if received.signal == Signal::CHLD {
+            return self.reap();
+        }
+        if received.is_own(self.launch.pid) {
+            return;
+        }
+        let signal = received.signal;
+        self.count_received(signal);
+        #[cfg(debug_assertions)]
+        last_resort::fail_if_asked(signal);
+        #[cfg(debug_assertions)]
+        if last_resort::http_is_to_fail(signal) {
+            self.ask_http(crate::probe::Job::Fail);
+        }
+        let source = self.source(&received);
+        if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
+            self.record(Event::StopSignalFrom { signal, sender: received.sender });
+        }
+        self.value = received.value;
+        self.foreign.now = received.sender.is_none() && !received.from_kernel;
+        self.feed(Input::Signal { signal, source });
+        self.foreign.now = false;
+        self.value = None;
+    }
+
+    /// The terminal's keys signal every process of its foreground group, the app included if it is in ours. A hang-up
+    /// signals the session's leader whether it is in the foreground or not, so the app may not have it.
+    fn source(&mut self, received: &Received) -> Source {
+        let signal = received.signal;
+        let by_key = received.from_kernel
+            && matches!(
+                signal,
+                Signal::INT | Signal::QUIT | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::WINCH
+            );
+        if by_key && self.app.is_some_and(process::shares_our_group)
+            || signal == Signal::CONT && (self.job_was_continued() || self.own_job_goes_on())
+        {
+            Source::Shared
+        } else if received.from_kernel {
+            Source::Kernel
+        } else {
+            Source::Process
+        }
+    }
+
+    pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
+        let Some(pid) = self.app else { return };
+        let value = self.value.filter(|_| reason == SignalReason::Forwarded);
+        let foreign = reason == SignalReason::Forwarded && self.foreign.now && !self.foreign.told;
+        let ignored = foreign && ignores(pid, signal);
+        let error = process::signal_child(pid, signal, value).err().map(|error| error.to_string());
+        self.record(Event::SignalSent { signal, reason, pid, error });
+        if ignored {
+            self.foreign.told = true;
+            self.record(Event::ForeignSignal { signal, ignored });
+        } else if foreign {
+            self.foreign.last = Some((signal, self.now()));
+        }
+    }
+
+    /// The app has ended by itself; was it told to by a signal of which graceful did not know that it means a stop?
+    pub(super) fn foreign_signal_may_have_ended_it(&mut self) {
+        let Some((signal, at)) = self.foreign.last.take() else { return };
+        let recent = self.now().saturating_sub(at) <= self.config.budget.grace_period;
+        if recent && self.lifecycle.phase() == Phase::Running && !self.foreign.told {
+            self.foreign.told = true;
+            self.record(Event::ForeignSignal { signal, ignored: false });
+        }
+    }
+
+    /// `shared`: it has this signal already, from the terminal.
+    pub(super) fn stop_app(&mut self, signal: Signal, shared: bool) {
+        if let Some(pid) = self.app {
+            if self.is_stopped(pid) {
+                self.signal_app(Signal::CONT, SignalReason::JobControl);
+            }
+            if !shared {
+                let ignored = ignores(pid, signal);
+                self.signal_app(signal, SignalReason::Stop);
+                if ignored {
+                    self.stop_is_ignored(pid, signal);
+                }
+            }
+        }
+        self.record_in_flight(Moment::Signal);
+        self.app_told();
+    }
+
+    /// As /proc shows it; where that cannot be read, as wait(2) told it last.
+    fn is_stopped(&self, pid: i32) -> bool {
+        tree::process(pid).map_or(self.app_stopped, |process| process.stopped)
+    }
+
+    fn stop_is_ignored(&mut self, pid: i32, signal: Signal) {
+        // POSIX, sh, "Signals and Error Handling": an interactive shell ignores these two.
+        let is_shell = [Signal::TERM, Signal::QUIT].into_iter().all(|signal| ignores(pid, signal));
+        let hung_up = is_shell && signal != Signal::HUP && tree::process(pid).is_some_and(|app| app.has_terminal);
+        self.record(Event::SignalIgnored { signal, hung_up });
+        if hung_up {
+            self.signal_app(Signal::HUP, SignalReason::Stop);
+        }
+    }
+}
+
+/// Whether the process will not even notice the signal. Not known counts as no: so does a signal that it has blocked, to take
+/// it by sigwaitinfo(2) or signalfd(2), whatever its disposition is.
+fn ignores(pid: i32, signal: Signal) -> bool {
+    let by_default = matches!(signal, Signal::CHLD | Signal::CONT | Signal::URG | Signal::WINCH);
+    match handlers::disposition(pid, signal) {
+        Some(Disposition::Ignored) => handlers::is_blocked(pid, signal) == Some(false),
+        Some(Disposition::Default) if by_default => handlers::is_blocked(pid, signal) == Some(false),
+        Some(Disposition::Default | Disposition::Caught) | None => false,
+    }
+}
