@@ -139,13 +139,13 @@ impl Supervisor {
     }
 }
 
-/// Whether the process will not even notice the signal. Not known counts as no: so does a signal that it has blocked, to take
-/// it by sigwaitinfo(2) or signalfd(2), whatever its disposition is.
+/// Whether the process will not even notice the signal. Not known counts as no. What the kernel would ignore by default may
+/// be blocked, to be taken by signalfd(2); of SIG_IGN nobody makes that use, and a shell that forks has all blocked.
 fn ignores(pid: i32, signal: Signal) -> bool {
     let by_default = matches!(signal, Signal::CHLD | Signal::CONT | Signal::URG | Signal::WINCH);
     match handlers::disposition(pid, signal) {
-        Some(Disposition::Ignored) => handlers::is_blocked(pid, signal) == Some(false),
-        Some(Disposition::Default) if by_default => handlers::is_blocked(pid, signal) == Some(false),
-        Some(Disposition::Default | Disposition::Caught) | None => false,
+        Some(Disposition::Ignored) => true,
+        Some(Disposition::Default) => by_default && handlers::is_blocked(pid, signal) == Some(false),
+        Some(Disposition::Caught) | None => false,
     }
 }
