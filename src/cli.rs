@@ -434,8 +434,13 @@ mod tests {
             flags.push(("config", "graceful.toml".into()));
         }
         let settings = Settings { flags, problems: Vec::new() };
-        let surroundings =
-            crate::config::Surroundings { environment: Vec::new(), cwd: dir.path().to_owned(), pid: 7, https: true };
+        let surroundings = crate::config::Surroundings {
+            environment: Vec::new(),
+            cwd: dir.path().to_owned(),
+            pid: 7,
+            https: true,
+            foreign: false,
+        };
         crate::config::load(settings, vec!["app".into()], &surroundings).unwrap_or_else(|p| panic!("{p:?}"))
     }
 
@@ -479,6 +484,7 @@ mod tests {
                         cwd: "/".into(),
                         pid: 7,
                         https: true,
+                        foreign: false,
                     };
                     let had_problems = !settings.problems.is_empty();
                     let loaded = crate::config::load(settings, command, &surroundings);

@@ -7,7 +7,8 @@ mod common;
 use common::docker::{Container, Image, Network, Reserved, docker, docker_command, image, try_docker};
 use common::load::{Load, slow_requests};
 use common::pty::{CTRL_C, CTRL_Z, Terminal};
-use common::{DEADLINE, Exit};
+use common::{DEADLINE, Exit, Proc};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -327,6 +328,64 @@ mod processes {
         let (code, _, stderr) = container.end();
         assert_eq!(code, 137, "{stderr}");
         assert!(stderr.contains("the cgroup's oom_kill count rose by 1 since the start: out of memory"), "{stderr}");
+    }
+
+    /// A worker that dies for want of memory while the app lives on, or that the app's own status hides: the metrics know
+    /// it at once, the log and the report at the end.
+    #[test]
+    fn a_process_of_the_app_killed_for_memory_is_told_whatever_the_app_says() {
+        let Some(image) = image() else { return };
+        let eater = "hoard = []\nwhile True: hoard.append(bytearray(b'x' * 1048576))";
+        let script = "python3 -c \"$1\"; echo \"worker $?\"; read line <$2/go; exit 5";
+        let dir = tempfile::tempdir().expect("a directory");
+        let volume = format!("{}:/out", dir.path().display());
+        let go = Command::new("mkfifo").arg(dir.path().join("go")).status().expect("mkfifo runs");
+        assert!(go.success());
+        let limits = ["--memory", "48m", "--memory-swap", "48m", "-v", &volume];
+        let graceful = ["--probe-listen", "127.0.0.1:9090", "--report", "/out/report.json", "--"];
+        let app = ["sh", "-c", script, "sh", eater, "/out"];
+        let container = Container::run(&image, &limits, &[&graceful[..], &app].concat());
+        container.wait_line("worker 137");
+        let (_, page) = container.exec(&["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:9090/metrics"]);
+        assert!(page.contains("graceful_oom_kills_total 1\n"), "{page}");
+        std::fs::write(dir.path().join("go"), "\n").expect("it is read");
+        let (code, _, stderr) = container.end();
+        assert_eq!(code, 5, "{stderr}");
+        assert!(
+            stderr.contains("the kernel killed 1 process in the app's cgroup since the start, out of memory"),
+            "{stderr}"
+        );
+        let report = std::fs::read_to_string(dir.path().join("report.json")).expect("a report");
+        assert!(report.contains("\"oom_kills\": 1"), "{report}");
+    }
+
+    /// A session of root's in a container of another user can be told nothing, and one that came from outside must not keep
+    /// a crashed app from being started again.
+    #[test]
+    fn sessions_from_outside_hold_up_no_crash_and_those_of_root_not_even_a_stop() {
+        let Some(image) = image() else { return };
+        let app = "import signal, sys, time\n\
+                   signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3))\n\
+                   signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))\n\
+                   print('ready', flush=True)\n\
+                   while True: time.sleep(0.02)";
+        let sessions: [(&[&str], &str, i32, &str); 3] = [
+            (&["-u", "0"], "USR1", 3, "not permitted to signal"),
+            (&["-u", "0"], "TERM", 4, "not permitted to signal"),
+            (&[], "USR1", 3, "from outside the container"),
+        ];
+        for (user, signal, status, why) in sessions {
+            let options = ["--user", "33", "-e", "GRACEFUL_GRACE_PERIOD=5min"];
+            let container = quick(&image, &options, &[&["/usr/bin/python3", "-c", app]]);
+            container.wait_line("ready");
+            let session = [&["exec"], user, &[container.name.as_str(), "sh", "-c", "trap '' TERM; echo up; sleep 100"]];
+            let session = Proc::spawn(&mut docker_command("60", &session.concat()));
+            session.wait_line("up", DEADLINE);
+            docker(&["kill", "--signal", signal, &container.name]);
+            let (code, _, stderr) = container.end();
+            assert_eq!(code, status, "{stderr}");
+            assert!(stderr.contains(why), "{stderr}");
+        }
     }
 }
 

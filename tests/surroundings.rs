@@ -308,3 +308,107 @@ mod without_a_system_call {
         }
     }
 }
+
+/// Processes that fork faster than /proc is read.
+mod a_chain_of_forks {
+    use super::*;
+
+    /// Each link counts itself, forks the next one and ends; it breaks by itself after twenty seconds. In C, since a link
+    /// of another language lives longer than a look at /proc takes.
+    const CHAIN: &str = "#include <fcntl.h>\n#include <signal.h>\n#include <time.h>\n#include <unistd.h>\n\
+                         int main(int count, char **args) {\n\
+                         signal(SIGTERM, SIG_IGN);\n\
+                         time_t end = time(NULL) + 20;\n\
+                         int links = open(args[1], O_RDWR | O_CREAT, 0644);\n\
+                         if (fork()) _exit(3);\n\
+                         for (long link = 0; time(NULL) < end; link++) {\n\
+                         pwrite(links, &link, sizeof link, 0);\n\
+                         if (fork()) _exit(0);\n\
+                         }\n}\n";
+
+    fn compiled(dir: &tempfile::TempDir) -> String {
+        let (source, program) = (dir.path().join("chain.c"), dir.path().join("chain"));
+        std::fs::write(&source, CHAIN).expect("room");
+        // The linker that cargo needs is a compiler, too.
+        let status = Command::new("cc").args(["-O1", "-o"]).args([&program, &source]).status().expect("cc runs");
+        assert!(status.success());
+        program.to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn does_not_outlive_a_wrappers_sigkill() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let links = dir.path().join("links").to_string_lossy().into_owned();
+        // PID 1 is the shell, and graceful a wrapper: what outlives it could not hide behind the end of the namespace.
+        let script = "\"$@\"; echo code $?; sleep 1000";
+        let options = ["--grace-period", "1s", "--kill-margin", "500ms"];
+        let app = [compiled(&dir), links.clone()];
+        let outer = Place::Pid1.spawn(graceful_argv(&["sh", "-c", script, "sh"], &options, &app));
+        outer.wait_line("code 3", DEADLINE);
+        let read = || std::fs::read(&links).expect("it has begun");
+        let (before, _) = (read(), std::thread::sleep(std::time::Duration::from_millis(300)));
+        assert_eq!(read(), before, "it goes on\n{}", outer.dump());
+    }
+}
+
+/// What hooks print and what processes call themselves are words of others, and a terminal obeys some of them.
+mod words_of_others {
+    use super::*;
+
+    #[test]
+    fn are_shown_and_not_obeyed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let odd = dir.path().join("\x1b[2Jodd\nname");
+        std::fs::copy("/bin/sleep", &odd).expect("it can be copied");
+        let script = "\"$1\" 1000 & sleep 0.3; exit 3";
+        let app = ["sh", "-c", script, "sh", &odd.to_string_lossy()].map(str::to_owned);
+        let hook = r"pre-start=printf 'red \033[31m\rgraceful: forged\n'";
+        let message = dir.path().join("message").to_string_lossy().into_owned();
+        let options = ["--log-level", "debug", "--hook", hook, "--termination-log", &message];
+        let process = Place::Wrapper.spawn(graceful_argv(&[], &options, &app));
+        let (exit, _, stderr) = process.wait_output(DEADLINE);
+        assert_eq!(exit, Exit::Code(3), "{stderr}");
+        assert!(stderr.contains(r"red \x1b[31m\x0dgraceful: forged"), "{stderr}");
+        assert!(stderr.contains(r"SIGTERM to \x1b[2Jodd\x0aname (pid "), "{stderr}");
+        assert!(!stderr.contains(['\x1b', '\r']), "{stderr:?}");
+    }
+}
+
+/// Address space as scarce as can be: what a start cannot do without is refused, and what was started is brought to its
+/// end. An abort would be death by SIGABRT.
+mod without_memory {
+    use super::*;
+
+    #[test]
+    fn nothing_aborts() {
+        let mut ended = std::collections::BTreeMap::<i32, Vec<u32>>::new();
+        // From less than the binary itself takes on (the debug build is large) in steps of a few pages.
+        let coarse = (1..200).map(|step| step * 1024).find(|limit| starts(*limit)).expect("it starts with 200 MiB");
+        let least = (coarse - 1024..=coarse).step_by(64).find(|limit| starts(*limit)).expect("it starts with that");
+        for limit in (least.saturating_sub(64)..least + 2000).step_by(40) {
+            let script = "ulimit -v $0; exec \"$@\"";
+            let graceful = common::graceful().to_string_lossy().into_owned();
+            // With all that a stop does: the hold looks at connections on a thread of its own.
+            let options = ["--pre-stop-delay", "0s", "--grace-period", "3s", "--hook", "post-stop=echo hooked", "--"];
+            // The limit is the app's too.
+            let app =
+                ["busybox", "sh", "-c", "trap 'exit 7' TERM; kill -TERM $PPID; while :; do busybox sleep 0.05; done"];
+            let limit_text = limit.to_string();
+            let argv = [&["sh", "-c", script, &limit_text, &graceful][..], &options, &app].concat();
+            let process = Place::Wrapper.start(Place::Wrapper.command(argv).env_remove("RUST_BACKTRACE"));
+            let code = process.wait(DEADLINE).shell_code();
+            assert_ne!(code, 128 + libc::SIGABRT, "{limit} KiB\n{}", process.dump());
+            assert_ne!(code, 128 + libc::SIGSEGV, "{limit} KiB\n{}", process.dump());
+            ended.entry(code).or_default().push(limit);
+        }
+        println!("{ended:?}");
+        assert!(ended.contains_key(&7), "{ended:?}");
+    }
+
+    /// Whether the kernel can load the binary at all, and it starts something that needs next to nothing.
+    fn starts(limit: u32) -> bool {
+        let script = format!("ulimit -v {limit}; exec \"$@\"");
+        let argv = graceful_argv(&["sh", "-c", &script, "sh"], &[], &["true"]);
+        Place::Wrapper.spawn(argv).wait(DEADLINE) == Exit::Code(0)
+    }
+}

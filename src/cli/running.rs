@@ -4,12 +4,14 @@
 //!
 //! 1. GRACEFUL_PROBE_LISTEN, and `probe_listen` in the file that GRACEFUL_CONFIG names: HEALTHCHECK and exec probes have
 //!    the container's environment;
-//! 2. PID 1, if it is a graceful that listens; otherwise every other graceful of this machine, if they agree. What a
-//!    process was told is read from its command line, environment and file, by the functions that it used itself;
+//! 2. PID 1, if it is a graceful that listens; otherwise every other graceful of this machine that is root's or this user's,
+//!    if they agree. What a process was told is read from its command line, environment and file, by the functions that it
+//!    used itself; a file that is no regular one is not opened to be read;
 //! 3. the socket [`SOCKET`], if it is there.
 //!
-//! A process is a graceful if its argv\[0\] has the same file name as ours. Everything that is read is bounded; a
-//! process that cannot be looked at, or ends meanwhile, is passed over.
+//! A process is a graceful if its argv\[0\] has the same file name as ours, which anybody can give to anything: so nobody
+//! else's processes are looked at but PID 1. Everything that is read is bounded; a process that cannot be looked at, or ends
+//! meanwhile, is passed over.
 
 use super::{Command, parse};
 use crate::config::{Listen, Problem, Surroundings, probe_listen};
@@ -18,7 +20,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Where a graceful is looked for that nothing else tells of.
@@ -50,10 +52,11 @@ fn search(own: &Surroundings, argv0: &OsStr, proc: &Path, socket: &Path) -> Resu
         return Ok(listen);
     }
     let name = Path::new(argv0).file_name().unwrap_or(argv0);
-    let running = running(proc, name);
-    if let Some(Running { pid: 1, told: Ok(Some(listen)) }) = running.first() {
-        return Ok(listen.clone());
+    // Nothing of another process's, which could be made to hold this up, is read before.
+    if let Some(Ok(Some(listen))) = told(proc, &proc.join("1"), name) {
+        return Ok(listen);
     }
+    let running = running(proc, name);
     // One address is told of more than once where graceful is about to become a hook or the app (fork(2)).
     let mut found: Vec<(&Listen, u32)> = Vec::new();
     for Running { pid, told } in &running {
@@ -79,14 +82,20 @@ struct Running {
     told: Result<Option<Listen>, Problem>,
 }
 
-/// All of this name but ourselves, by pid; none without a /proc.
+/// All of this name, root's, this user's or PID 1, but ourselves, by pid; none without a /proc.
 fn running(proc: &Path, name: &OsStr) -> Vec<Running> {
     // Not getpid(2): a /proc of another PID namespace knows us by another number.
     let own = number(&fs::read_link(proc.join("self")).unwrap_or_default());
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| number(Path::new(&entry.file_name())));
-    let processes: BTreeMap<u32, PathBuf> =
-        pids.filter(|pid| Some(*pid) != own).map(|pid| (pid, proc.join(pid.to_string()))).collect();
+    let owner = |folder: &Path| fs::metadata(folder).map(|folder| folder.uid()).ok();
+    let user = owner(&proc.join("self"));
+    let trusted = |pid: u32, folder: &Path| pid == 1 || owner(folder).is_some_and(|uid| uid == 0 || Some(uid) == user);
+    let processes: BTreeMap<u32, PathBuf> = pids
+        .filter(|pid| Some(*pid) != own)
+        .map(|pid| (pid, proc.join(pid.to_string())))
+        .filter(|(pid, folder)| trusted(*pid, folder))
+        .collect();
     let told = |(pid, folder): (u32, PathBuf)| Some(Running { pid, told: told(proc, &folder, name)? });
     processes.into_iter().filter_map(told).collect()
 }
@@ -108,6 +117,7 @@ fn told(proc: &Path, folder: &Path, name: &OsStr) -> Option<Result<Option<Listen
         // Readable for the same user and root alone; otherwise what the command line says is all there is.
         environment: strings(&read(&folder.join("environ"))).into_iter().filter_map(variable).collect(),
         cwd: fs::read_link(folder.join("cwd")).unwrap_or_else(|_| folder.join("cwd")),
+        foreign: true,
         ..Surroundings::current()
     };
     let told = probe_listen(&settings.flags, &surroundings);

@@ -47,7 +47,7 @@ impl Proc {
 
     fn search_with(&self, environment: &[(&str, &str)], socket: &Path) -> Result<Listen, Unknown> {
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let own = Surroundings { environment, cwd: self.path().to_owned(), pid: 77, https: true };
+        let own = Surroundings { environment, cwd: self.path().to_owned(), pid: 77, https: true, foreign: false };
         search(&own, OsStr::new("/usr/local/bin/graceful"), self.path(), socket)
     }
 }
@@ -237,7 +237,7 @@ fn nothing_found_says_what_was_looked_at() {
     fs::write(proc.path().join("g.toml"), "").unwrap();
     let text = nowhere(proc.search_with(&[("GRACEFUL_CONFIG", "g.toml")], Path::new("/nonexistent")));
     assert!(text.contains("g.toml has no probe_listen, graceful (pid 1) runs without --probe-listen"), "{text}");
-    let own = Surroundings { environment: Vec::new(), cwd: "/".into(), pid: 77, https: true };
+    let own = Surroundings { environment: Vec::new(), cwd: "/".into(), pid: 77, https: true, foreign: false };
     let text = nowhere(search(&own, OsStr::new("graceful"), Path::new("/nonexistent"), Path::new("/nonexistent")));
     assert!(text.contains("no other process called graceful"), "{text}");
 }
@@ -256,4 +256,48 @@ fn a_command_line_is_read_to_a_bound() {
     symlink("/dev/zero", dir.path().join("30/cmdline")).unwrap();
     let proc = Proc(dir).with(31, &["graceful", "--probe-listen", "127.0.0.1:31", "--", "app"]);
     assert_eq!(proc.search(), tcp("127.0.0.1:31"));
+}
+
+/// What holds up whoever reads it.
+fn pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn nothing_is_read_of_others_where_pid_1_says_it() {
+    let proc = Proc::new().with(1, &["/graceful", "--probe-listen", "127.0.0.1:1", "--", "app"]);
+    fs::create_dir_all(proc.folder(5)).unwrap();
+    pipe(&proc.folder(5).join("cmdline"));
+    let (sender, found) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(proc.search()));
+    let found = found.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for nobody");
+    assert_eq!(found, tcp("127.0.0.1:1"));
+}
+
+#[test]
+fn a_file_that_is_a_pipe_or_a_descriptor_of_that_process_is_not_read() {
+    for config in ["pipe", "/dev/fd/0", "/proc/self/fd/0"] {
+        let proc = Proc::new().with(5, &["graceful", "--config", config, "--", "app"]);
+        pipe(&proc.path().join("pipe"));
+        let path = proc.path().to_owned();
+        let proc = proc.with_link(5, "cwd", &path);
+        let Err(Unknown::Nowhere(problem)) = proc.search() else { panic!("{config}") };
+        assert!(problem.to_string().contains("what graceful (pid 5) was told cannot be read"), "{problem}");
+    }
+}
+
+#[test]
+fn other_users_processes_are_nobodys_but_pid_1s_is() {
+    let listens = |port: u16| {
+        ["graceful".to_owned(), format!("--probe-listen=127.0.0.1:{port}"), "--".to_owned(), "app".to_owned()]
+    };
+    let with = |proc: Proc, pid, port| proc.with(pid, &listens(port).each_ref().map(String::as_str));
+    let proc = with(with(Proc::new(), 5, 5), 6, 6);
+    if std::os::unix::fs::chown(proc.folder(5), Some(47110), None).is_err() {
+        return; // Only root can give a folder away.
+    }
+    assert_eq!(proc.search(), tcp("127.0.0.1:6"));
+    let proc = with(proc, 1, 1);
+    std::os::unix::fs::chown(proc.folder(1), Some(47110), None).unwrap();
+    assert_eq!(proc.search(), tcp("127.0.0.1:1"));
 }

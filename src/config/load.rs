@@ -10,6 +10,7 @@ use super::options::{CONFIG, OPTIONS, OptionSpec, PROBE_LISTEN, Repeat, by_name}
 use super::raw::{Origin, Problem, Raw, quoted};
 use super::suggest::nearest;
 use super::{Config, Listen, values};
+use crate::files;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub struct Surroundings {
     pub pid: u32,
     /// Whether this build can do HTTPS.
     pub https: bool,
+    /// They are another process's: a descriptor that they name is not ours.
+    pub foreign: bool,
 }
 
 impl Surroundings {
@@ -44,6 +47,7 @@ impl Surroundings {
             cwd: std::env::current_dir().unwrap_or_default(),
             pid: std::process::id(),
             https: cfg!(feature = "https"),
+            foreign: false,
         }
     }
 
@@ -111,6 +115,10 @@ fn config_file(
     let spec = by_name(CONFIG)?;
     // Giving it twice is reported with all other options, in `load`.
     let raw = flag_values(spec, flags, &mut Vec::new()).pop().or_else(|| variable_values(spec, surroundings).pop())?;
+    if surroundings.foreign && files::descriptor(&surroundings.cwd.join(&raw.text)).is_some() {
+        problems.push(raw.problem("a descriptor of that process; only a file can be looked into"));
+        return None;
+    }
     ConfigFile::open(&raw, &surroundings.cwd).map_err(|problem| problems.push(problem)).ok()
 }
 

@@ -47,7 +47,7 @@ impl Typed {
         }
         let settings = Settings { flags: self.flags, problems: Vec::new() };
         let cwd = dir.path().to_owned();
-        let mut surroundings = Surroundings { environment: self.environment, cwd, pid: 7, https: true };
+        let mut surroundings = Surroundings { environment: self.environment, cwd, pid: 7, https: true, foreign: false };
         change(&mut surroundings);
         load(settings, ARGV.map(OsString::from).to_vec(), &surroundings)
     }

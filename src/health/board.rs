@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// A time that has not come yet.
 const NEVER: u64 = u64::MAX;
+/// A number that nobody knows.
+const UNKNOWN: u64 = u64::MAX;
 /// One place for each signal number; the first stays empty.
 const SIGNALS: usize = 65;
 
@@ -37,6 +39,7 @@ pub struct Board {
     hooks_done: AtomicBool,
     was_ready: AtomicBool,
     orphans: AtomicU64,
+    oom_kills: AtomicU64,
     sigkills: AtomicU64,
     received: [AtomicU64; SIGNALS],
     sent: [AtomicU64; SIGNALS],
@@ -78,6 +81,7 @@ impl Board {
             hooks_done: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
             orphans: AtomicU64::new(0),
+            oom_kills: AtomicU64::new(UNKNOWN),
             sigkills: AtomicU64::new(0),
             received: [const { AtomicU64::new(0) }; SIGNALS],
             sent: [const { AtomicU64::new(0) }; SIGNALS],
@@ -121,6 +125,11 @@ impl Board {
     /// A process that the app left behind was reaped.
     pub fn orphan_reaped(&self) {
         self.orphans.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many processes were killed for want of memory.
+    pub fn oom_killed(&self, count: u64) {
+        self.oom_kills.store(count, Ordering::Relaxed);
     }
 
     /// SIGKILL went out because the budget was spent.
@@ -180,6 +189,11 @@ impl Board {
         self.in_flight_seen.load(Ordering::Acquire).then(|| {
             [count("busy", busy), count("unknown", unknown), count("unaccepted", unaccepted), count("idle", idle)]
         })
+    }
+
+    /// How many processes were killed for want of memory; `None` where nobody counts them.
+    pub fn oom_kills(&self) -> Option<u64> {
+        Some(self.oom_kills.load(Ordering::Relaxed)).filter(|count| *count != UNKNOWN)
     }
 
     /// Orphans reaped so far.

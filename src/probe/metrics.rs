@@ -189,6 +189,10 @@ impl Page {
         self.add("signals_forwarded", "Signals that graceful sent to the app", signals(board.all_sent()));
         let help = "Processes left behind by others that graceful has reaped";
         self.add("orphans_reaped", help, ConstCounter::new(board.orphans()));
+        if let Some(count) = board.oom_kills() {
+            let help = "Processes in the app's cgroup that the kernel killed for want of memory";
+            self.add("oom_kills", help, ConstCounter::new(count));
+        }
         if let Some(in_flight) = board.all_in_flight() {
             let help = "The app's connections by what they do, from the stop signal to the app's exit";
             let gauge = |(state, count)| (labels([("state", state)]), ConstGauge::new(count as f64));

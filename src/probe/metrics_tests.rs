@@ -6,7 +6,7 @@ use std::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every metric that a page can have, with its type. Who renames one breaks a dashboard.
-const FAMILIES: [(&str, &str); 26] = [
+const FAMILIES: [(&str, &str); 27] = [
     ("graceful_app_exits", "counter"),
     ("graceful_app_running", "gauge"),
     ("graceful_app_uptime_seconds", "gauge"),
@@ -20,6 +20,7 @@ const FAMILIES: [(&str, &str); 26] = [
     ("graceful_check_tries", "counter"),
     ("graceful_hook_duration_seconds", "gauge"),
     ("graceful_live", "gauge"),
+    ("graceful_oom_kills", "counter"),
     ("graceful_orphans_reaped", "counter"),
     ("graceful_phase", "gauge"),
     ("graceful_phase_seconds", "gauge"),
@@ -114,6 +115,7 @@ fn everything(check: &mut Tracker) -> (Metrics, Board) {
     board.received(Signal::HUP);
     board.sent(Signal::HUP);
     board.orphan_reaped();
+    board.oom_killed(2);
     board.sigkill_sent();
     (metrics, board)
 }

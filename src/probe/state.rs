@@ -5,6 +5,7 @@
 use super::metrics::Metrics;
 use crate::config::{Budget, Check, FailReadiness};
 use crate::health::{Attempt, Board, Change, Checked, Probe, ReadyUrl, Rules, Situation, Tracker, judge};
+use crate::sys::cgroup::OomKills;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub(super) struct CheckState {
 pub(super) struct Shared {
     pub(super) facts: Facts,
     pub(super) metrics: Metrics,
+    oom_kills: Option<OomKills>,
     ready_url: RefCell<ReadyUrl>,
     checks: RefCell<Vec<CheckState>>,
     was_ready: Cell<bool>,
@@ -43,6 +45,7 @@ impl Shared {
         Shared {
             facts,
             metrics: Metrics::new(),
+            oom_kills: OomKills::from_now_on(),
             ready_url: RefCell::new(ReadyUrl { ready: None, detail: String::new() }),
             checks: RefCell::new(checks.iter().map(state).collect()),
             was_ready: Cell::new(false),
@@ -62,6 +65,13 @@ impl Shared {
                 .collect(),
         };
         use_it(&situation)
+    }
+
+    /// Asks the kernel for what nobody tells of when it happens.
+    pub(super) fn look_for_oom_kills(&self) {
+        if let Some(kills) = &self.oom_kills {
+            self.facts.board.oom_killed(kills.count());
+        }
     }
 
     /// The readiness endpoint answered.

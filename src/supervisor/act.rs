@@ -93,7 +93,7 @@ impl Supervisor {
         fds::release_inherited(alone, !self.launch.init);
         // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
         _ = std::env::set_current_dir("/");
-        self.oom_kills = cgroup::oom_kills();
+        self.oom_kills = cgroup::OomKills::from_now_on();
         self.record(Event::AppStarted { pid });
         self.inputs.push_back(Input::Started);
         self.health_started();

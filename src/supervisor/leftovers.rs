@@ -34,6 +34,8 @@ const NAMED: usize = 20;
 const WATCHED: usize = 32;
 /// Passes over /proc while processes still fork under SIGKILL.
 const PASSES: usize = 16;
+/// Looks at our own children after each of them: each takes some microseconds.
+const QUICK_LOOKS: usize = 16;
 /// No further pass is begun after this long: SIGKILL comes again soon, and the end must not be late for it.
 const PASSES_LAST: Duration = Duration::from_millis(50);
 
@@ -300,36 +302,52 @@ impl Supervisor {
     }
 
     fn kill_ours(&mut self) -> Option<usize> {
-        let mut killed: Vec<i32> = Vec::new();
-        if let Some(app) = self.app {
-            if let Err(error) = process::signal_child(app, Signal::KILL, None) {
-                self.trouble_once(format!("SIGKILL to the app (pid {app}) failed: {error}"));
-            }
-            killed.push(app);
+        if let Some(app) = self.app
+            && let Err(error) = process::signal_child(app, Signal::KILL, None)
+        {
+            self.trouble_once(format!("SIGKILL to the app (pid {app}) failed: {error}"));
         }
         if self.config.leftovers == Leftovers::Leave {
             return Some(0);
         }
         let until = self.now() + PASSES_LAST;
-        for pass in 0..PASSES {
-            if pass > 0 && self.now() >= until {
+        let mut killed: HashSet<i32> = self.app.into_iter().collect();
+        let (mut count, _) = self.tell_all_of_ours(Signal::KILL, &mut killed)?;
+        // More that came meanwhile: they fork faster than they are killed, and each that dies makes room for another one
+        // (pids.max). So all are stopped before any more are killed.
+        for _ in 0..PASSES {
+            let (listed, new) = self.tell_all_of_ours(Signal::KILL, &mut killed)?;
+            count += listed;
+            if new == 0 || self.now() >= until {
                 break;
             }
-            let list = self.seen(tree::descendants())?;
-            let new: Vec<Process> = list.into_iter().filter(|process| !killed.contains(&process.pid)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for process in new {
-                if let Err(error) = process::signal_process(&process, Signal::KILL)
-                    && error.raw_os_error() != Some(libc::ESRCH)
-                {
-                    self.trouble_once(format!("SIGKILL to {} (pid {}) failed: {error}", process.name, process.pid));
-                }
-                killed.push(process.pid);
+            let mut stopped = killed.clone();
+            while self.tell_all_of_ours(Signal::STOP, &mut stopped)?.1 > 0 && self.now() < until {}
+        }
+        Some(count)
+    }
+
+    /// A signal to all who have not been told yet: how many of them were seen alive, and how many there were in all.
+    fn tell_all_of_ours(&mut self, signal: Signal, told: &mut HashSet<i32>) -> Option<(usize, usize)> {
+        let before = told.len();
+        let list = self.seen(tree::descendants())?;
+        for process in list.into_iter().filter(|process| told.insert(process.pid)) {
+            if let Err(error) = process::signal_process(&process, signal)
+                && error.raw_os_error() != Some(libc::ESRCH)
+            {
+                self.trouble_once(format!("{signal} to {} (pid {}) failed: {error}", process.name, process.pid));
             }
         }
-        Some(killed.len() - usize::from(self.app.is_some()))
+        let listed = told.len() - before;
+        // A chain, each link of which forks the next one and ends, has moved on while all of /proc was read. Its links
+        // are children of ours by then, who can be told in no time and by their pid.
+        for _ in 0..QUICK_LOOKS {
+            for pid in tree::children().into_iter().filter(|pid| told.insert(*pid)) {
+                // It may have ended, and cannot be another's: nobody has reaped it.
+                _ = process::signal_child(pid, signal, None);
+            }
+        }
+        Some((listed, told.len() - before))
     }
 }
 

@@ -92,7 +92,8 @@ struct Supervisor {
     orphans: u64,
     reaped_after_sigkill: u64,
     sigkill_sent: bool,
-    oom_kills: Option<u64>,
+    /// From the app's start on.
+    oom_kills: Option<cgroup::OomKills>,
     readiness: readiness::Watch,
     /// From t0 on, unless there is no hold.
     in_flight: inflight::InFlight,
@@ -311,9 +312,7 @@ impl Supervisor {
         }
         if self.app == Some(pid) {
             self.app = None;
-            if status == ExitStatus::Signaled(Signal::KILL) && !self.sigkill_sent {
-                self.killed_from_outside();
-            }
+            self.out_of_memory(status);
             self.in_flight_over();
             self.readiness_over();
             self.foreign_signal_may_have_ended_it();
@@ -331,9 +330,14 @@ impl Supervisor {
         }
     }
 
-    fn killed_from_outside(&mut self) {
-        let risen = cgroup::oom_kills().zip(self.oom_kills).map(|(now, before)| now.saturating_sub(before));
-        self.record(Event::KilledFromOutside { oom_kills: risen.filter(|count| *count > 0) });
+    /// The kernel kills whom it will: the app, or a process of it whose death shows in the app's own status or not at all.
+    fn out_of_memory(&mut self, status: ExitStatus) {
+        let count = self.oom_kills.as_ref().map_or(0, cgroup::OomKills::count);
+        if status == ExitStatus::Signaled(Signal::KILL) && !self.sigkill_sent {
+            self.record(Event::KilledFromOutside { oom_kills: (count > 0).then_some(count) });
+        } else if count > 0 {
+            self.record(Event::OutOfMemory { count });
+        }
     }
 
     /// Ctrl-Z and its like: the shell that waits for graceful must see it stop, as it would see the app.

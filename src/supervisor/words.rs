@@ -128,6 +128,7 @@ impl Supervisor {
                 Event::StopBegan {
                     cause: Cause::Signal(_) | Cause::HookFailed | Cause::ReadyHookFailed | Cause::StartupTimeout
                 } | Event::KilledFromOutside { .. }
+                    | Event::OutOfMemory { .. }
             )
         })
     }

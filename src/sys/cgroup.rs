@@ -1,7 +1,8 @@
 //! How often the kernel has killed in this cgroup for want of memory: `oom_kill` in memory.events (cgroup v2,
 //! Documentation/admin-guide/cgroup-v2.rst) or in memory.oom_control (v1, cgroup-v1/memory.rst).
 //!
-//! It is read at every start, so it is read with a few system calls into one buffer.
+//! The count of v2 takes in the cgroups below, which the app may have made for its workers; memory.events.local would leave
+//! them out. It is read at every start and every end of the app, so it is read with a few system calls into one buffer.
 
 use crate::sys::fds::read_file;
 
@@ -9,16 +10,34 @@ const MEMBERSHIP: &[u8] = b"/proc/self/cgroup";
 /// Both files are far shorter; a list of cgroups that is longer is cut at a line that is then not found.
 const BUFFER: usize = 4096;
 
-/// Finds the count; `None` where there is no memory controller or no /proc.
-pub fn oom_kills() -> Option<u64> {
-    let (mut membership, mut text) = ([0; BUFFER], [0; BUFFER]);
-    let membership = read_file(MEMBERSHIP, &mut membership)?;
-    candidates(membership, |path| count(read_file(path, &mut text)?))
+/// The out-of-memory kills in this cgroup, from the making of this on.
+#[derive(Debug)]
+pub struct OomKills {
+    file: Vec<u8>,
+    before: u64,
+}
+
+impl OomKills {
+    /// Counts from now on; `None` where there is no memory controller or no /proc.
+    pub fn from_now_on() -> Option<OomKills> {
+        let mut membership = [0; BUFFER];
+        let membership = read_file(MEMBERSHIP, &mut membership)?;
+        candidates(membership, |file| Some(OomKills { file: file.to_vec(), before: read(file)? }))
+    }
+
+    /// How many processes the kernel has killed for want of memory; 0 too where it can no longer be read.
+    pub fn count(&self) -> u64 {
+        read(&self.file).unwrap_or_default().saturating_sub(self.before)
+    }
+}
+
+fn read(file: &[u8]) -> Option<u64> {
+    count(read_file(file, &mut [0; BUFFER])?)
 }
 
 /// The path in /proc/self/cgroup first; inside a container it may be the host's, and the mount shows only the
 /// container's own cgroup, at its root.
-fn candidates(membership: &[u8], mut look: impl FnMut(&[u8]) -> Option<u64>) -> Option<u64> {
+fn candidates<T>(membership: &[u8], mut look: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
     for line in membership.split(|byte| *byte == b'\n') {
         let mut parts = line.splitn(3, |byte| *byte == b':');
         let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
@@ -62,7 +81,7 @@ mod tests {
     #[test]
     fn the_cgroup_of_either_version_is_found() {
         let mut paths = Vec::new();
-        let none = candidates(b"4:memory:/docker/ab\n1:name=systemd:/x\n0::/\n", |path| {
+        let none: Option<()> = candidates(b"4:memory:/docker/ab\n1:name=systemd:/x\n0::/\n", |path| {
             paths.push(String::from_utf8_lossy(path).into_owned());
             None
         });
@@ -70,6 +89,21 @@ mod tests {
         assert_eq!(paths[0], "/sys/fs/cgroup/memory/docker/ab/memory.oom_control");
         assert_eq!(paths[1], "/sys/fs/cgroup/memory/memory.oom_control");
         assert!(paths.contains(&"/sys/fs/cgroup/memory.events".to_owned()));
+    }
+
+    #[test]
+    fn the_count_begins_with_its_making() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = std::os::unix::ffi::OsStrExt::as_bytes(file.path().as_os_str()).to_vec();
+        for (text, before, risen) in [
+            ("oom 1\noom_kill 3\n", 1, 2),
+            ("oom_kill_disable 0\noom_kill 3\n", 3, 0),
+            ("oom_kill 0\n", 3, 0),
+            ("", 3, 0),
+        ] {
+            std::fs::write(file.path(), text).expect("room");
+            assert_eq!(OomKills { file: path.clone(), before }.count(), risen, "{text:?}");
+        }
     }
 
     #[test]

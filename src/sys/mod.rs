@@ -12,6 +12,7 @@
 //! - `sockets`: the TCP sockets of some ports, and who listens.
 //! - `fds`: descriptors, pipes, polling.
 //! - `tty`: the terminal's foreground and modes.
+//! - `memory`: the reserve for when an allocation fails.
 //! - `cgroup`: the kernel's count of out-of-memory kills.
 //!
 //! The system calls for masks and waiting are made directly: the C library's versions hide signals 32 and 33, and a
@@ -22,6 +23,7 @@ pub mod cgroup;
 pub mod disk;
 pub mod fds;
 pub mod handlers;
+mod memory;
 pub mod process;
 pub mod reap;
 pub mod signals;

@@ -81,6 +81,17 @@ pub fn descendants() -> Option<Vec<Process>> {
     Some(below(all()?, &[getpid()]))
 }
 
+/// Own children, those that have ended and were not reaped included; none where the kernel does not list them
+/// (CONFIG_PROC_CHILDREN). Far quicker than a look at all processes.
+pub fn children() -> Vec<i32> {
+    let own = getpid();
+    let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    if list.is_empty() || !is_usable() {
+        return Vec::new();
+    }
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The tree below `root`, itself included, and everything in its process group; `None` without a usable /proc.
 pub fn with_group(root: i32) -> Option<Vec<Process>> {
     let all = all()?;

@@ -205,6 +205,9 @@ pub enum Event {
     KilledFromOutside {
         oom_kills: Option<u64>,
     },
+    OutOfMemory {
+        count: u64,
+    },
     StartupLate {
         #[serde(rename = "after_s", serialize_with = "seconds")]
         after: Duration,

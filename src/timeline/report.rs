@@ -41,6 +41,8 @@ pub struct Report<'a> {
     /// Whether graceful sent SIGKILL because the budget was spent.
     sigkill: bool,
     killed_from_outside: Option<KilledFromOutside>,
+    /// Processes in the app's cgroup that the kernel has killed for want of memory since the start.
+    oom_kills: u64,
     warnings: Vec<String>,
     events_forgotten: u64,
 }
@@ -167,6 +169,7 @@ impl<'a> Report<'a> {
             leftovers: Leftovers::default(),
             sigkill: false,
             killed_from_outside: None,
+            oom_kills: 0,
             warnings: Vec::new(),
             events_forgotten: timeline.forgotten,
         };
@@ -214,6 +217,11 @@ impl<'a> Report<'a> {
             }
             Event::KilledFromOutside { oom_kills } => {
                 self.killed_from_outside = Some(KilledFromOutside { oom_kills: *oom_kills });
+                self.oom_kills = oom_kills.unwrap_or_default();
+            }
+            Event::OutOfMemory { count } => {
+                self.oom_kills = *count;
+                self.warn(timeline, at, event);
             }
             Event::HookEnded { name, stage, result, took } => self.hooks.push(HookRun {
                 name: name.clone(),
@@ -330,6 +338,7 @@ impl<'a> Report<'a> {
         for warning in &self.warnings {
             _ = write!(text, "; {warning}");
         }
+        let mut text = super::text::printable(&text).into_owned();
         text.push('\n');
         cut(text, TERMINATION_MESSAGE_MAX)
     }

@@ -4,6 +4,8 @@ use super::{Cause, Entry, Event, InFlight, LogLevel, Moment, Phase, SignalReason
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// `40 ms`, `1.2 s`, `29 s`, `2 min 5 s`.
@@ -25,6 +27,7 @@ pub fn level(event: &Event) -> LogLevel {
     match event {
         Event::SpawnFailed { .. } | Event::ListenFailed { .. } | Event::NotDead => LogLevel::Error,
         Event::KilledFromOutside { .. }
+        | Event::OutOfMemory { .. }
         | Event::StartupLate { .. }
         | Event::HoldTimedOut { .. }
         | Event::Unanswered { .. }
@@ -117,6 +120,10 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             "the app was killed by SIGKILL that graceful did not send; no out-of-memory kill was counted in its cgroup"
                 .to_owned()
         }
+        Event::OutOfMemory { count } => format!(
+            "the kernel killed {count} {} in the app's cgroup since the start, out of memory (oom_kill)",
+            plural(usize::try_from(*count).unwrap_or(usize::MAX), "process", "processes")
+        ),
         Event::StartupLate { after, stop, ready, hooks } => {
             let then = if *stop { "stopping it, as --startup-action says" } else { "it goes on" };
             let what = match (ready, hooks) {
@@ -181,7 +188,27 @@ pub fn line(timeline: &Timeline, entry: &Entry) -> String {
         LogLevel::Warn => "warning: ",
         LogLevel::Info | LogLevel::Debug => "",
     };
-    format!("graceful: {mark}{}", describe(timeline, entry))
+    printable(&format!("graceful: {mark}{}", describe(timeline, entry))).into_owned()
+}
+
+/// Without control characters, which a terminal would obey (and a line end would make a second line, as if graceful had
+/// said it): they are shown as `\\x1b`. Much of what is said has words of others in it: what hooks print, what a server
+/// answers, the names that processes give themselves.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\t';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if obeyed(c) {
+            // Cannot fail: a String takes everything.
+            _ = write!(shown, "\\x{:02x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// The whole log line as one JSON object, without a line end.

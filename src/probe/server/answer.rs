@@ -97,6 +97,7 @@ fn probe<B>(probe: Probe, request: &Request<B>, shared: &Shared) -> Response<Str
 
 fn metrics(shared: &Shared) -> Response<String> {
     let facts = &shared.facts;
+    shared.look_for_oom_kills();
     let body = shared.with_situation(|situation| shared.metrics.page(situation, &facts.board, &facts.budget));
     with_type(StatusCode::OK, OPEN_METRICS, body)
 }
