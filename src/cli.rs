@@ -24,13 +24,13 @@ use crate::config::{Listen, Problem, Settings, quoted};
 use crate::demo::Fault;
 use crate::drill::Plan;
 use crate::health::Probe;
+use crate::secret::{Url, hidden};
 use crate::status::{FAILURE, USAGE};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokens::{Info, Tokens, tokenise};
-use url::Url;
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,6 +138,9 @@ pub fn parse(args: &[OsString]) -> Result<Command, Quit> {
         Some("sleep") => subcommands::sleep(rest),
         Some("completions") => subcommands::completions(rest),
         Some("demo-app") => subcommands::demo_app(rest),
+        Some("help") => Err(help_for(rest)),
+        Some("version") if rest.is_empty() => Err(Quit::Text(text_for(Info::Version, None))),
+        Some("-h" | "--help") if rest.first().is_some_and(|word| !tokens::is_flag(word)) => Err(help_for(rest)),
         _ if tokens::is_flag(first) => run(args, false),
         _ => Err(Quit::Problems(vec![unknown_command(args)])),
     }
@@ -202,13 +205,29 @@ fn text_for(info: Info, subcommand: Option<&'static str>) -> String {
     }
 }
 
+/// `graceful help [COMMAND]`
+fn help_for(rest: &[OsString]) -> Quit {
+    let Some((word, more)) = rest.split_first() else { return Quit::Text(help::text(None)) };
+    let known = SUBCOMMANDS.iter().find(|name| word == **name);
+    match (known, more.first()) {
+        (Some(name), None) => Quit::Text(help::text(Some(name))),
+        (Some(name), Some(extra)) => {
+            let reason = format!("one argument too many; expected graceful help COMMAND, as graceful help {name}");
+            Quit::Problems(vec![Problem::new(quoted(extra), reason)])
+        }
+        (None, _) => {
+            let hint = nearest(&word.to_string_lossy(), SUBCOMMANDS.iter().copied());
+            let hint = hint.map(|name| format!("; did you mean: graceful help {name}")).unwrap_or_default();
+            let reason = format!("unknown command, known are {}{hint}", SUBCOMMANDS.join(", "));
+            Quit::Problems(vec![Problem::new(quoted(word), reason)])
+        }
+    }
+}
+
 /// The first argument is neither a flag nor a command: most likely `graceful ./myapp`.
 fn unknown_command(args: &[OsString]) -> Problem {
     let word = args[0].to_string_lossy();
     let place = quoted(&args[0]);
-    if word == "help" {
-        return Problem::new(place, "unknown command; did you mean: graceful --help");
-    }
     let has_separator = args.iter().any(|arg| arg == "--");
     match nearest(&word, SUBCOMMANDS.iter().copied()) {
         Some(meant) if has_separator => {
@@ -232,11 +251,11 @@ fn unknown_command(args: &[OsString]) -> Problem {
 fn with_separator(options: &[OsString], command: &[OsString]) -> String {
     let dashes = OsString::from("--");
     let words = options.iter().chain([&dashes]).chain(command);
-    shell_words::join(std::iter::once("graceful".into()).chain(words.map(|word| word.to_string_lossy().into_owned())))
+    shell_words::join(std::iter::once("graceful".into()).chain(words.map(|word| hidden(&word.to_string_lossy()))))
 }
 
 fn joined(subcommand: &str, rest: &[OsString]) -> String {
-    let rest = rest.iter().map(|word| word.to_string_lossy().into_owned());
+    let rest = rest.iter().map(|word| hidden(&word.to_string_lossy()));
     shell_words::join(std::iter::once(subcommand.to_owned()).chain(rest))
 }
 
@@ -344,6 +363,16 @@ mod tests {
         assert_eq!(parsed(&["probe", "--timeout=5s", "http://h/"]), probe("http://h/", second * 5));
         assert_eq!(parsed(&["sleep", "1m 1s"]), Command::Sleep(second * 61));
         assert_eq!(parsed(&["sleep", "0s"]), Command::Sleep(Duration::ZERO));
+        // As the coreutils' sleep has it.
+        for (words, time) in [
+            (&["sleep", "5"][..], second * 5),
+            (&["sleep", "0.5"], second / 2),
+            (&["sleep", "1.5m"], second * 90),
+            (&["sleep", "1m", "30"], second * 90),
+            (&["sleep", "infinity"], second * 100 * 365 * 24 * 3600),
+        ] {
+            assert_eq!(parsed(words), Command::Sleep(time), "{words:?}");
+        }
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let Command::Completions(found) = parsed(&["completions", shell]) else { panic!("{shell}") };
             assert_eq!(found.to_string(), shell);
@@ -393,6 +422,13 @@ mod tests {
             assert_eq!(text(words), help::text(None));
         }
         assert_eq!(text(&["run", "-h"]), help::text(Some("run")));
+        assert_eq!(text(&["help"]), help::text(None));
+        for name in SUBCOMMANDS {
+            for words in [&["help", *name], &["--help", *name], &["-h", *name]] {
+                assert_eq!(text(words), text(&[name, "--help"]), "{words:?}");
+            }
+        }
+        assert_eq!(text(&["version"]), text(&["-V"]));
         for name in ["probe", "sleep", "completions"] {
             let help = text(&[name, "--help"]);
             assert!(help.contains(&format!("Usage: graceful {name}")), "{help}");

@@ -30,6 +30,7 @@ pub use load::{Settings, Surroundings, load, probe_listen};
 pub use raw::Problem;
 pub(crate) use raw::quoted;
 
+use crate::secret::{CommandLine, Hidden, Url};
 use crate::signal::{Signal, SignalSet};
 use crate::status::SuccessStatuses;
 use std::ffi::OsString;
@@ -37,7 +38,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use url::Url;
 
 /// Everything that `graceful run` was told, checked and complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,7 +172,7 @@ pub enum Hold {
     /// Until a GET of this URL answers 2xx.
     Url(Url),
     /// Until this command (argv) exits 0.
-    Command(Vec<String>),
+    Command(CommandLine),
 }
 
 pub use crate::timeline::{LogLevel, Stage};
@@ -180,7 +180,7 @@ pub use crate::timeline::{LogLevel, Stage};
 /// One `--hook` or `[[hook]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hook {
-    /// Its own name, or one made of its command or URL.
+    /// Its own name, or one made of its command's program or its URL's host.
     pub name: String,
     /// When it runs.
     pub stage: Stage,
@@ -201,7 +201,7 @@ pub struct Hook {
 #[derive(Clone, Debug, PartialEq)]
 pub enum HookAction {
     /// Runs this argv, without a shell.
-    Command(Vec<String>),
+    Command(CommandLine),
     /// POSTs to this URL; 2xx is success.
     Post(Url),
 }
@@ -321,14 +321,14 @@ pub enum Target {
         /// The port.
         port: u16,
         /// Written after connecting.
-        send: Option<String>,
+        send: Option<Hidden>,
         /// The answer must contain it.
         expect: Option<String>,
     },
     /// Run this argv, without a shell; exit 0 is healthy.
     Exec {
         /// The command.
-        argv: Vec<String>,
+        argv: CommandLine,
         /// Exit statuses that mean degraded.
         degraded_status: Vec<u8>,
     },

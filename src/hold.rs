@@ -3,10 +3,10 @@
 
 use crate::command::{Origin, Running};
 use crate::config;
+use crate::secret::{CommandLine, Url};
 use crate::status::ExitStatus;
 use std::os::fd::RawFd;
 use std::time::Duration;
-use url::Url;
 
 /// From the end of one look to the next.
 pub const INTERVAL: Duration = Duration::from_millis(250);
@@ -27,7 +27,7 @@ pub enum Begun {
 /// The looking, while it goes on.
 #[derive(Debug, Default)]
 pub struct Hold {
-    command: Vec<String>,
+    command: CommandLine,
     running: Option<Running>,
     again_at: Option<Duration>,
 }

@@ -9,13 +9,13 @@
 
 use crate::command::{Origin, Running};
 use crate::config::{Hook, HookAction, OnFailure};
+use crate::secret::Url;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::timeline::{HookResult, Stage};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::RawFd;
 use std::time::Duration;
-use url::Url;
 
 /// What a hook is told in its environment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -320,7 +320,7 @@ mod tests {
         Hook {
             name: name.to_owned(),
             stage: Stage::PreStop,
-            action: HookAction::Command(vec!["true".to_owned()]),
+            action: HookAction::Command(vec!["true".to_owned()].into()),
             timeout: Duration::from_secs(1),
             priority,
             sequential,

@@ -28,7 +28,7 @@
 //!   main, cli ──► drill   a stop under load, on purpose: runs a graceful of its own and reads its report; uses probe,
 //!                         inflight, sys and timeline
 //!             ──► demo    the app that ships with graceful, and the faults that it can have
-//!   signal, status: the two small types that everybody shares
+//!   signal, status: the two small types that everybody shares; secret: what is never shown whole
 //! ```
 //!
 //! Arrows go down or to the right, never back: `sys` knows no phase and no option, `lifecycle` no process and no clock,
@@ -61,6 +61,7 @@ pub mod inflight;
 pub mod lifecycle;
 pub mod probe;
 pub mod scribe;
+pub mod secret;
 pub mod signal;
 pub mod status;
 pub mod supervisor;

@@ -149,7 +149,9 @@ fn forms_of_the_command_line() {
             &["wrench", "--", "touch", "started"],
             &["\"wrench\"", "run, drill, probe, sleep, completions", "-- COMMAND"],
         ),
-        line(&["help"], &["graceful --help"]),
+        line(&["help", "drll"], &["\"drll\"", "did you mean: graceful help drill"]),
+        line(&["help", "drill", "x"], &["\"x\"", "too many", "graceful help drill"]),
+        line(&["--help", "drll"], &["\"drll\"", "did you mean: graceful help drill"]),
         flags(&["--log-level", "info", "extra"], &["\"extra\"", "before --", "-- COMMAND"]),
     ]);
 }
@@ -282,7 +284,20 @@ fn holds_and_urls() {
     all_refused(vec![
         flags(&["--hold", "nver"], &["--hold \"nver\"", "did you mean never?"]),
         flags(&["--hold", "ftp://host/"], &["--hold \"ftp://host/\"", "http:// or https://"]),
-        flags(&["--hold", "sh -c 'x"], &["--hold \"sh -c 'x\"", "quote", "not closed"]),
+        flags(&["--hold", "sh -c 'x"], &["--hold \"sh …\"", "quote", "not closed"]),
+        flags(&["--hold", "none"], &["--hold \"none\"", "did you mean never?"]),
+        flags(&["--hold", "Off"], &["--hold \"Off\"", "did you mean never?"]),
+        variable("GRACEFUL_HOLD", "false", &["GRACEFUL_HOLD=\"false\"", "did you mean never?", "/bin/false"]),
+        flags(&["--hold", "http:/x:1/y"], &["--hold \"http:/x:1/y\"", "did you mean http://x:1/y?"]),
+        file("hold = 'https:x'", &["graceful.toml: hold = \"https:x\"", "did you mean https://x?"]),
+        flags(
+            &["--hold", "no-such-program -x"],
+            &["--hold \"no-such-program …\"", "no program no-such-program is in PATH"],
+        ),
+        flags(&["--hold", "./nothing"], &["--hold \"./nothing\"", "no program that can be run"]),
+        flags(&["--hold", "./plain"], &["--hold \"./plain\"", "no program that can be run"]),
+        flags(&["--hold", "./dir"], &["--hold \"./dir\"", "no program that can be run"]),
+        flags(&["--hold", "neevr"], &["--hold \"neevr\"", "never"]),
         flags(&["--hold", " "], &["--hold \" \"", "command is empty"]),
         flags(&["--ready-url", "localhost:8080/ready"], &["--ready-url \"localhost", "http://localhost:8080/ready"]),
         flags(&["--hold", "idel"], &["--hold \"idel\"", "did you mean idle?"]),
@@ -441,15 +456,17 @@ fn the_probe_server() {
 #[test]
 fn names_and_targets_of_checks() {
     let long = format!("{}=tcp://h:1", "x".repeat(64));
-    let check = |value: &'static str, contains: &[&'static str]| {
+    // What may be a secret in the value is not said back.
+    let hidden = |value: &str, shown: &'static str, contains: &[&'static str]| {
         let row = flags(&["--check", value], contains);
-        Row { lines: vec![[&["--check", value], contains].concat()], ..row }
+        Row { lines: vec![[&["--check", shown], contains].concat()], ..row }
     };
+    let check = |value: &'static str, contains: &[&'static str]| hidden(value, value, contains);
     all_refused(vec![
         check("redis", &["NAME=TARGET", "redis=tcp://redis:6379"]),
         check("tcp://redis:6379", &["NAME=TARGET"]),
         check("=tcp://h:1", &["1 to 63 letters, digits, -, _ and .", "NAME=TARGET"]),
-        check("a b=tcp://h:1", &["1 to 63 letters"]),
+        hidden("a b=tcp://h:1", "a …", &["1 to 63 letters"]),
         check("é=tcp://h:1", &["1 to 63 letters"]),
         flags(&["--check", &long], &["1 to 63 letters"]),
         check("ready-url=http://h/", &["ready-url is what graceful calls a part of its own", "any other"]),
@@ -462,7 +479,11 @@ fn names_and_targets_of_checks() {
         check("a=tcp:redis:6379", &["did you mean tcp://redis:6379?"]),
         check("a=htp://h/", &["did you mean http://127.0.0.1:8080/health?"]),
         check("a=disc:/data", &["did you mean disk:/var/lib/app?"]),
-        check("a=redis://:secret@db:6379/0", &["redis:// is not spoken", "exec:COMMAND", "asked by tcp://db:6379"]),
+        hidden(
+            "a=redis://:secret@db:6379/0",
+            "a=redis://…@db:6379/0",
+            &["redis:// is not spoken", "exec:COMMAND", "asked by tcp://db:6379"],
+        ),
         check("a=postgres://db/x", &["postgres:// is not spoken", "tcp://HOST:PORT"]),
         check("a=grpc://h:50051", &["grpc is not supported", "tcp://HOST:PORT", "exec:COMMAND"]),
         check("a=http://", &["not a URL"]),
@@ -472,15 +493,15 @@ fn names_and_targets_of_checks() {
         check("a=tcp://redis:0", &["a port is a number from 1 to 65535"]),
         check("a=tcp://redis:65536", &["a port is a number from 1 to 65535"]),
         check("a=tcp://:6379", &["no name and no IP address", "tcp://HOST:PORT"]),
-        check("a=tcp://a b:1", &["no name and no IP address"]),
+        hidden("a=tcp://a b:1", "a=tcp://a …", &["no name and no IP address"]),
         check("a=tcp://::1:6379", &["IPv6 address stands in brackets", "tcp://[::1]:6379"]),
         check("a=tcp://[::1]", &["has no port"]),
         check("a=tcp://[::x]:1", &["no name and no IP address"]),
         check("a=tcp://h:1/x", &["no path and no query"]),
-        check("a=tcp://h:1?x", &["no path and no query"]),
-        check("a=tcp://me@h:1", &["no user and no password"]),
+        hidden("a=tcp://h:1?x", "a=tcp://h:1?…", &["no path and no query"]),
+        hidden("a=tcp://me@h:1", "a=tcp://…@h:1", &["no user and no password"]),
         check("a=exec:", &["command is empty"]),
-        check("a=exec:sh -c 'x", &["quote", "not closed"]),
+        hidden("a=exec:sh -c 'x", "a=exec:sh …", &["quote", "not closed"]),
         check("a=exec://usr/bin/x", &["as exec:usr/bin/x"]),
         check("a=disk:", &["path is empty", "disk:/var/lib/app"]),
         check("a=disk://data", &["did you mean disk:/var/lib/app?"]),
@@ -537,7 +558,7 @@ fn tables_of_checks() {
         tcp("expect = \"\"", &["check[2].expect = \"\"", "empty", "+PONG"]),
         tcp("degraded_status = 2", &["check[2].degraded_status = 2", "for exec targets, as exec:pg_isready", "is tcp"]),
         tcp("degraded_free = \"5%\"", &["check[2].degraded_free", "for disk targets, as disk:/var/lib/app"]),
-        exec("send = \"x\"", &["check[2].send = \"x\"", "for tcp targets, as tcp://redis:6379", "this one is exec"]),
+        exec("send = \"x\"", &["check[2].send = \"…\"", "for tcp targets, as tcp://redis:6379", "this one is exec"]),
         disk("expect = \"\"", &["check[2].expect = \"\"", "for tcp targets"]),
         check(
             "name = \"b\"\ntarget = \"https://h/\"\nunhealthy_free = 1",
@@ -593,10 +614,11 @@ fn files() {
 #[test]
 fn the_small_commands() {
     all_refused(vec![
-        line(&["sleep", "5"], &["5: a duration needs a unit, as 5s"]),
+        line(&["sleep", "5x"], &["5x", "500ms, 5s or 2m"]),
+        line(&["sleep", "1.2.3"], &["1.2.3", "unit"]),
         line(&["sleep", "-5s"], &["-5s", "negative"]),
         line(&["sleep"], &["sleep", "graceful sleep DUR"]),
-        line(&["sleep", "5s", "6s"], &["\"6s\"", "too many", "graceful sleep DUR"]),
+        line(&["sleep", "5s", "six"], &["six", "500ms, 5s or 2m"]),
         line(&["sleep", "--grace-period", "5s"], &["--grace-period", "unknown option"]),
         line(&["probe", "--timeout", "5", "http://h/"], &["--timeout 5", "needs a unit, as 5s"]),
         line(&["probe", "http://h/", "--timeot", "5s"], &["--timeot", "did you mean --timeout?"]),
@@ -628,7 +650,7 @@ fn what_cannot_be_probed() {
         line(&["probe", "tcp://db"], &["probe tcp://db", "no port", "tcp://127.0.0.1:5432"]),
         line(&["probe", "tcp://db:0"], &["probe tcp://db:0", "no port from 1 to 65535", "tcp://HOST:PORT"]),
         line(&["probe", "tcp://:5432"], &["probe tcp://:5432", "not a host", "tcp://HOST:PORT"]),
-        line(&["probe", "tcp://amy@db:5432"], &["probe tcp://amy@db:5432", "not a host"]),
+        line(&["probe", "tcp://amy@db:5432"], &["probe tcp://…@db:5432", "not a host"]),
         line(&["probe", "ftp://h/"], &["probe ftp://h/", "http://, https:// or tcp://"]),
         line(&["probe", "http://h:99999/"], &["probe http://h:99999/", "port"]),
     ]);
@@ -667,7 +689,7 @@ fn every_problem_is_reported() {
         // A URL that cannot be read is not also missing.
         flags(&["--ready-url", "nowhere", "--ready-interval", "2s"], &["--ready-url \"nowhere\""]),
         // Nor is a hook.
-        flags(&["--startup-timeout", "9s", "--hook", "post-start=sh '"], &["--hook \"post-start=sh '\""]),
+        flags(&["--startup-timeout", "9s", "--hook", "post-start=sh '"], &["--hook \"post-start=sh …\""]),
         file("startup_timeout = \"9s\"\n[[hook]]\nstage = \"post-start\"", &["hook[1]", "does nothing"]),
         file("[[hook]]\nstage = \"x\"\ntimeout = \"5\"\nurl = \"y\"\nprio = 1", &["hook[1].stage = \"x\""])
             .and(&["hook[1].timeout = \"5\"", "5s"])

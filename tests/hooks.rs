@@ -457,7 +457,7 @@ fn a_pre_start_url_that_fails_keeps_the_app_from_starting() {
     let hooks = [format!("pre-start=http://127.0.0.1:{port}/503")];
     let run = InFolder::start(&NO_DELAY, &hooks, "", &shell("touch started"));
     run.ends(Exit::Code(125));
-    run.wait_line("pre-start hook 127.0.0.1/503 failed: 503", DEADLINE);
+    run.wait_line("pre-start hook 127.0.0.1 failed: 503", DEADLINE);
     assert!(!run.path("started").exists());
 }
 

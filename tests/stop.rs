@@ -315,7 +315,7 @@ fn a_hold_command_that_hangs_is_ended_with_its_children() {
 fn sigint_ends_the_hold() {
     let run = Run::signals(&with(&NO_DELAY, &["--hold", "sleep 100"]), &["--exit-on", "TERM=3"]);
     run.stop(libc::SIGTERM);
-    run.wait_line("holding the app's SIGTERM back for sleep 100", DEADLINE);
+    run.wait_line("holding the app's SIGTERM back for sleep", DEADLINE);
     run.stop(libc::SIGINT);
     run.wait_line("SIGINT ends the hold phase", DEADLINE);
     assert_eq!(signals_sent(&run.ends(Exit::Code(3))), ["SIGTERM stop"]);
@@ -577,6 +577,40 @@ fn processes_that_are_not_ours_are_never_touched() {
     assert!(group.exit().is_none(), "{}", group.dump());
 }
 
+#[test]
+fn a_hold_command_that_is_gone_is_reported_and_the_stop_goes_on() {
+    let folder = folder();
+    let program = folder.path().join("drained");
+    std::fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let hold = format!("{} --token secret", program.display());
+    let options = with(&NO_DELAY, &["--hold", &hold, "--hold-timeout", "400ms"]);
+    let run = Run::start_in(folder, &options, &signals(&["--exit-on", "TERM=3"]));
+    run.wait_line("ready pid=", DEADLINE);
+    std::fs::remove_file(&program).unwrap();
+    run.stop(libc::SIGTERM);
+    let report = run.ends(Exit::Code(3));
+    let warnings = common::run::warnings(&report);
+    assert!(warnings.contains("--hold: the command drained was not found"), "{report:#}");
+    assert!(!report.to_string().contains("secret"), "{report:#}");
+}
+
+#[test]
+fn hooks_and_checks_whose_program_is_not_there_yet_are_warned_of() {
+    let folder = folder();
+    let later = folder.path().join("later");
+    let make = format!("pre-start=sh -c 'printf \"#!/bin/sh\\n\" >{0}; chmod +x {0}'", later.display());
+    let hook = format!("post-start={} --token secret", later.display());
+    let options = ["--hook", &make, "--hook", &hook, "--check", "c=exec:no-such-program secret"];
+    let run = Run::start_in(folder, &options, &common::run::words(&["sleep", "0.3"]));
+    let report = run.ends(Exit::Code(0));
+    let log = run.stderr_so_far();
+    assert!(log.contains("\": no program that can be run is at the path of later"), "{log}");
+    assert!(log.contains("--check \"c=exec:no-such-program …\": no program no-such-program is in PATH"), "{log}");
+    assert_eq!((&report["hooks"][1]["name"], &report["hooks"][1]["result"]), (&"later".into(), &"ok".into()), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+}
+
 // The drain file
 
 #[test]
@@ -613,6 +647,30 @@ fn the_drain_file_is_created_even_if_nobody_reads_the_log() {
 }
 
 // The small commands
+
+#[test]
+fn sleep_takes_what_other_sleeps_take() {
+    for args in [&["0.2"][..], &["200ms"], &["0.1", "0.1s"], &["0.2s"]] {
+        let began = Instant::now();
+        let (exit, _, stderr) = common::run::ended(graceful_command().arg("sleep").args(args));
+        assert_eq!(exit, Exit::Code(0), "{args:?}: {stderr}");
+        assert!(began.elapsed() >= Duration::from_millis(200), "{args:?}");
+    }
+}
+
+#[test]
+fn help_is_found_where_people_look_for_it() {
+    let said = |args: &[&str]| common::run::ended(graceful_command().args(args));
+    for (asked, same) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "drill"], &["drill", "--help"]),
+        (&["--help", "sleep"], &["sleep", "--help"]),
+        (&["version"], &["--version"]),
+    ] {
+        assert_eq!(said(asked).0, Exit::Code(0));
+        assert_eq!(said(asked), said(same), "{asked:?}");
+    }
+}
 
 #[test]
 fn sleep_sleeps_and_can_be_ended() {

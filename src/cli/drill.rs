@@ -8,13 +8,13 @@ use crate::demo::Fault;
 use crate::drill::plan::{Mix, Output, Plan, Subject, Target, Targets, Way};
 use crate::drill::{CHECKS, baseline::Limits};
 use crate::files::{self, Purpose};
+use crate::secret::{Url, hidden};
 use crate::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use url::Url;
 
 /// One option of `drill`.
 pub(super) struct Row {
@@ -259,7 +259,7 @@ impl Reader {
 
     fn checked<T>(&mut self, name: &str, value: &OsString, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let parsed = value.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(parse);
-        parsed.map_err(|why| self.problems.push(Problem::new(format!("--{name} {}", quoted(value)), why))).ok()
+        parsed.map_err(|why| self.problems.push(Problem::new(format!("--{name} {}", shown(value)), why))).ok()
     }
 
     fn one<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
@@ -410,6 +410,17 @@ impl Reader {
 
 fn get(url: Url) -> Target {
     Target { method: "GET".to_owned(), url, body: None }
+}
+
+/// Without user and password, and without the body of a request or the arguments of a command.
+fn shown(value: &OsString) -> String {
+    let text = value.to_str().unwrap_or_default();
+    let mut words = text.split_inclusive(char::is_whitespace);
+    let first: String = words.by_ref().take(2).collect();
+    match words.next() {
+        Some(_) => quoted(format!("{}…", hidden(&first)).as_ref()),
+        None => quoted(value),
+    }
 }
 
 /// `[METHOD] URL [BODY]`

@@ -60,7 +60,7 @@ Environment and file:
     [[hook]]
     stage = \"pre-stop\"         # or pre-start, post-start, ready, post-stop
     run = \"./drain --now\"      # or a list, [\"./drain\", \"--now\"]; or url = \"http://...\" to POST to
-    name = \"drain\"             # default: the command's file name, or the URL's host and path
+    name = \"drain\"             # default: the command's file name, or the URL's host
     timeout = \"8s\"             # default: as for --hook
     priority = 10              # higher runs first, equal ones run together; default: 0
     on_failure = \"continue\"    # or abort: pre-start does not start the app, post-start and ready
@@ -264,7 +264,7 @@ fn subcommand(name: &'static str) -> Command {
         "sleep" => command
             .about("Sleep and exit 0. For preStop hooks in images without sleep")
             .override_usage("graceful sleep DUR")
-            .arg(positional("DUR", "A number and a unit, as 500ms, 5s or 2m")),
+            .arg(positional("DUR", "A number and a unit, as 500ms, 5s or 2m; without a unit, seconds")),
         "demo-app" => command
             .about("Serve the web server that ships with graceful, to try things on")
             .override_usage("graceful demo-app [--fault NAME] [ADDRESS:PORT]")

@@ -7,6 +7,7 @@ use crate::config::suggest::did_you_mean;
 use crate::config::{Listen, Problem, quoted, values};
 use crate::demo::Fault;
 use crate::health::Probe;
+use crate::secret::{Url, hidden};
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -61,12 +62,33 @@ pub(super) fn sleep(args: &[OsString]) -> Result<Command, Quit> {
     let negative = args.first().filter(|arg| matches!(arg.as_encoded_bytes(), [b'-', b'0'..=b'9', ..]));
     let (tokens, mut problems) = tokens("sleep", if negative.is_some() { &[] } else { args })?;
     let rest = if negative.is_some() { args } else { &tokens.rest };
-    let duration = only(rest, "sleep", "DUR, as 5s", &mut problems)
-        .and_then(|text| checked("sleep ", text, values::duration, &mut problems));
-    match duration {
-        Some(duration) if problems.is_empty() => Ok(Command::Sleep(duration)),
-        _ => Err(Quit::Problems(problems)),
+    if rest.is_empty() {
+        only(rest, "sleep", "DUR, as 5s", &mut problems);
     }
+    // Several add up, as with the coreutils' sleep.
+    let parsed = rest.iter().filter_map(|text| checked("sleep ", text, time_to_sleep, &mut problems));
+    let sum = parsed.fold(Duration::ZERO, Duration::saturating_add);
+    if problems.is_empty() { Ok(Command::Sleep(sum)) } else { Err(Quit::Problems(problems)) }
+}
+
+/// A duration or, as every other sleep takes it, seconds without a unit, fractions and `infinity`: a preStop hook that
+/// fails is silent, and the delay that it was for is gone.
+fn time_to_sleep(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let text = text.trim();
+    if ["infinity", "inf"].contains(&text.to_ascii_lowercase().as_str()) {
+        return Ok(LONGEST);
+    }
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text[..text.len() - unit.len()].parse::<f64>().ok();
+    let seconds = match (number, unit) {
+        (Some(number), "" | "s") => number,
+        (Some(number), "m") => number * 60.0,
+        (Some(number), "h") => number * 3600.0,
+        (Some(number), "d") => number * 86400.0,
+        _ => return values::duration(text),
+    };
+    Ok(Duration::try_from_secs_f64(seconds).map_or(LONGEST, |time| time.min(LONGEST)))
 }
 
 /// `graceful completions SHELL`
@@ -133,7 +155,7 @@ fn checked<T>(
 ) -> Option<T> {
     let parsed = text.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(parse);
     let place = || match text.to_str() {
-        Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => format!("{prefix}{text}"),
+        Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => format!("{prefix}{}", hidden(text)),
         _ => format!("{prefix}{}", quoted(text)),
     };
     parsed.map_err(|reason| problems.push(Problem::new(place(), reason))).ok()
@@ -188,7 +210,7 @@ fn tcp_to_probe(text: &str) -> Result<ProbeTarget, String> {
     }
 }
 
-fn url_to_probe(text: &str) -> Result<url::Url, String> {
+fn url_to_probe(text: &str) -> Result<Url, String> {
     let url = values::http_url(text)?;
     match url.scheme() == "https" && !cfg!(feature = "https") {
         true => Err("this build of graceful has no https; right is http://".into()),

@@ -198,7 +198,7 @@ fn with_its_keys(target: Target, table: &mut TableReader<'_>) -> Target {
     match target {
         Target::Http(_) => target,
         Target::Tcp { host, port, .. } => {
-            let send = table.parse("send", "a string, as \"PING\\r\\n\"", |text| Ok(text.to_owned()));
+            let send = table.parse("send", "a string, as \"PING\\r\\n\"", |text| Ok(text.to_owned().into()));
             Target::Tcp { host, port, send, expect: table.parse("expect", "a string, as \"+PONG\"", expect) }
         }
         Target::Exec { argv, .. } => Target::Exec { argv, degraded_status: degraded_status(table) },

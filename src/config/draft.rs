@@ -7,19 +7,20 @@ use super::check::{DraftCheck, finish_checks};
 use super::hook::{DraftHook, finish_hooks};
 use super::profile::{self, Choice as ProfileChoice};
 use super::raw::{Problem, Raw};
+use super::suggest::did_you_mean;
 use super::values::SuccessStatus;
 use super::{
     Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW,
     Readiness, Stage, Startup, StartupAction, Surroundings, Target, hook, stop_signals,
 };
 use crate::files::{self, Purpose};
+use crate::secret::{CommandLine, Url};
 use crate::signal::{Signal, SignalSet};
 use crate::status::SuccessStatuses;
 use std::ffi::OsString;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use url::Url;
 
 /// A value that somebody typed.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +141,19 @@ fn unwritable(path: &Path, what: &str) -> Option<String> {
     }
 }
 
+/// Why this command cannot be run now, by the rules of execvp(3).
+fn missing(argv: &CommandLine, surroundings: &Surroundings) -> Option<String> {
+    let program = argv.first()?;
+    let can_run = |file: PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
+    if program.contains('/') {
+        let file = surroundings.cwd.join(program);
+        return (!can_run(file)).then(|| format!("no program that can be run is at the path of {argv}"));
+    }
+    let path = surroundings.variable("PATH").unwrap_or("/bin:/usr/bin".as_ref());
+    let there = std::env::split_paths(path).any(|folder| can_run(surroundings.cwd.join(folder).join(program)));
+    (!there).then(|| format!("no program {argv} is in PATH"))
+}
+
 /// Why no socket can be made under this path.
 fn unbindable(path: &Path) -> Option<String> {
     // sun_path holds 108 bytes, its end included (unix(7)).
@@ -164,6 +178,7 @@ impl Draft {
         problems: &mut Vec<Problem>,
     ) -> Config {
         self.check_schemes(surroundings, problems);
+        self.check_programs(surroundings, problems);
         self.check_leftovers(surroundings, problems);
         self.check_rewrites(problems);
         self.escalate.sort_by_key(|given| given.value.after);
@@ -260,6 +275,27 @@ impl Draft {
                 _ => seen.push((raw, path)),
             }
         }
+    }
+
+    /// A hold whose command is not there would last as long as it may, at every stop. A hook's or a check's may still come:
+    /// a pre-start hook or the app can bring it.
+    fn check_programs(&mut self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
+        if let Some(Given { value: Hold::Command(argv), raw }) = &self.hold
+            && let Some(why) = missing(argv, surroundings)
+        {
+            let hint = did_you_mean(&raw.text.to_string_lossy(), ["idle", "quiet", "never"], str::to_owned);
+            problems.push(raw.problem(format!("{why}; expected idle, quiet, never, a URL or a command{hint}")));
+        }
+        let hooks = self.hooks.iter().filter_map(|hook| match &hook.action {
+            HookAction::Command(argv) => Some((&hook.place, argv)),
+            HookAction::Post(_) => None,
+        });
+        let checks = self.checks.iter().filter_map(|draft| match &draft.check.target {
+            Target::Exec { argv, .. } => Some((&draft.place, argv)),
+            Target::Http(_) | Target::Tcp { .. } | Target::Disk { .. } => None,
+        });
+        let missing = hooks.chain(checks).filter_map(|(place, argv)| Some((place, missing(argv, surroundings)?)));
+        self.warnings.extend(missing.map(|(place, why)| Problem::new(place.clone(), why).to_string()));
     }
 
     fn check_leftovers(&self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {

@@ -64,7 +64,7 @@ impl ConfigFile {
             let origin = Origin::File { file: self.name.clone(), key };
             match as_text(value, spec) {
                 Ok(text) => raws.push(Raw::new(origin, text)),
-                Err(reason) => problems.push(Problem::new(origin.with(&show(value)), reason)),
+                Err(reason) => problems.push(Problem::new(origin.with(&show(&origin, value)), reason)),
             }
         }
         raws
@@ -100,15 +100,21 @@ fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, String> {
     }
 }
 
-/// A value as TOML, on one line and not endlessly long.
-pub(crate) fn show(value: &Value) -> String {
+/// A value as TOML, on one line, not endlessly long, and without what may be a secret there.
+pub(crate) fn show(origin: &Origin, value: &Value) -> String {
     let text = match value {
-        Value::String(text) => quoted(text.as_ref()),
+        Value::String(text) => quoted(origin.hidden(text).as_ref()),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(truth) => truth.to_string(),
         Value::Datetime(time) => time.to_string(),
-        Value::Array(members) => format!("[{}]", members.iter().map(show).collect::<Vec<_>>().join(", ")),
+        // The words of a command: the first is the program.
+        Value::Array(members) if members.len() > 1 && origin.is_command() => {
+            format!("[{}, …]", members.first().map(|first| show(origin, first)).unwrap_or_default())
+        }
+        Value::Array(members) => {
+            format!("[{}]", members.iter().map(|member| show(origin, member)).collect::<Vec<_>>().join(", "))
+        }
         Value::Table(_) => "{…}".to_owned(),
     };
     match text.char_indices().nth(100) {

@@ -6,10 +6,10 @@
 
 use super::raw::{Problem, Raw, quoted};
 use super::table::{self, TableReader};
-use super::values::{self, argv, choice, http_url, positive_duration, show};
+use super::values::{self, argv, choice, http_url, is_http, positive_duration, show};
 use super::{Budget, Hook, HookAction, OnFailure, Stage};
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::secret::{Url, hidden_command, hidden_webhook};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use toml::Value;
 
@@ -67,8 +67,8 @@ fn short(text: &str) -> Result<(Stage, HookAction), String> {
         let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
         format!("the form is STAGE=WHAT, as pre-stop=./drain; STAGE is {}", names.join(" or "))
     })?;
-    let stage =
-        choice(stage, STAGES).map_err(|reason| format!("unknown stage {}; {reason}", quoted(stage.as_ref())))?;
+    let stage = choice(stage, STAGES)
+        .map_err(|reason| format!("unknown stage {}; {reason}", quoted(hidden_command(stage).as_ref())))?;
     Ok((stage, values::hook_action(what)?))
 }
 
@@ -107,19 +107,31 @@ fn action(table: &mut TableReader<'_>) -> Option<(HookAction, String)> {
         (Some(_), Some(_)) => table.fault("has both run and url; one of them is right"),
         (None, None) => table.fault("does nothing; add run = \"./drain\" or url = \"http://…\""),
         (None, Some(_)) => {
-            let url = table.parse("url", "a string, as \"http://127.0.0.1:8080/drain\"", http_url)?;
+            let url = table.parse("url", "a string, as \"http://127.0.0.1:8080/drain\"", webhook)?;
             Some((HookAction::Post(url), table.place("url")))
         }
         (Some(Value::Array(words)), None) => {
             let argv: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
             match argv.filter(|argv| argv.first().is_some_and(|program| !program.is_empty())) {
-                Some(argv) => Some((HookAction::Command(argv), table.place("run"))),
+                Some(argv) => Some((HookAction::Command(argv.into()), table.place("run"))),
                 None => table.wrong("run", "right is a list of strings that begins with the program"),
             }
         }
         (Some(_), None) => {
             let argv = table.parse("run", "a command line or a list, as \"./drain\" or [\"./drain\"]", argv)?;
-            Some((HookAction::Command(argv), table.place("run")))
+            Some((HookAction::Command(argv.into()), table.place("run")))
+        }
+    }
+}
+
+/// What is wrong with it is said without its path, which is a webhook's secret.
+fn webhook(text: &str) -> Result<Url, String> {
+    match is_http(text.trim()) {
+        true => http_url(text),
+        false => {
+            let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+            let example = hidden_webhook(&format!("http://{rest}"));
+            Err(format!("a URL begins with http:// or https://, as {example}"))
         }
     }
 }
@@ -183,7 +195,10 @@ pub(crate) fn finish_hooks(
             Stage::PostStart | Stage::Ready | Stage::PreStop | Stage::PostStop => OnFailure::Continue,
         }),
     };
-    hooks.into_iter().map(settle).collect()
+    let unnamed: Vec<bool> = hooks.iter().map(|hook| hook.name.is_none()).collect();
+    let mut hooks: Vec<Hook> = hooks.into_iter().map(settle).collect();
+    number_hosts(&mut hooks, &unnamed);
+    hooks
 }
 
 fn check_timeouts(hooks: &[DraftHook], budget: &Budget, problems: &mut Vec<Problem>) {
@@ -252,14 +267,24 @@ fn pre_stop_default(hooks: &[DraftHook], budget: &Budget, default: Duration) -> 
     default.min(budget.kill_at().saturating_sub(explicit) / shares)
 }
 
-/// The command's file name, or the URL's host and path.
+/// The command's file name, or the URL's host: the path of a webhook is its secret.
 fn default_name(action: &HookAction) -> String {
     match action {
-        HookAction::Command(argv) => {
-            let program = argv.first().map(String::as_str).unwrap_or_default();
-            let file_name = Path::new(program).file_name().and_then(|name| name.to_str());
-            file_name.unwrap_or(program).to_owned()
+        HookAction::Command(argv) => argv.to_string(),
+        HookAction::Post(url) => url.host_alone().to_owned(),
+    }
+}
+
+/// Hooks of one stage that would be called by the same host get a number, so that the log and the metrics tell them apart.
+fn number_hosts(hooks: &mut [Hook], unnamed: &[bool]) {
+    let mut seen: HashMap<(String, String), u32> = HashMap::new();
+    for (hook, _) in hooks.iter_mut().zip(unnamed).filter(|(_, unnamed)| **unnamed) {
+        if let HookAction::Post(url) = &hook.action {
+            let count = seen.entry((hook.stage.to_string(), url.host_alone().to_owned())).or_default();
+            *count += 1;
+            if *count > 1 {
+                hook.name = format!("{} {count}", hook.name);
+            }
         }
-        HookAction::Post(url) => format!("{}{}", url.host_str().unwrap_or_default(), url.path()),
     }
 }

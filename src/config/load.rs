@@ -7,7 +7,7 @@
 use super::draft::Draft;
 use super::file::ConfigFile;
 use super::options::{CONFIG, OPTIONS, OptionSpec, PROBE_LISTEN, Repeat, by_name};
-use super::raw::{Origin, Problem, Raw, quoted};
+use super::raw::{Origin, Problem, Raw};
 use super::suggest::nearest;
 use super::{Config, Listen, values};
 use crate::files;
@@ -126,7 +126,7 @@ fn flag_values(spec: &OptionSpec, flags: &[(&'static str, OsString)], problems: 
     let given = flags.iter().filter(|(name, _)| *name == spec.name);
     let raws: Vec<Raw> = given.map(|(_, text)| Raw::new(Origin::Flag(spec.name), text)).collect();
     if spec.repeat == Repeat::No && raws.len() > 1 {
-        let values: Vec<String> = raws.iter().map(|raw| quoted(&raw.text)).collect();
+        let values: Vec<String> = raws.iter().map(Raw::shown).collect();
         let reason = format!("given {} times ({}); once is right", raws.len(), values.join(", "));
         problems.push(Problem::new(format!("--{}", spec.name), reason));
     }

@@ -3,6 +3,7 @@
 //! A raw value never loses its origin, so that whoever finds a fault in it, however late, can say where it was
 //! typed: `--grace-period "30"`, `GRACEFUL_GRACE_PERIOD="30"` or `graceful.toml: grace_period = "30"`.
 
+use crate::secret::{hidden, hidden_address, hidden_after_name, hidden_command, hidden_webhook};
 use std::ffi::{OsStr, OsString};
 
 /// One thing that is wrong with what the user said: where, and what would be right.
@@ -51,6 +52,39 @@ impl Origin {
         }
     }
 
+    /// The option, in lower case: `hold` of `--hold`, `GRACEFUL_HOLD` and `hold[1]`; `run` of `hook[2].run`.
+    fn key(&self) -> String {
+        let key = match self {
+            Origin::Flag(name) => name,
+            Origin::Variable(name) => name.trim_start_matches("GRACEFUL_"),
+            Origin::File { key, .. } => key.rsplit('.').next().unwrap_or(key),
+        };
+        key.split('[').next().unwrap_or(key).to_ascii_lowercase()
+    }
+
+    /// Whether a list typed here would be a command's words.
+    pub(crate) fn is_command(&self) -> bool {
+        ["run", "hold", "target"].contains(&self.key().as_str())
+    }
+
+    /// What may be shown of a value that was typed here.
+    pub(crate) fn hidden(&self, text: &str) -> String {
+        let of_check = |what: &str| match what.split_once(':') {
+            Some(("exec", command)) => format!("exec:{}", hidden_command(command)),
+            _ => hidden_address(what),
+        };
+        match self.key().as_str() {
+            "hook" => hidden_after_name(text, hidden_command),
+            "check" => hidden_after_name(text, of_check),
+            "target" => of_check(text),
+            "hold" => hidden_address(text),
+            "run" => hidden_command(text),
+            "url" => hidden_webhook(text),
+            "send" | "expect" if !text.is_empty() => "…".to_owned(),
+            _ => hidden(text),
+        }
+    }
+
     /// The origin with a value that is already quoted as its form wants it.
     pub(crate) fn with(&self, value: &str) -> String {
         match self {
@@ -85,13 +119,22 @@ impl Raw {
         Problem::new(self.place(), reason)
     }
 
+    /// The value in double quotes, without what may be a secret in it.
+    pub(crate) fn shown(&self) -> String {
+        let of_text = |text| quoted(self.origin.hidden(text).as_ref());
+        self.text.to_str().map_or_else(|| quoted(&self.text), of_text)
+    }
+
     /// The origin with the value.
     pub(crate) fn place(&self) -> String {
-        self.origin.with(&quoted(&self.text))
+        self.origin.with(&self.shown())
     }
 }
 
-/// The text in double quotes, control characters and stray bytes escaped.
+/// The text in double quotes, control characters and stray bytes escaped, without the secrets of a URL.
 pub(crate) fn quoted(text: &OsStr) -> String {
-    format!("{text:?}")
+    match text.to_str() {
+        Some(text) => format!("{:?}", hidden(text)),
+        None => format!("{text:?}"),
+    }
 }

@@ -98,7 +98,10 @@ impl TableReader<'_> {
     /// File, table and key, with the value if there is one.
     pub(crate) fn place(&self, key: &str) -> String {
         match self.table.get(key) {
-            Some(value) => self.origin(key).with(&show(value)),
+            Some(value) => {
+                let origin = self.origin(key);
+                origin.with(&show(&origin, value))
+            }
             None => self.origin(key).name(),
         }
     }

@@ -3,8 +3,9 @@
 use super::suggest::did_you_mean;
 use super::values::{Reason, argv, http_url};
 use super::{Space, Target};
+use crate::secret::{Url, hidden, hidden_command};
 use std::path::PathBuf;
-use url::{Host, Url};
+use url::Host;
 
 /// What a target can begin with, and a whole one of that kind.
 const KINDS: &[(&str, &str)] = &[
@@ -50,9 +51,11 @@ pub(crate) fn target(text: &str) -> Result<Target, Reason> {
         ("http" | "https", Some(_)) => http_url(text).map(Target::Http),
         ("tcp", Some(authority)) => tcp(authority),
         // A path may begin with two slashes, but nobody writes one so.
-        ("exec", Some(command)) => Err(format!("a command follows the colon at once, as exec:{command}")),
+        ("exec", Some(command)) => {
+            Err(format!("a command follows the colon at once, as exec:{}", hidden_command(command)))
+        }
         ("exec", None) => argv(rest)
-            .map(|argv| Target::Exec { argv, degraded_status: Vec::new() })
+            .map(|argv| Target::Exec { argv: argv.into(), degraded_status: Vec::new() })
             .map_err(|why| format!("{why}; {RIGHT}")),
         ("disk", None) => disk(rest),
         // disk:///path is how a URL would have it.
@@ -181,7 +184,7 @@ fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
     let Some(rest) = rest.strip_prefix("//") else {
         let is_connection = tcp(text).is_ok();
         return if is_connection {
-            format!("did you mean tcp://{text}?")
+            format!("did you mean tcp://{}?", hidden(text))
         } else {
             format!("no kind of target; {RIGHT}")
         };

@@ -93,7 +93,7 @@ fn hook(name: &str, stage: Stage, action: HookAction) -> Hook {
 }
 
 fn run(argv: &[&str]) -> HookAction {
-    HookAction::Command(words(argv))
+    HookAction::Command(words(argv).into())
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn holds() {
     });
     flags(&[("ports", "8000,8443"), ("ports", "9")]).means(|c| c.ports = Some(vec![8000, 8443, 9]));
     env(&[("GRACEFUL_HOLD", "http://127.0.0.1:9/idle")]).means(|c| c.hold = Hold::Url(url("http://127.0.0.1:9/idle")));
-    file("hold = \"sh -c 'exit 0'\"").means(|c| c.hold = Hold::Command(words(&["sh", "-c", "exit 0"])));
+    file("hold = \"sh -c 'exit 0'\"").means(|c| c.hold = Hold::Command(words(&["sh", "-c", "exit 0"]).into()));
     flags(&[("hold", "HTTPS://h/")]).and(flags(&[("hold-timeout", "9s")])).means(|c| {
         c.hold = Hold::Url(url("https://h/"));
         c.hold_timeout = Some(secs(9));
@@ -276,7 +276,7 @@ fn hooks_of_all_sources_add_up_in_order() {
             Hook { sequential: false, ..hook("drain", Stage::PreStop, run(&["/bin/drain", ""])) },
             hook("check", Stage::PreStart, run(&["./bin/check"])),
             hook("x", Stage::PostStart, run(&["x"])),
-            hook("h/gone", Stage::PostStop, HookAction::Post(url("http://h:1/gone?x"))),
+            hook("h", Stage::PostStop, HookAction::Post(url("http://h:1/gone?x"))),
             hook("a", Stage::PreStop, run(&["a", "b c=d"])),
         ];
     });
@@ -383,7 +383,7 @@ fn what_says_nothing_with_this_hold_is_warned_of() {
     for (hold, idle) in [
         ("idle", &[][..]),
         ("quiet", &[]),
-        ("./check", &["--quiet-window \"5s\": says nothing without --hold idle or quiet"]),
+        ("/bin/true", &["--quiet-window \"5s\": says nothing without --hold idle or quiet"]),
         (
             "never",
             &[

@@ -5,10 +5,10 @@
 
 use super::suggest::did_you_mean;
 use super::{Escalation, Hold, HookAction, Listen};
+use crate::secret::{Url, hidden};
 use crate::signal::Signal;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use url::Url;
 
 /// What is wrong, as a fragment.
 pub(crate) type Reason = String;
@@ -111,19 +111,26 @@ pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
     if word.contains("://") {
         return Err(format!("a URL to hold for begins with http:// or https://; {RIGHT}"));
     }
+    if ["none", "off", "no", "false", "disabled", "0"].contains(&lower.as_str()) {
+        return Err(format!("did you mean never? (a command of this name: by its path, as /bin/{lower})"));
+    }
+    if let Some(scheme) = ["http", "https"].iter().find(|scheme| lower.starts_with(&format!("{scheme}:"))) {
+        let rest = word[scheme.len() + 1..].trim_start_matches('/');
+        return Err(format!("did you mean {}?", hidden(&format!("{scheme}://{rest}"))));
+    }
     // One letter off is a slip; the command of that name can still be given by its path.
     let slip = |name: &&str| strsim::damerau_levenshtein(&lower, name) <= 1;
     if let Some(name) = ["idle", "quiet", "never"].iter().find(|name| slip(name)) {
         return Err(format!("did you mean {name}? (a command of this name: ./{word})"));
     }
-    argv(word).map(Hold::Command).map_err(|reason| format!("{reason}; {RIGHT}"))
+    argv(word).map(|argv| Hold::Command(argv.into())).map_err(|reason| format!("{reason}; {RIGHT}"))
 }
 
 /// WHAT of `--hook STAGE=WHAT`: a URL to POST to, or a command line.
 pub(crate) fn hook_action(text: &str) -> Result<HookAction, Reason> {
     match is_http(text.trim()) {
         true => http_url(text.trim()).map(HookAction::Post),
-        false => argv(text).map(HookAction::Command),
+        false => argv(text).map(|argv| HookAction::Command(argv.into())),
     }
 }
 
@@ -148,7 +155,7 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
             None if text.starts_with('/') => format!("http://127.0.0.1:8080{text}"),
             None => format!("http://{text}"),
         };
-        return Err(format!("a URL begins with http:// or https://, as {example}"));
+        return Err(format!("a URL begins with http:// or https://, as {}", hidden(&example)));
     }
     let url = Url::parse(text).map_err(|error| format!("not a URL ({error}); right is http://127.0.0.1:8080/ready"))?;
     match url.host_str() {

@@ -9,7 +9,7 @@ use crate::sys::in_words;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, LOCATION, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, LOCATION, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::cell::Cell;
@@ -206,6 +206,9 @@ fn request(target: &Target, host: &str) -> Result<Request<Full<Bytes>>, hyper::h
         .uri(path)
         .header(HOST, host)
         .header(USER_AGENT, concat!("graceful-drill/", env!("CARGO_PKG_VERSION")));
+    if let Some(authorization) = url.basic_authorization() {
+        request = request.header(AUTHORIZATION, authorization);
+    }
     if let Some(body) = &target.body {
         request = request.header(CONTENT_LENGTH, body.len());
     }

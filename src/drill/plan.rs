@@ -2,12 +2,12 @@
 
 use super::baseline::Limits;
 use crate::demo::Fault;
+use crate::secret::Url;
 use crate::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
-use url::Url;
 
 /// One drill, or several of the same.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,11 +5,11 @@ use super::load::Order;
 use super::plan::{Plan, Target, Targets};
 use super::record::Outcome;
 use crate::probe::{self, Client};
+use crate::secret::{Url, hidden};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
-use url::Url;
 
 /// For one look at the readiness endpoint.
 const READY: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ fn judge(target: &Target, end: End) -> Result<(), Trouble> {
     match (end.outcome, end.status) {
         (Outcome::Ok | Outcome::OkClose, _) => Ok(()),
         (_, Some(status @ 300..=399)) => {
-            let to = end.location.map(|to| format!(" to {to}")).unwrap_or_default();
+            let to = end.location.map(|to| format!(" to {}", hidden(&to))).unwrap_or_default();
             Err(Trouble::Final(format!("{what} answers {status} and redirects{to}: drill that URL instead")))
         }
         (Outcome::Status, Some(status)) if status < 500 => Err(Trouble::Final(format!(

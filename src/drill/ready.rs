@@ -2,12 +2,12 @@
 
 use super::facts::ReadyState;
 use crate::probe::{Client, Verdict};
+use crate::secret::Url;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(20);

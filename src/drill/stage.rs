@@ -14,6 +14,7 @@ use super::record::Record;
 use super::subject::{Subject, shown};
 use super::verdict;
 use crate::inflight::{Counts, News, Task, Watch};
+use crate::secret::hidden_command;
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals::{self, Inherited};
@@ -387,7 +388,7 @@ fn inconclusive(plan: &Plan, way: Way, why: String) -> Drill {
             (if way == Way::Bare { "bare" } else { "under graceful" }.to_owned(), shown(command))
         }
         plan::Subject::Pid { pid, .. } => (format!("pid {pid}"), Vec::new()),
-        plan::Subject::Command(text) => (text.clone(), Vec::new()),
+        plan::Subject::Command(text) => (hidden_command(text), Vec::new()),
         plan::Subject::Nothing => ("no stop".to_owned(), Vec::new()),
     };
     Drill {

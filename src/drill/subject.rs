@@ -13,12 +13,12 @@ use crate::sys::spawn::{self, Command};
 use crate::sys::tree::{self, Process};
 use crate::sys::{in_words, process, sockets};
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -317,7 +317,17 @@ fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
     }
 }
 
-/// A word of a command line, for people.
+/// A command line for people: the program, and what is the path of a file. Any other word may hold a secret.
 pub(super) fn shown(command: &[OsString]) -> Vec<String> {
-    command.iter().map(|word| OsStr::from_bytes(&word.clone().into_vec()).to_string_lossy().into_owned()).collect()
+    const LEFT_OUT: &str = "…";
+    let mut shown: Vec<String> = Vec::new();
+    for (index, word) in command.iter().enumerate() {
+        let is_shown = index == 0 || Path::new(word).is_file();
+        match shown.last() {
+            _ if is_shown => shown.push(word.to_string_lossy().into_owned()),
+            Some(last) if last == LEFT_OUT => {}
+            _ => shown.push(LEFT_OUT.to_owned()),
+        }
+    }
+    shown
 }

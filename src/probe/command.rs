@@ -3,14 +3,14 @@
 use super::client::{Client, Deadline, Observation, Verdict, name};
 use super::names::Names;
 use super::own::Answer;
-use super::{connect, own, shown};
+use super::{connect, own};
 use crate::config::Listen;
 use crate::health::Probe;
+use crate::secret::Url;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// Whether the probe succeeded, and one line that says why, without a line end.
 pub type Outcome = (bool, String);
@@ -23,7 +23,7 @@ pub fn http(url: &Url, timeout: Duration) -> Outcome {
     });
     match observed.and_then(|observed| observed) {
         Ok(observation) => (observation.verdict.is_ready(), line(url, &observation)),
-        Err(why) => (false, format!("{}: {why}", shown(url))),
+        Err(why) => (false, format!("{url}: {why}")),
     }
 }
 
@@ -97,7 +97,7 @@ fn in_time<T: Send + 'static>(find: fn() -> T, limit: Duration) -> Option<T> {
 }
 
 fn line(url: &Url, observation: &Observation) -> String {
-    let (url, detail) = (shown(url), &observation.detail);
+    let detail = &observation.detail;
     match observation.verdict {
         Verdict::Ready => format!("{url}: {detail} in {}", milliseconds(observation.took)),
         Verdict::Warning => format!("{url}: warning: {detail}"),

@@ -1,5 +1,6 @@
 //! A server for tests that says exactly the bytes it is told to, and misbehaves as told.
 
+use crate::secret::Url;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -9,7 +10,6 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// For events that must come.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);

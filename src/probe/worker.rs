@@ -28,6 +28,7 @@ use super::server::{self, Listener};
 use super::state::{Facts, Shared};
 use crate::config::Check;
 use crate::health::{Attempt, Change};
+use crate::secret::Url;
 use crate::status::ExitStatus;
 use crate::timeline::{HookResult, Stage};
 use std::any::Any;
@@ -43,7 +44,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep};
-use url::Url;
 
 /// The thread's name, for `ps -T` and tests.
 const THREAD_NAME: &str = "graceful-http";

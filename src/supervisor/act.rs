@@ -1,12 +1,13 @@
 //! Actions of the lifecycle, carried out; and the news of hooks and hold that become its inputs.
 
-use super::Supervisor;
+use super::{Supervisor, words};
 use crate::config::{self, AdviceAt};
 use crate::hold::{self, Begun};
 use crate::hooks::{Facts, Happened};
 use crate::lifecycle::{Action, Input};
 use crate::probe::worker::Job;
-use crate::status;
+use crate::secret::Url;
+use crate::status::{self, ExitStatus};
 use crate::sys::{cgroup, fds, signals, spawn};
 use crate::timeline::{Cause, Event, Stage};
 use std::os::unix::ffi::OsStrExt;
@@ -120,7 +121,7 @@ impl Supervisor {
                 (_, _) => (status::NOT_EXECUTABLE, error.to_string()),
             },
         };
-        let program = program.to_string_lossy().into_owned();
+        let program = words::program(&self.config.command).to_string_lossy().into_owned();
         self.record(Event::SpawnFailed { program, why, code });
         self.inputs.push_back(Input::SpawnFailed(code));
     }
@@ -160,7 +161,7 @@ impl Supervisor {
         }
     }
 
-    fn post(&mut self, id: u32, url: url::Url, timeout: Duration) {
+    fn post(&mut self, id: u32, url: Url, timeout: Duration) {
         if !self.ask_http(Job::Post { id, url, timeout }) {
             let now = self.now();
             self.hooks.posted(now, id, Err("the HTTP thread could not be started".to_owned()), &self.origin);
@@ -173,8 +174,8 @@ impl Supervisor {
         let what = match &self.config.hold {
             config::Hold::Never => String::new(),
             config::Hold::Idle | config::Hold::Quiet => format!("requests in flight ({})", self.in_flight_words()),
-            config::Hold::Url(url) => crate::probe::shown(url),
-            config::Hold::Command(argv) => argv.join(" "),
+            config::Hold::Url(url) => url.to_string(),
+            config::Hold::Command(argv) => argv.to_string(),
         };
         let signal = self.lifecycle.app_signal();
         self.record(Event::HoldBegan { what, signal, at_most: until.saturating_sub(now) });
@@ -208,6 +209,20 @@ impl Supervisor {
         }
         self.record(Event::HoldEnded { why });
         self.inputs.push_back(Input::HoldOver);
+    }
+
+    /// A hold command that cannot be run holds for nothing, as long as it may.
+    pub(super) fn say_if_not_run(&mut self, status: ExitStatus) {
+        let why = match status {
+            ExitStatus::Exited(127) => "was not found",
+            ExitStatus::Exited(126) => "could not be executed",
+            _ => return,
+        };
+        if let config::Hold::Command(command) = &self.config.hold {
+            self.trouble_once(format!(
+                "--hold: the command {command} {why} ({status}): it is tried until the hold times out"
+            ));
+        }
     }
 
     fn end_hold(&mut self) {

@@ -122,7 +122,7 @@ impl Supervisor {
             kill_margin: budget.kill_margin,
             pre_stop_delay: budget.pre_stop_delay,
         };
-        let program = config.command.first().cloned().unwrap_or_default();
+        let program = words::program(&config.command);
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
         let plan = plan(&mut config, &hooks);
         let started_at = SystemTime::now();
@@ -322,7 +322,10 @@ impl Supervisor {
         } else if let Some(result) = self.hold.exited(now, pid, status) {
             match result {
                 None => self.hold_over("the command exited 0".to_owned()),
-                Some(detail) => self.record(Event::HoldCheck { detail }),
+                Some(detail) => {
+                    self.say_if_not_run(status);
+                    self.record(Event::HoldCheck { detail });
+                }
             }
         } else if !self.check_exited(now, pid, status) {
             self.orphans += 1;

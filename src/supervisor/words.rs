@@ -4,6 +4,7 @@ use super::Supervisor;
 use crate::config::{Advice, AdviceAt, LogFormat};
 use crate::lifecycle::Outcome;
 use crate::scribe::Complain;
+use crate::secret::hidden_command;
 use crate::status::{self, ExitStatus};
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
 use crate::timeline::{Cause, Entry, Event, Limits, Timeline, text};
@@ -145,6 +146,15 @@ impl Supervisor {
             Outcome::NotStarted(code) if self.was_stopped_before_the_start(code) => 0,
             outcome => outcome.code(),
         }
+    }
+}
+
+/// The app's argv[0], as it may be shown: the arguments may hold secrets, and so does `TOKEN=x app`, as a shell would have it.
+pub(super) fn program(command: &[OsString]) -> OsString {
+    let program = command.first().cloned().unwrap_or_default();
+    match program.to_str() {
+        Some(text) if text.contains('=') && !text.contains('/') => hidden_command(text).into(),
+        _ => program,
     }
 }
 

@@ -195,7 +195,9 @@ fn complain(child: &Child<'_>, errno: c_int) {
         _ => b": cannot be executed\n",
     };
     let Some(name) = child.command.argv.first() else { return };
-    for part in [b"cannot run ".as_slice(), name.as_bytes(), why] {
+    // `TOKEN=secret command`, as a shell would have it: the name tells enough.
+    let name = name.as_bytes().split_inclusive(|byte| *byte == b'=').next().unwrap_or_default();
+    for part in [b"cannot run ".as_slice(), name, why] {
         // SAFETY: a live buffer with its length.
         unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
     }

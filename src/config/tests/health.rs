@@ -23,7 +23,7 @@ fn tcp(host: &str, port: u16) -> Target {
 }
 
 fn exec(argv: &[&str]) -> Target {
-    Target::Exec { argv: words(argv), degraded_status: Vec::new() }
+    Target::Exec { argv: words(argv).into(), degraded_status: Vec::new() }
 }
 
 fn disk(path: impl Into<PathBuf>) -> Target {
@@ -148,7 +148,7 @@ fn a_check_of_the_file_in_full() {
                 failure_threshold = 1\nsuccess_threshold = 4294967295\nreset_after = \"1m\"";
     listening(file(text)).means(|c| {
         listens(c);
-        let (send, expect) = (Some("PING\r\n".into()), Some("+PONG".into()));
+        let (send, expect) = (Some("PING\r\n".to_owned().into()), Some("+PONG".into()));
         c.checks = vec![Check {
             name: "redis".into(),
             target: Target::Tcp { host: "redis".into(), port: 6379, send, expect },
@@ -191,7 +191,7 @@ fn the_defaults_of_a_check_follow_its_interval() {
 fn exit_statuses_that_degrade() {
     for (text, statuses) in [("[2, 3]", &[2, 3][..]), ("255", &[255]), ("[]", &[])] {
         let check = table("exec:x", &format!("degraded_status = {text}"));
-        assert_eq!(check.target, Target::Exec { argv: words(&["x"]), degraded_status: statuses.to_vec() });
+        assert_eq!(check.target, Target::Exec { argv: words(&["x"]).into(), degraded_status: statuses.to_vec() });
     }
 }
 

@@ -54,7 +54,7 @@ impl Server {
         let target = Target::Tcp {
             host: "127.0.0.1".to_owned(),
             port: self.port,
-            send: Some("PING\r\n".to_owned()),
+            send: Some("PING\r\n".to_owned().into()),
             expect: Some("+PONG".to_owned()),
         };
         check(name, target)
@@ -189,7 +189,7 @@ fn only_changes_are_told() {
 }
 
 fn command(name: &str) -> Target {
-    Target::Exec { argv: vec![name.to_owned()], degraded_status: vec![2] }
+    Target::Exec { argv: vec![name.to_owned()].into(), degraded_status: vec![2] }
 }
 
 fn disk() -> Target {
@@ -200,7 +200,7 @@ fn disk() -> Target {
 fn a_command_is_run_and_its_result_counts() {
     with(vec![check("pool", command("pool"))], async |shared, told| {
         until(|| told.borrow().len() >= 2).await;
-        let asked = Command { argv: vec!["pool".to_owned()], timeout: DEADLINE, degraded_status: vec![2] };
+        let asked = Command { argv: vec!["pool".to_owned()].into(), timeout: DEADLINE, degraded_status: vec![2] };
         assert_eq!(told.borrow()[0], Fact::RunCommand { id: 7, command: asked });
         let Fact::CheckChanged { name, change, not_tried_for, detail, said } = told.borrow()[1].clone() else {
             panic!("{told:?}")

@@ -3,12 +3,12 @@
 use super::{Client, said};
 use crate::health::{Attempt, Status};
 use crate::probe::client::MAX_BODY;
+use crate::secret::Url;
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
-use url::Url;
 
 /// 200 to 399 is healthy, unless the answer is JSON whose `status` says worse.
 pub(super) async fn attempt(client: &Client, url: &Url, timeout: Duration) -> Attempt {

@@ -132,10 +132,10 @@ async fn no_word_of_the_server_is_for_everybody() {
 
 #[tokio::test]
 async fn no_connection_is_said_so_without_credentials() {
-    let mut url = ClosedPort::new().url("http", "127.0.0.1");
+    let mut url = url::Url::clone(&ClosedPort::new().url("http", "127.0.0.1"));
     url.set_username("amy").unwrap();
     url.set_password(Some("s3cret")).unwrap();
-    let seen = ask(&url, LONG).await;
+    let seen = ask(&url.into(), LONG).await;
     assert_eq!((seen.status, seen.detail.as_str(), seen.said), (Status::Unhealthy, "connection refused", None));
     let nowhere = PathBuf::from("/nonexistent/file");
     let client = Client::with_names(Names { hosts: nowhere.clone(), resolv_conf: nowhere }).unwrap();

@@ -26,6 +26,7 @@ use super::state::Shared;
 use super::worker::Fact;
 use crate::config::{Check, Target};
 use crate::health::{Attempt, Breaker, Status};
+use crate::secret::CommandLine;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -56,7 +57,7 @@ pub(super) struct Desk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The argv.
-    pub argv: Vec<String>,
+    pub argv: CommandLine,
     /// For all of it.
     pub timeout: Duration,
     /// Exit statuses that mean degraded.

@@ -311,7 +311,7 @@ fn check(name: &str, critical: bool) -> Check {
     let second = Duration::from_secs(1);
     Check {
         name: name.to_owned(),
-        target: Target::Exec { argv: vec!["true".to_owned()], degraded_status: Vec::new() },
+        target: Target::Exec { argv: vec!["true".to_owned()].into(), degraded_status: Vec::new() },
         interval: second,
         timeout: second,
         jitter: Duration::ZERO,
