@@ -51,6 +51,27 @@ pub fn node() -> Option<PathBuf> {
     requires("node", program("node"))
 }
 
+/// Node's package manager; Debian has it in a package of its own.
+#[track_caller]
+pub fn npm() -> Option<PathBuf> {
+    requires("npm", program("npm"))
+}
+
+/// su of util-linux.
+#[track_caller]
+pub fn su() -> Option<PathBuf> {
+    let is_busybox = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path.ends_with("busybox"));
+    requires("su (util-linux)", program("su").filter(|path| !is_busybox(path)))
+}
+
+/// uWSGI with the plugin for Python.
+#[track_caller]
+pub fn uwsgi() -> Option<PathBuf> {
+    let plugins = std::fs::read_dir("/usr/lib/uwsgi/plugins").into_iter().flatten().flatten();
+    let has_plugin = plugins.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("python3"));
+    requires("uwsgi with its plugin for Python 3", program("uwsgi").filter(|_| has_plugin))
+}
+
 #[track_caller]
 pub fn strace() -> Option<PathBuf> {
     requires("strace", program("strace"))

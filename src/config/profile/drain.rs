@@ -27,11 +27,14 @@ pub(super) struct OwnDrain {
     pub(super) file: Option<OwnFile>,
     /// Where nothing sets it.
     pub(super) default: Limit,
+    /// What a number without a unit counts.
+    pub(super) unit: Duration,
 }
 
 impl OwnDrain {
     /// Set by nothing.
-    pub(super) const NONE: OwnDrain = OwnDrain { options: &[], variable: None, file: None, default: Limit::Never };
+    pub(super) const NONE: OwnDrain =
+        OwnDrain { options: &[], variable: None, file: None, default: Limit::Never, unit: Duration::from_secs(1) };
 }
 
 /// A configuration file of `KEY = VALUE`, `KEY: VALUE` or `KEY VALUE` lines.
@@ -75,7 +78,7 @@ pub(crate) struct Around<'a> {
 /// How long this server waits, and by what; `None` where it waits for ever or nothing is known.
 pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>) -> Option<Found> {
     let own = profile.drain.as_ref()?;
-    let set = |place: String, text: &str| Some(Found { limit: seconds(text)?, place, is_set: true });
+    let set = |place: String, text: &str| Some(Found { limit: duration(text, own.unit)?, place, is_set: true });
     let words: Vec<&str> = command.iter().filter_map(|word| word.to_str()).collect();
     if let Some((option, text)) = own.options.iter().find_map(|option| Some((option, value_of(&words, option)?))) {
         return set((*option).to_owned(), text);
@@ -124,12 +127,13 @@ fn value_of<'a>(words: &[&'a str], option: &str) -> Option<&'a str> {
 }
 
 /// `30`, `30s`, `1.5`, `500ms`, `5min`.
-fn seconds(text: &str) -> Option<Duration> {
+fn duration(text: &str, unit: Duration) -> Option<Duration> {
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 = digits.parse().ok()?;
     let unit = match text.get(digits.len()..)? {
-        "" | "s" | "sec" | "seconds" => 1.0,
+        "" => unit.as_secs_f64(),
+        "s" | "sec" | "seconds" => 1.0,
         "ms" => 0.001,
         "m" | "min" | "minutes" => 60.0,
         "h" => 3600.0,
@@ -242,6 +246,8 @@ mod tests {
         ] {
             assert_eq!(in_line(line, key), value, "{line}");
         }
+        let seconds = |text: &str| duration(text, Duration::from_secs(1));
+        assert_eq!(duration("1500", Duration::from_millis(1)), Some(Duration::from_millis(1500)));
         for (text, millis) in
             [("30", Some(30_000)), ("1.5s", Some(1_500)), ("200ms", Some(200)), ("2min", Some(120_000))]
         {
