@@ -894,6 +894,34 @@ fn an_app_without_a_handler_needs_no_time_of_its_own() {
 }
 
 #[test]
+fn a_hold_with_a_reserve_leaves_just_that() {
+    running(
+        Plan { hold_reserve: Some(s(2)), ..watching(s(0)) },
+        "10s TERM         -> stop (TERM), [PreStop], drain file, watch readiness
+         10.1s in flight  -> [Hold], hold until 37s
+         37s time         -> hold timed out, end hold, [Drain], TERM ->app
+         38s app exits 0  -> app gone, [Leftovers], look
+         38s left 0       -> [PostStop], [Done], exit 0",
+    );
+}
+
+/// The key gave the app its signal. What a server knows better is no reason for a second one; what somebody asked for is.
+#[test]
+fn a_default_stop_signal_follows_no_key() {
+    for (is_default, told) in [(true, "told"), (false, "QUIT ->app")] {
+        running(
+            Plan { stop_signal: Some(Signal::QUIT), stop_signal_is_default: is_default, ..with_hold(None) },
+            &format!(
+                "10s (INT)       -> INT is the app's
+                 12s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], {told}
+                 13s app exits 0 -> app gone, [Leftovers], look
+                 13s left 0      -> [PostStop], [Done], exit 0"
+            ),
+        );
+    }
+}
+
+#[test]
 fn an_idle_app_is_no_reason_to_wake_up() {
     running(
         Plan { hold: Some(HoldPlan { timeout: None, watches: false }), escalate: vec![(s(9), Signal::QUIT)], ..plan() },
