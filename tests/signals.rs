@@ -283,11 +283,11 @@ fn with_sigint_not_in_the_list_ctrl_c_is_always_the_apps() {
 
 #[test]
 fn a_new_window_size_is_no_stop_though_sigwinch_is_one() {
-    let options = [&NO_DELAY[..], &["--stop-on", "TERM,WINCH"]].concat();
+    let options = [&NO_DELAY[..], &["--stop-on", "TERM,WINCH", "--stop-signal", "TERM"]].concat();
     let binary = graceful();
     let init = [&[binary.to_str().expect("a path")], &options[..], &["--"]].concat();
     for place in [Place::Wrapper, Place::Pid1] {
-        let terminal = on_a_terminal(place, &init, &signals(&["--exit-on", "WINCH@2=7"]));
+        let terminal = on_a_terminal(place, &init, &signals(&["--exit-on", "TERM=7"]));
         terminal.expect("ready pid=");
         terminal.resize(50, 132);
         terminal.expect("SIGWINCH\n");
@@ -300,6 +300,70 @@ fn a_new_window_size_is_no_stop_though_sigwinch_is_one() {
         });
         send(graceful, libc::SIGWINCH);
         terminal.expect("SIGWINCH: stopping");
+        assert_eq!(terminal.wait(), Exit::Code(7), "{}", terminal.dump());
+    }
+}
+
+/// Apache httpd with its own profile, on a terminal, as PID 1 (`docker run -t`): its images' STOPSIGNAL is SIGWINCH.
+fn httpd_on_a_terminal(options: &[&str]) -> Option<(Terminal, common::stopping::Site)> {
+    let site = common::sites::httpd("")?;
+    let binary = graceful();
+    let init = [&[binary.to_str().expect("a path")], &NO_DELAY[..], options, &["--"]].concat();
+    let terminal = on_a_terminal(Place::Pid1, &init, &site.server);
+    common::wait_http(site.port, "/", DEADLINE);
+    Some((terminal, site))
+}
+
+#[test]
+fn a_new_window_size_does_not_stop_httpd() {
+    for options in [&["--log-level", "debug"][..], &["--log-level", "debug", "--rewrite", "WINCH:0"]] {
+        let Some((terminal, site)) = httpd_on_a_terminal(options) else { return };
+        terminal.resize(50, 132);
+        terminal.expect("dropped");
+        terminal.resize(25, 80);
+        terminal.expect("dropped");
+        let (status, ..) = common::get(site.port, "/", DEADLINE).expect("it serves on");
+        assert_eq!(status, 200);
+        assert!(!terminal.output().contains("stopping"), "{}", terminal.dump());
+        // From a process, as an engine sends it, it is the image's stop; rewritten it is none.
+        let graceful = terminal.wait_member("graceful", named("graceful")).pid;
+        if options.len() > 2 {
+            send(graceful, libc::SIGWINCH);
+            terminal.expect("SIGWINCH dropped, as --rewrite says");
+            send(graceful, libc::SIGTERM);
+        } else {
+            send(graceful, libc::SIGWINCH);
+            terminal.expect("SIGWINCH: stopping");
+        }
+        assert_eq!(terminal.wait(), Exit::Code(0), "{}", terminal.dump());
+    }
+}
+
+#[test]
+fn control_under_tini_a_new_window_size_stops_httpd() {
+    let (Some(tini), Some(site)) = (tini(), common::sites::httpd("")) else { return };
+    let terminal = on_a_terminal(Place::Pid1, &[tini.to_str().expect("a path"), "--"], &site.server);
+    common::wait_http(site.port, "/", DEADLINE);
+    terminal.resize(50, 132);
+    assert_eq!(terminal.wait(), Exit::Code(0), "{}", terminal.dump());
+}
+
+#[test]
+fn an_app_whose_keys_are_rewritten_hears_what_they_became_and_can_still_read_its_terminal() {
+    let binary = graceful();
+    let init = [binary.to_str().expect("a path"), "--rewrite", "INT:USR1", "--"];
+    for place in [Place::Wrapper, Place::Pid1] {
+        let terminal = on_a_terminal(place, &init, &signals(&["--exit-on", "USR1=6"]));
+        terminal.expect("ready pid=");
+        terminal.type_text(CTRL_C);
+        terminal.expect("SIGUSR1\n");
+        assert_eq!(terminal.wait(), Exit::Code(6), "{}", terminal.dump());
+        assert!(!terminal.output().contains("SIGINT"), "{}", terminal.dump());
+
+        let terminal = on_a_terminal(place, &init, &shell("echo up; read line; echo \"got $line\"; exit 7"));
+        terminal.expect("up\n");
+        terminal.type_line("something");
+        terminal.expect("got something\n");
         assert_eq!(terminal.wait(), Exit::Code(7), "{}", terminal.dump());
     }
 }

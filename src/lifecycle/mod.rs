@@ -52,6 +52,7 @@
 //! | from a terminal | is |
 //! | --- | --- |
 //! | SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU; SIGCONT of a shell's `fg` | never a stop: a window has a new size, a job is suspended and goes on |
+//! | SIGWINCH to graceful alone, where the app is stopped by it (httpd) | dropped: to the app it would be the stop |
 //! | SIGINT, SIGQUIT by key, shared with the app | the app's (a prompt interrupts its command by it); a stop when it comes again within [`KEY_AGAIN`] and the app is still there |
 //! | the same, to graceful alone | a stop: nobody else can act on it |
 //! | SIGHUP of a hang-up | as any SIGHUP: there is nobody left to say it again |
@@ -467,6 +468,11 @@ impl Lifecycle {
         self.key.is_some_and(|(_, at)| now.saturating_sub(at) <= KEY_AGAIN)
     }
 
+    /// The app takes it for its stop, whoever sends it.
+    fn stops_the_app(&self, signal: Signal) -> bool {
+        self.plan.stop_signal.map_or(self.plan.stop_on.contains(signal), |own| own == signal)
+    }
+
     /// Any signal that does not stop goes to the app at once, in every phase in which there is one.
     fn pass_on(&mut self, signal: Signal, source: Source) {
         if source == Source::Shared {
@@ -477,6 +483,9 @@ impl Lifecycle {
             App::NotStarted | App::Starting => self.waiting = self.waiting.with(signal),
             App::Gone if self.phase == Phase::Done => {}
             App::Gone => self.act(Action::Record(Event::SignalUnheard { signal })),
+            App::Running if source == Source::Kernel && signal == Signal::WINCH && self.stops_the_app(signal) => {
+                self.act(Action::Record(Event::ResizeDropped));
+            }
             App::Running => {
                 let rewritten = self.plan.rewrite.iter().find(|(from, _)| *from == signal);
                 match rewritten.map_or(Some(signal), |(_, to)| *to) {

@@ -21,6 +21,8 @@ pub(super) struct Launch {
     pub(super) pid: i32,
     /// PID 1 of its namespace.
     pub(super) init: bool,
+    /// The app leads a process group of its own.
+    own_group: bool,
     /// Where commands run later are to run.
     pub(super) dir: Option<CString>,
     /// The app's start, until the lifecycle asks for it.
@@ -46,9 +48,11 @@ impl Launch {
         {
             config.warnings.push(format!("cannot remove --drain-file {}: {error}", path.display()));
         }
+        let terminal = Terminal::look();
         let mut launch = Launch {
             inherited,
-            terminal: Terminal::look(),
+            terminal,
+            own_group: !terminal.had_foreground() || comes_between(config),
             pid,
             init,
             dir: original_dir(config),
@@ -104,12 +108,21 @@ impl Launch {
             inherited: self.inherited,
             output: None,
             dir: None,
-            // In the foreground of a terminal both share the group: keys and job control are as without graceful.
-            own_group: !self.terminal.had_foreground(),
+            own_group: self.own_group,
             // As PID 1 the kernel ends the whole namespace with graceful.
             parent_death_signal: (!self.init).then_some(Signal::TERM),
         })
     }
+}
+
+/// In the foreground of a terminal both share the group: keys and job control are as without graceful. But what the kernel
+/// sends to a whole group nobody can hold back or rewrite, so an app for which that was asked, or which a new window
+/// size would stop (httpd), is kept out of it. Should it read the terminal after all, it is given its foreground then.
+fn comes_between(config: &Config) -> bool {
+    let keys = [Signal::INT, Signal::QUIT, Signal::TSTP, Signal::WINCH];
+    let stop_signal = config.stop_signal.or(config.profile_signal);
+    config.rewrite.iter().any(|(from, _)| keys.contains(from))
+        || stop_signal.map_or(config.stop_on.contains(Signal::WINCH), |signal| signal == Signal::WINCH)
 }
 
 /// Duplicates of the descriptors that reports go to: those that were inherited are let go of when the app has them.

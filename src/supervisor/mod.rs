@@ -346,8 +346,8 @@ impl Supervisor {
     /// Ctrl-Z and its like: the shell that waits for graceful must see it stop, as it would see the app.
     ///
     /// As PID 1 there is no such shell. In our own group the kernel ignores the key, because the group is orphaned
-    /// (setpgid(2)); a group of the app's own is not, but only since graceful is its parent, so the app goes on. Not after
-    /// SIGTTIN and SIGTTOU: what raised them would raise them again at once.
+    /// (setpgid(2)); a group of the app's own is not, but only since graceful is its parent, so the app goes on. After
+    /// SIGTTIN and SIGTTOU it needs the foreground: what raised them would raise them again at once.
     fn stopped(&mut self, pid: i32, signal: Signal) {
         self.app_stopped |= self.app == Some(pid);
         let by_terminal = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
@@ -358,6 +358,9 @@ impl Supervisor {
         if self.launch.init {
             if signal == Signal::TSTP && !in_our_group {
                 self.signal_app(Signal::CONT, SignalReason::JobControl);
+            } else if !in_our_group {
+                // Kept out of the foreground, and it reads the terminal.
+                self.wants_terminal = self.own_job_goes_on_in_foreground();
             }
             return;
         }

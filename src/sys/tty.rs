@@ -3,6 +3,8 @@
 //! ```text
 //!   at its start graceful …                the app's process group    who hears Ctrl-C and Ctrl-Z
 //!   has the terminal's foreground          graceful's own             both, as without graceful
+//!   the same, but comes between the two    one of the app's own       graceful, which passes it on, rewrites or drops it,
+//!   (--rewrite, httpd's SIGWINCH)                                     until the app asks for the terminal; then the app
 //!   is in the background of a terminal     one of the app's own       after `fg`: graceful, which passes it on, until the
 //!                                                                     app asks for the terminal; then the app
 //!   has no terminal                        one of the app's own       -

@@ -153,6 +153,7 @@ pub enum Event {
     SignalDropped {
         signal: Signal,
     },
+    ResizeDropped,
     SignalUnheard {
         signal: Signal,
     },
@@ -486,6 +487,7 @@ fn is_chatter(event: &Event) -> bool {
         event,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl | SignalReason::Again, .. }
             | Event::SignalDropped { .. }
+            | Event::ResizeDropped
             | Event::SignalUnheard { .. }
             | Event::KeyShared { .. }
             | Event::StopRepeated { .. }

@@ -263,6 +263,7 @@ impl<'a> Report<'a> {
             | Event::PhaseCutShort { .. }
             | Event::StopRepeated { .. }
             | Event::SignalDropped { .. }
+            | Event::ResizeDropped
             | Event::SignalUnheard { .. }
             | Event::AppStarted { .. }
             | Event::Listening { .. }

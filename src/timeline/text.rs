@@ -73,6 +73,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::StopSignalFrom { .. }
         | Event::InFlight { .. }
         | Event::SignalDropped { .. }
+        | Event::ResizeDropped
         | Event::SignalUnheard { .. }
         | Event::AppStarted { .. }
         | Event::HoldCheck { .. }
@@ -104,6 +105,7 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::ForeignSignal { signal, ignored } => foreign(*signal, *ignored),
         Event::SignalDropped { signal } => format!("{signal} dropped, as --rewrite says"),
+        Event::ResizeDropped => "SIGWINCH of the terminal dropped: the app would take it for its stop".to_owned(),
         Event::SignalUnheard { signal } => format!("{signal} came when the app was gone"),
         Event::SignalSent { signal, reason, pid, error } => sent(*signal, *reason, *pid, error.as_deref()),
         Event::AppStarted { pid } => format!("the app runs as pid {pid}"),

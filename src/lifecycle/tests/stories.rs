@@ -133,6 +133,7 @@ fn event_said(event: &Event) -> String {
         Event::PhaseBegan { phase } => format!("[{phase:?}]"),
         Event::StopBegan { cause: Cause::Signal(signal) } => format!("stop ({})", bare(signal)),
         Event::StopBegan { cause } => format!("stop ({cause:?})"),
+        Event::ResizeDropped => "resize dropped".to_owned(),
         Event::KeyShared { signal, .. } => format!("{} is the app's", bare(signal)),
         Event::DelaySkipped { .. } => "delay skipped".to_owned(),
         Event::StopRepeated { signal } => format!("{} noted", bare(signal)),
@@ -344,7 +345,7 @@ fn what_a_terminal_sends_by_itself_is_never_a_stop() {
     running(
         Plan { stop_on: terminal.into_iter().chain([Signal::HUP]).collect(), ..no_delay() },
         "1s  (WINCH)     ->
-         2s  <WINCH>     -> WINCH ->app (forwarded)
+         2s  <WINCH>     -> resize dropped
          3s  (TSTP)      ->
          4s  (CONT)      ->
          5s  <TTIN>      -> TTIN ->app (forwarded)
@@ -354,6 +355,14 @@ fn what_a_terminal_sends_by_itself_is_never_a_stop() {
          11s (WINCH)     ->
          12s app exits 0 -> app gone, [Leftovers], look
          12s left 0      -> [PostStop], [Done], exit 0",
+    );
+    // An app that is stopped by something else wants to know the size of its window.
+    running(
+        Plan { stop_on: [Signal::WINCH].into_iter().collect(), stop_signal: Some(Signal::TERM), ..no_delay() },
+        "2s  <WINCH>     -> WINCH ->app (forwarded)
+         10s WINCH       -> stop (WINCH), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+         11s app exits 0 -> app gone, [Leftovers], look
+         11s left 0      -> [PostStop], [Done], exit 0",
     );
     // Nobody is left at a terminal that was hung up, to say it once more.
     running(

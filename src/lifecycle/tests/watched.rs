@@ -267,7 +267,8 @@ impl Watched {
         let forwarded = |action: &&Action| {
             matches!(
                 action,
-                Action::SignalApp { reason: SignalReason::Forwarded, .. } | Action::Record(Event::SignalDropped { .. })
+                Action::SignalApp { reason: SignalReason::Forwarded, .. }
+                    | Action::Record(Event::SignalDropped { .. } | Event::ResizeDropped)
             )
         };
         let again = |action: &&Action| matches!(action, Action::SignalApp { reason: SignalReason::Again, .. });
