@@ -148,7 +148,12 @@ impl SignalSet {
 
     /// Its members, lowest first.
     pub fn iter(self) -> impl Iterator<Item = Signal> {
-        Signal::all().filter(move |signal| self.contains(*signal))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let lowest = left.trailing_zeros() as u8;
+            left &= left.checked_sub(1)?;
+            Some(Signal(lowest + 1))
+        })
     }
 }
 
