@@ -1,5 +1,7 @@
 //! One connection: who spoke last, as far as samples can tell. The module's head has the picture.
 
+use super::Handler;
+use super::evidence::{self, Last};
 use crate::sys::sockets::{Connection, Counters, State};
 use std::time::Duration;
 
@@ -8,11 +10,22 @@ use std::time::Duration;
 pub(super) struct Moment {
     /// Since graceful's start.
     pub(super) now: Duration,
-    /// After so long an unclear connection is at rest.
+    /// The first sample of all: the stop has begun.
+    pub(super) first: Duration,
+    /// After so long an unclear connection is at rest, if the app takes the signal well.
     pub(super) quiet: Duration,
     /// After so long an answer is over.
     pub(super) pause: Duration,
+    /// What the app does about the stop signal.
+    pub(super) handler: Handler,
 }
+
+/// So many quiet windows an app with a handler of its own is waited for on account of what it had to do before the stop.
+const PATIENCE: u32 = 2;
+/// After so much silence whatever goes on is no handshake.
+const SETTLED: Duration = Duration::from_secs(1);
+/// A delayed acknowledgement is later than this (TCP_DELACK_MIN), and a keep-alive probe than that.
+const LATEST_ACK: Duration = Duration::from_millis(300);
 
 /// What a connection counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +47,22 @@ enum Turn {
     Asked,
     /// The app has begun to answer; more may follow.
     Answering,
+    /// The same, in more than one piece, and the app has no handler: its pauses may last.
+    Streaming,
     /// Both spoke, and which was last cannot be told.
     Unclear,
+    /// The same, without the counters that could tell.
+    Blind,
+}
+
+/// What the app has said unasked: the client's reply to it ends it.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    bytes: u64,
+    at: Duration,
+    /// As it was before.
+    turn: Turn,
+    moved_at: Duration,
 }
 
 /// What is remembered of a connection.
@@ -46,6 +73,15 @@ pub(super) struct Exchange {
     /// Bytes received without the FIN, and sent; `None` without counters.
     bytes: Option<(u64, u64)>,
     unread: u32,
+    /// The app has written what the client has not got: a pause is the network's.
+    sending: bool,
+    /// Pure acknowledgements that were sent.
+    acks_out: u32,
+    /// Both have spoken and then been silent for longer than any handshake is.
+    settled: bool,
+    /// It was there when the stop began.
+    from_before: bool,
+    call: Option<Call>,
     turn: Turn,
     /// When a byte moved last, in whichever direction; without counters, when a sample last found something.
     moved_at: Duration,
@@ -55,14 +91,30 @@ impl Exchange {
     /// A connection that is seen for the first time.
     pub(super) fn first(moment: Moment, seen: &Connection) -> Exchange {
         let (turn, moved_at) = at_first_sight(moment.now, seen);
-        Exchange {
-            inode: seen.inode,
-            closing: seen.state == State::Closing,
-            bytes: seen.counters.map(|counters| (data_received(seen, &counters), counters.sent)),
-            unread: unread(seen),
+        let mut exchange = Exchange {
+            inode: 0,
+            closing: false,
+            bytes: None,
+            unread: 0,
+            sending: false,
+            acks_out: 0,
+            settled: false,
+            from_before: moment.now == moment.first,
+            call: None,
             turn,
             moved_at,
-        }
+        };
+        exchange.remember(seen);
+        exchange
+    }
+
+    fn remember(&mut self, seen: &Connection) {
+        self.inode = seen.inode;
+        self.closing = seen.state == State::Closing;
+        self.bytes = seen.counters.map(|counters| (data_received(seen, &counters), counters.sent));
+        self.unread = unread(seen);
+        self.sending = unsent(seen) > 0;
+        self.acks_out = seen.counters.map_or(0, |counters| counters.acks_out());
     }
 
     /// What is now seen between the same two addresses is still this connection.
@@ -93,41 +145,84 @@ impl Exchange {
             }
             (None, before) => {
                 if before.is_some() || unread(seen) > 0 || unsent(seen) > 0 {
-                    (self.turn, self.moved_at) = (Turn::Unclear, moment.now);
+                    (self.turn, self.moved_at) = (Turn::Blind, moment.now);
                 }
                 unread(seen) > self.unread
             }
         };
-        self.inode = seen.inode;
-        self.closing = seen.state == State::Closing;
-        self.bytes = seen.counters.map(|counters| (data_received(seen, &counters), counters.sent));
-        self.unread = unread(seen);
+        self.remember(seen);
         news
     }
 
     fn follow_counters(&mut self, moment: Moment, seen: &Connection, now: &Counters, before: (u64, u64)) -> bool {
-        let came = data_received(seen, now) > before.0;
-        let went = now.sent > before.1;
+        let came = data_received(seen, now).saturating_sub(before.0);
+        let went = now.sent.saturating_sub(before.1);
         let (received_at, sent_at) = times(moment.now, now);
-        (self.turn, self.moved_at) = match (came, went) {
-            (false, false) => (self.turn, self.moved_at),
-            (true, false) => (Turn::Asked, received_at),
-            (false, true) => (self.spoke(sent_at, moment.pause), sent_at),
-            (true, true) => (by_time(now), received_at.max(sent_at)),
+        let earliest = if came > 0 { received_at } else { sent_at };
+        self.settled |= before.0 > 0 && before.1 > 0 && earliest.saturating_sub(self.moved_at) >= SETTLED;
+        let (turn, moved_at) = match (came > 0, went > 0) {
+            (false, false) => (self.silent(moment, now), self.moved_at),
+            (true, false) => self.asked(came, received_at, moment),
+            (false, true) => (self.spoke(went, sent_at, moment, now), sent_at),
+            (true, true) => self.both(came, went, now, received_at.max(sent_at)),
         };
-        if unread(seen) > 0 {
-            // Whatever was sent, it did not answer this.
-            self.turn = Turn::Asked;
+        // Whatever was sent, it did not answer what is not read.
+        (self.turn, self.moved_at) =
+            if unread(seen) > 0 { (Turn::Asked, self.moved_at.max(received_at)) } else { (turn, moved_at) };
+        came > 0
+    }
+
+    /// No byte has moved: an acknowledgement may have, and tell.
+    fn silent(&self, moment: Moment, now: &Counters) -> Turn {
+        let silence = moment.now.saturating_sub(self.moved_at);
+        match self.turn {
+            // What is acknowledged without data was not answered.
+            Turn::Unclear if now.acks_out() > self.acks_out && silence <= LATEST_ACK => Turn::Asked,
+            Turn::Unclear => by_evidence(now, self.settled),
+            turn => turn,
         }
-        came
+    }
+
+    /// The client has sent something and got nothing.
+    fn asked(&mut self, came: u64, at: Duration, moment: Moment) -> (Turn, Duration) {
+        match self.call.take() {
+            Some(call) if evidence::is_reply(call.bytes, came) && at.saturating_sub(call.at) <= moment.pause => {
+                (call.turn, call.moved_at)
+            }
+            Some(_) | None => (Turn::Asked, at),
+        }
     }
 
     /// The app has sent something and got nothing. From rest that is no answer, unless it goes on within a pause: then it
     /// may be one that was taken for over.
-    fn spoke(&self, at: Duration, pause: Duration) -> Turn {
+    fn spoke(&mut self, went: u64, at: Duration, moment: Moment, now: &Counters) -> Turn {
+        let lasts = self.call.filter(|call| at.saturating_sub(call.at) < moment.pause);
+        let begun = lasts.unwrap_or(Call { bytes: 0, at, turn: self.turn, moved_at: self.moved_at });
+        let was_asked = self.bytes.is_some_and(|(received, _)| received > 0);
+        self.call = (!self.sending).then_some(Call { bytes: begun.bytes + went, ..begun });
         match self.turn {
-            Turn::Rest if at.saturating_sub(self.moved_at) >= pause => Turn::Rest,
-            Turn::Rest | Turn::Asked | Turn::Answering | Turn::Unclear => Turn::Answering,
+            Turn::Asked if evidence::is_control(went) => Turn::Asked,
+            Turn::Rest | Turn::Answering | Turn::Streaming
+                if moment.handler == Handler::Missing && was_asked && !self.sending =>
+            {
+                Turn::Streaming
+            }
+            Turn::Rest if at.saturating_sub(self.moved_at) >= moment.pause => Turn::Rest,
+            Turn::Asked | Turn::Unclear if evidence::last(now, self.settled) == Last::Opening => Turn::Unclear,
+            Turn::Streaming => Turn::Streaming,
+            Turn::Rest | Turn::Asked | Turn::Answering | Turn::Unclear | Turn::Blind => Turn::Answering,
+        }
+    }
+
+    /// Both have sent something.
+    fn both(&mut self, came: u64, went: u64, now: &Counters, at: Duration) -> (Turn, Duration) {
+        self.call = None;
+        match self.turn {
+            // The app's call and the client's reply; or a request and its answer, which comes to the same.
+            Turn::Rest | Turn::Asked | Turn::Unclear if evidence::is_reply(went, came) => (self.turn, self.moved_at),
+            Turn::Rest | Turn::Asked | Turn::Unclear if evidence::are_pings(came, went) => (self.turn, self.moved_at),
+            _ if evidence::is_control(went) => (Turn::Asked, at),
+            _ => (by_evidence(now, self.settled), at),
         }
     }
 
@@ -140,38 +235,50 @@ impl Exchange {
             return Class::Unaccepted;
         }
         let silent = moment.now.saturating_sub(self.moved_at);
-        match self.turn {
-            Turn::Answering if silent >= moment.pause => self.turn = Turn::Rest,
-            Turn::Unclear if silent >= moment.quiet => self.turn = Turn::Rest,
-            Turn::Rest | Turn::Asked | Turn::Answering | Turn::Unclear => {}
+        let is_over = match (self.turn, moment.handler) {
+            (Turn::Answering, Handler::Missing) | (Turn::Blind, _) => silent >= moment.quiet,
+            (Turn::Answering, _) => silent >= moment.pause,
+            (Turn::Unclear, Handler::Present) => silent >= moment.quiet,
+            (Turn::Asked, Handler::Present) => self.is_old(moment),
+            (Turn::Rest | Turn::Streaming | Turn::Unclear | Turn::Asked, _) => false,
+        };
+        if is_over {
+            self.turn = Turn::Rest;
         }
         match self.turn {
             _ if unread(seen) > 0 || unsent(seen) > 0 => Class::Busy,
             Turn::Asked => Class::Busy,
-            Turn::Answering | Turn::Unclear => Class::Unknown,
+            Turn::Answering | Turn::Streaming | Turn::Unclear | Turn::Blind => Class::Unknown,
             Turn::Rest => Class::Idle,
         }
+    }
+
+    /// Asked before the stop, and nothing has moved since: a client that waits for what may never come, or a request that
+    /// takes long, of which the app's own shutdown knows more.
+    fn is_old(&self, moment: Moment) -> bool {
+        let waited = moment.now.saturating_sub(moment.first);
+        self.from_before && self.moved_at <= moment.first && waited >= moment.quiet * PATIENCE
     }
 }
 
 fn at_first_sight(now: Duration, seen: &Connection) -> (Turn, Duration) {
-    let Some(counters) = &seen.counters else { return (Turn::Unclear, now) };
+    let Some(counters) = &seen.counters else { return (Turn::Blind, now) };
     let turn = match (data_received(seen, counters), counters.sent) {
         _ if unread(seen) > 0 => Turn::Asked,
         (0, _) => Turn::Rest,
         (_, 0) => Turn::Asked,
-        (_, _) => by_time(counters),
+        (_, _) => by_evidence(counters, false),
     };
     let (received_at, sent_at) = times(now, counters);
     (turn, received_at.max(sent_at))
 }
 
-/// By who spoke last. Both times are whole ticks before the same moment, so any difference is true.
-fn by_time(counters: &Counters) -> Turn {
-    match counters.last_received_ms.cmp(&counters.last_sent_ms) {
-        std::cmp::Ordering::Less => Turn::Asked,
-        std::cmp::Ordering::Equal => Turn::Unclear,
-        std::cmp::Ordering::Greater => Turn::Answering,
+fn by_evidence(counters: &Counters, settled: bool) -> Turn {
+    match evidence::last(counters, settled) {
+        Last::Client => Turn::Asked,
+        Last::App => Turn::Answering,
+        Last::Tied if counters.data_segments_in == 0 => Turn::Blind,
+        Last::Opening | Last::Tied => Turn::Unclear,
     }
 }
 

@@ -1,5 +1,6 @@
 //! All connections together.
 
+use super::Handler;
 use super::counts::{Counts, Verdict};
 use super::exchange::{Class, Exchange, Moment};
 use crate::sys::sockets::{Connection, Snapshot};
@@ -15,6 +16,9 @@ const PAUSES_IN_QUIET: u32 = 4;
 #[derive(Debug)]
 pub struct Tracker {
     quiet_window: Duration,
+    handler: Handler,
+    /// When the first sample was taken.
+    first: Option<Duration>,
     connections: HashMap<(SocketAddr, SocketAddr), Known>,
     own: HashSet<(IpAddr, u16)>,
     /// The last sample, and when it was; none before the first.
@@ -41,17 +45,24 @@ struct Backlog {
 }
 
 impl Tracker {
-    /// With this quiet window: an unknown connection without a byte for so long is idle; an answer without a byte for a
-    /// quarter of it is over.
+    /// With this quiet window: an answer without a byte for a quarter of it is over. How long anything else may be unknown
+    /// depends on the [`Handler`], of which nothing is known at first.
     pub fn new(quiet_window: Duration) -> Tracker {
         Tracker {
             quiet_window,
+            handler: Handler::Unproven,
+            first: None,
             connections: HashMap::new(),
             own: HashSet::new(),
             last: None,
             news_at: Duration::ZERO,
             round: 0,
         }
+    }
+
+    /// What the app does about the stop signal, if that is known: it says how long doubt may last.
+    pub fn handler(&mut self, handler: Handler) {
+        self.handler = handler;
     }
 
     /// From the next sample on, connections from these addresses are neither counted nor news: graceful's own sockets, by
@@ -65,7 +76,13 @@ impl Tracker {
 
     /// Takes a sample of this time (since graceful's start; times never go back).
     pub fn sample(&mut self, now: Duration, snapshot: &Snapshot) -> Counts {
-        let moment = Moment { now, quiet: self.quiet_window, pause: self.quiet_window / PAUSES_IN_QUIET };
+        let moment = Moment {
+            now,
+            first: *self.first.get_or_insert(now),
+            quiet: self.quiet_window,
+            pause: self.quiet_window / PAUSES_IN_QUIET,
+            handler: self.handler,
+        };
         self.round += 1;
         if self.last.is_none() {
             self.news_at = now;

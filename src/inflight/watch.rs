@@ -9,9 +9,9 @@
 //! - What cannot be seen is said once, and then nothing is held for it.
 //! - A panic ends this thread and nothing else; the main loop is told by [`News::Blind`].
 
+use super::handler::{self, Handler};
 use super::{Counts, Tracker};
 use crate::signal::Signal;
-use crate::sys::handlers::{self, Disposition};
 use crate::sys::sockets::{Held, Listener, Sampler, Source, held_by, own_ends, take_closed};
 use crate::sys::{getpid, tree};
 use std::collections::BTreeSet;
@@ -116,10 +116,12 @@ fn watch(task: &Task, orders: &Receiver<()>, tell: &dyn Fn(News)) -> Result<(), 
     let mut sampler = Sampler::new(&[]);
     let (ports, processes) = find(task, &mut sampler, tell)?;
     sampler.watch(&ports);
-    if unhandled(&processes, task.signal) {
+    let handler = handler::of(&processes, task.signal);
+    if handler == Handler::Missing {
         tell(News::NoHandler);
     }
     let mut tracker = Tracker::new(task.quiet_window);
+    tracker.handler(handler);
     let mut interval = INTERVAL;
     let (mut told, mut untold) = (false, 0);
     let mut closed = Vec::new();
@@ -200,13 +202,4 @@ fn tell_of_unix_sockets(held: &Held, tell: &dyn Fn(News)) {
     tell(News::Trouble(format!(
         "in flight: the app {what} ({first}{more}), and requests over them cannot be seen: nothing is held for those"
     )));
-}
-
-/// It is certain that none of those who listen does anything about the signal but die of it.
-fn unhandled(listening: &[i32], signal: Signal) -> bool {
-    let dies = |pid: &i32| {
-        handlers::disposition(*pid, signal) == Some(Disposition::Default)
-            && handlers::is_blocked(*pid, signal) == Some(false)
-    };
-    !listening.is_empty() && listening.iter().all(dies)
 }

@@ -46,6 +46,14 @@ fn has_ended(status: &[u8]) -> Option<bool> {
     Some(matches!(value(status, b"State:")?.first()?, b'Z' | b'X'))
 }
 
+/// The signals for which this process has handlers: SigCgt. `None` as above.
+pub fn caught(pid: i32) -> Option<SignalSet> {
+    if !tree::is_usable() {
+        return None;
+    }
+    mask(&fs::read(format!("/proc/{pid}/status")).ok()?, b"SigCgt:")
+}
+
 fn parse(status: &[u8], signal: Signal) -> Option<Disposition> {
     // A zombie's masks are shown as empty, which says nothing about what it did. What the first thread shares with others
     // that go on without it is still shown.

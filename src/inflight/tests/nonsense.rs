@@ -15,22 +15,19 @@ fn connection() -> impl Strategy<Value = Connection> {
     let states = [State::Established, State::CloseWait, State::Closing];
     let word = || number(u64::from(u32::MAX)).prop_map(|number| number as u32);
     let bytes = (number(u64::MAX), number(u64::MAX), word(), word());
-    let segments = (word(), word(), word(), word(), word(), word(), word());
+    let segments = (word(), word(), word(), word(), word(), word());
     let counters = (bytes, segments).prop_map(
-        |((received, sent, came, went), (acked, segments_in, data_in, segments_out, data_out, mss_in, mss_out))| {
-            Counters {
-                received,
-                sent,
-                last_received_ms: came,
-                last_sent_ms: went,
-                last_ack_ms: acked,
-                segments_in,
-                data_segments_in: data_in,
-                segments_out,
-                data_segments_out: data_out,
-                segment_in: mss_in,
-                segment_out: mss_out,
-            }
+        |((received, sent, came, went), (acked, segments_in, data_in, segments_out, data_out, segment))| Counters {
+            received,
+            sent,
+            last_received_ms: came,
+            last_sent_ms: went,
+            last_ack_ms: acked,
+            segments_in,
+            data_segments_in: data_in,
+            segments_out,
+            data_segments_out: data_out,
+            segment,
         },
     );
     // Few addresses and inodes, so that they come again.

@@ -136,7 +136,7 @@ fn pieces(asked: bool, sent_at: &[u64], until: u64) -> Vec<&'static str> {
             let sent: Vec<u64> = sent_at.iter().copied().filter(|sent| *sent <= at).collect();
             let last = sent.last().map_or(at + 400, |last| at - last);
             let received = if asked { 80 } else { 0 };
-            (10_000 + at, talk(received, at as u32 + 500, sent.len() as u64 * 30, last as u32))
+            (10_000 + at, talk(received, at as u32 + 500, sent.len() as u64 * 50, last as u32))
         })
         .collect();
     seen(&samples)
@@ -176,12 +176,134 @@ fn a_server_that_speaks_unasked_now_and_then_holds_nothing() {
 }
 
 #[test]
-fn a_stream_that_never_pauses_is_unknown_and_a_client_that_had_the_last_word_is_busy() {
+fn a_stream_that_never_pauses_is_unknown() {
     let sent_at: Vec<u64> = (0..50).map(|i| 50 + i * 100).collect();
     let classes = pieces(true, &sent_at, 5000);
     assert!(classes[1..].iter().all(|class| *class == "unknown"), "{classes:?}");
-    // A WebSocket's pong: nobody can tell it from a request.
-    assert_eq!(seen(&[(10_000, talk(80, 5004, 300, 5000)), (10_100, talk(86, 40, 302, 44))]), ["idle", "busy"]);
+}
+
+/// One connection in samples at these times (ms) of an app with such a handler: what it counts as.
+fn seen_of(handler: Handler, samples: &[(u64, Connection)]) -> Vec<&'static str> {
+    let mut tracker = Tracker::new(QUIET);
+    tracker.handler(handler);
+    samples.iter().map(|(at, seen)| class(tracker.sample(ms(*at), &snapshot(vec![*seen])))).collect()
+}
+
+/// So many requests and answers in a segment each, of 200 bytes, the last of both that long ago, and the last
+/// acknowledgement; and so many pure acknowledgements sent.
+fn turns(count: u32, ago: u32, last_ack_ms: u32, acks_out: u32) -> Connection {
+    let counters = Counters {
+        received: u64::from(count) * 200,
+        sent: u64::from(count) * 200,
+        last_received_ms: ago,
+        last_sent_ms: ago,
+        last_ack_ms,
+        segments_in: count + 3,
+        data_segments_in: count,
+        segments_out: count + acks_out,
+        data_segments_out: count,
+        segment: 1448,
+    };
+    Connection { counters: Some(counters), ..talk(0, 0, 0, 0) }
+}
+
+#[test]
+fn within_one_tick_a_late_acknowledgement_is_an_answer_and_none_is_doubt_to_the_end() {
+    assert_eq!(seen_once(turns(12, 1000, 956, 2)), "idle");
+    let doubt: Vec<_> = (0..300).map(|i| (10_000 + i * 100, turns(12, i as u32 * 100, i as u32 * 100, 2))).collect();
+    for handler in [Handler::Missing, Handler::Unproven] {
+        assert!(seen_of(handler, &doubt).iter().all(|class| *class == "unknown"), "{handler:?}");
+    }
+    let classes = seen_of(Handler::Present, &doubt);
+    assert_eq!((classes[19], classes[20]), ("unknown", "idle"));
+    // The client's acknowledgement comes between two samples.
+    let samples = [(10_000, turns(12, 4, 4, 2)), (10_100, turns(12, 104, 64, 2)), (10_600, turns(12, 604, 564, 2))];
+    assert_eq!(seen(&samples), ["unknown", "unknown", "idle"]);
+    // The kernel's, alone: nothing was sent to acknowledge the request with.
+    assert_eq!(seen(&[(10_000, turns(12, 4, 4, 2)), (10_100, turns(12, 104, 104, 3))]), ["unknown", "busy"]);
+}
+
+#[test]
+fn one_request_that_was_answered_is_no_handshake_and_few_may_be_one() {
+    assert_eq!(seen_once(turns(1, 5000, 5000, 1)), "idle");
+    assert_eq!(seen_once(turns(2, 5000, 4960, 1)), "unknown");
+    // It speaks again after a second: handshakes do not.
+    let next = |ago| Connection { counters: turns(3, ago, ago - 40, 1).counters, ..turns(3, ago, ago - 40, 1) };
+    let samples = [(10_000, turns(2, 5000, 4960, 1)), (10_100, next(50)), (10_600, next(550))];
+    assert_eq!(seen(&samples), ["unknown", "unknown", "idle"]);
+}
+
+#[test]
+fn what_the_server_began_is_over_with_the_clients_reply() {
+    let rest = (10_000, talk(80, 5004, 300, 5000));
+    // A WebSocket's ping and pong, at once and seen one after the other; on top of a request, too.
+    assert_eq!(seen(&[rest, (10_100, talk(86, 40, 302, 44))]), ["idle", "idle"]);
+    let apart = [rest, (10_100, talk(80, 5104, 306, 20)), (10_200, talk(90, 40, 306, 120))];
+    assert_eq!(seen(&apart), ["idle"; 3]);
+    let asked = [(10_000, talk(80, 10, 0, 10)), (10_100, talk(86, 40, 2, 44)), (10_200, talk(86, 140, 2, 144))];
+    assert_eq!(seen(&asked), ["busy"; 3]);
+    // What is longer, or comes late, may be a request.
+    assert_eq!(seen(&[rest, (10_100, talk(87, 40, 302, 44))])[1], "busy");
+    assert_eq!(seen(&[rest, (10_100, talk(80, 5104, 306, 20)), (11_000, talk(90, 40, 306, 920))])[2], "busy");
+    // A server that takes no notice has read nothing.
+    let unread = Connection { unread: 10, ..talk(90, 40, 306, 120) };
+    assert_eq!(seen(&[apart[0], apart[1], (10_200, unread)])[2], "busy");
+}
+
+#[test]
+fn a_frame_of_http_2_answers_nothing() {
+    let asked = (10_000, talk(180, 10, 0, 10));
+    for frame in [9, 13, 17, 30, 31, 35, 39] {
+        let after = |ago| talk(180, ago + 60, frame, ago);
+        assert_eq!(seen(&[asked, (10_100, after(40)), (13_000, after(2940))]), ["busy"; 3], "{frame}");
+    }
+    // A ping of the client, acknowledged, while it waits.
+    let pinged = [asked, (10_100, talk(197, 30, 30, 28)), (13_000, talk(197, 2930, 30, 2928))];
+    assert_eq!(seen(&pinged), ["busy"; 3]);
+    let answered = talk(180, 110, 19, 50);
+    assert_eq!(seen(&[asked, (10_100, answered), (10_600, talk(180, 610, 19, 550))]), ["busy", "unknown", "idle"]);
+}
+
+#[test]
+fn pauses_of_an_app_without_a_handler_may_last() {
+    let streams = |handler| {
+        let sent_at = [250u64, 1150, 2050];
+        let samples: Vec<_> = (0..200)
+            .map(|i| {
+                let at = i * 100;
+                let sent = sent_at.iter().filter(|sent| **sent <= at).count();
+                let last = sent_at[..sent].last().map_or(at + 400, |last| at - last);
+                (10_000 + at, talk(80, at as u32 + 500, sent as u64 * 50, last as u32))
+            })
+            .collect();
+        seen_of(handler, &samples)
+    };
+    assert!(!streams(Handler::Missing).contains(&"idle"));
+    assert_eq!(streams(Handler::Unproven)[8], "idle");
+    // One piece: the quiet window, instead of a quarter of it.
+    let once = |at: u32| (10_000 + u64::from(at), talk(80, at + 500, 300, at + 100));
+    assert_eq!(seen_of(Handler::Missing, &[once(0), once(1800), once(1900)]), ["unknown", "unknown", "idle"]);
+    // What is merely sent slowly is one piece.
+    let sending = |at: u64, sent: u64| (10_000 + at, Connection { unsent: 9, ..talk(80, 500 + at as u32, sent, 0) });
+    let end = |at: u32| (10_300 + u64::from(at), talk(80, 800 + at, 900, at));
+    let slow = [sending(0, 300), sending(100, 600), sending(200, 900), end(100), end(2100)];
+    assert_eq!(seen_of(Handler::Missing, &slow), ["busy", "busy", "busy", "unknown", "idle"]);
+}
+
+#[test]
+fn an_app_with_a_handler_is_not_waited_for_long_on_account_of_what_came_before_the_stop() {
+    let old = |at: u32| (10_000 + u64::from(at), talk(80, 3000 + at, 0, 3000 + at));
+    let samples = [old(0), old(3900), old(4000)];
+    assert_eq!(seen_of(Handler::Present, &samples), ["busy", "busy", "idle"]);
+    for handler in [Handler::Missing, Handler::Unproven] {
+        assert_eq!(seen_of(handler, &samples), ["busy"; 3]);
+    }
+    // What comes afterwards is; and a heartbeat makes it no younger.
+    let late = |at: u32| (10_100 + u64::from(at), talk(80, at, 0, at));
+    let seen = seen_of(Handler::Present, &[(10_000, talk(0, 50, 0, 50)), late(0), late(9000)]);
+    assert_eq!(seen, ["idle", "busy", "busy"]);
+    let beat = (13_000, talk(90, 40, 6, 44));
+    assert_eq!(seen_of(Handler::Present, &[old(0), beat, (14_000, talk(90, 1040, 6, 1044))]), ["busy", "busy", "idle"]);
 }
 
 fn half_closed(connection: Connection) -> Connection {

@@ -68,14 +68,12 @@ pub struct Counters {
     pub segments_in: u32,
     /// tcpi_data_segs_in: of them those with data. What the network card has put together (GRO) counts as it came.
     pub data_segments_in: u32,
-    /// tcpi_segs_out: segments sent since the connection was made, without the SYN-ACK.
+    /// tcpi_segs_out less tcpi_total_retrans: segments sent since the connection was made, without the SYN-ACK.
     pub segments_out: u32,
-    /// tcpi_data_segs_out: of them those with data, retransmissions included.
+    /// tcpi_data_segs_out less tcpi_total_retrans: of them those with data.
     pub data_segments_out: u32,
-    /// tcpi_rcv_mss: bytes that a full segment of the other end seems to have.
-    pub segment_in: u32,
-    /// tcpi_snd_mss: bytes in a full segment of this end.
-    pub segment_out: u32,
+    /// tcpi_snd_mss: bytes in a full segment.
+    pub segment: u32,
 }
 
 impl Counters {

@@ -80,7 +80,7 @@ pub(super) fn an_info(length: usize) -> Vec<u8> {
             place.copy_from_slice(bytes);
         }
     };
-    let words = [(16, 1448u32), (20, 536), (44, 21), (52, 22), (56, 23), (136, 33), (140, 31), (152, 32), (156, 34)];
+    let words = [(16, 1448u32), (44, 21), (52, 22), (56, 23), (100, 2), (136, 35), (140, 31), (152, 32), (156, 36)];
     for (offset, word) in words {
         put(offset, &word.to_ne_bytes());
     }

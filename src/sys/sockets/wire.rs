@@ -276,6 +276,8 @@ fn info(mut attributes: &[u8]) -> Option<&[u8]> {
 fn counters(info: &[u8]) -> Option<Counters> {
     // tcpi_bytes_sent and tcpi_bytes_retrans have come last, with Linux 4.19.
     let info = info.first_chunk::<216>()?;
+    // tcpi_total_retrans: what is sent again is sent once.
+    let once = |offset: usize| u32_at(info, offset).saturating_sub(u32_at(info, 100));
     Some(Counters {
         received: u64_at(info, 128),
         sent: u64_at(info, 200).saturating_sub(u64_at(info, 208)),
@@ -284,10 +286,9 @@ fn counters(info: &[u8]) -> Option<Counters> {
         last_ack_ms: u32_at(info, 56),
         segments_in: u32_at(info, 140),
         data_segments_in: u32_at(info, 152),
-        segments_out: u32_at(info, 136),
-        data_segments_out: u32_at(info, 156),
-        segment_in: u32_at(info, 20),
-        segment_out: u32_at(info, 16),
+        segments_out: once(136),
+        data_segments_out: once(156),
+        segment: u32_at(info, 16),
     })
 }
 

@@ -119,8 +119,7 @@ const COUNTERS: Counters = Counters {
     data_segments_in: 32,
     segments_out: 33,
     data_segments_out: 34,
-    segment_in: 536,
-    segment_out: 1448,
+    segment: 1448,
 };
 
 fn connection(bytes: &[u8]) -> Connection {
