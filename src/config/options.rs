@@ -249,7 +249,8 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         value: ValueKind::Duration,
         repeat: Repeat::No,
         heading: HOLD,
-        help: "A connection of which nothing certain is known counts as idle after this long without a byte. Default: 2s",
+        help: "An answer is over after a quarter of this without a byte, and doubt about a connection after all of it, as far \
+               as the app handles the signal. Default: 2s",
         read: |draft, raw, problems| set_last(&mut draft.quiet_window, raw, problems, values::positive_duration),
     },
     OptionSpec {
