@@ -146,11 +146,23 @@ def serve(kind, port, *more):
 
         def do_GET(self):
             url = urllib.parse.urlsplit(self.path)
+            query = urllib.parse.parse_qs(url.query)
             if url.path == "/slow":
-                time.sleep(float(urllib.parse.parse_qs(url.query)["s"][0]))
+                time.sleep(float(query["s"][0]))
             self.send_response(200)
+            if url.path == "/stream":
+                return self.stream(query["gaps"][0].split(","))
             self.send_header("Content-Length", "2")
             self.end_headers()
+            self.wfile.write(b"ok")
+
+        def stream(self, gaps):
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(b": hello\n")
+            for gap in gaps:
+                time.sleep(float(gap))
+                self.wfile.write(b"token\n")
             self.wfile.write(b"ok")
 
         def do_POST(self):
