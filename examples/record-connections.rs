@@ -165,8 +165,8 @@ fn written(rows: &[(Duration, Connection)], states: &[(Duration, String)]) -> St
         let counters = row.counters.unwrap_or_default();
         (counters.received, if state == "idle" { counters.sent } else { 0 })
     };
-    let moved = rows.windows(2).filter(|pair| pair[1].0 <= *reached && bytes(&pair[0].1) != bytes(&pair[1].1));
-    let zero = moved.last().map_or(*reached, |pair| pair[1].0);
+    let mut moved = rows.windows(2).filter(|pair| pair[1].0 <= *reached && bytes(&pair[0].1) != bytes(&pair[1].1));
+    let zero = moved.next_back().map_or(*reached, |pair| pair[1].0);
     let mut text = format!("0.0 {state}\n");
     let mut states = states.iter().skip(1).peekable();
     let mut before: Option<&Connection> = None;
