@@ -49,7 +49,10 @@ impl Typed {
         let cwd = dir.path().to_owned();
         let mut surroundings = Surroundings { environment: self.environment, cwd, pid: 7, https: true, foreign: false };
         change(&mut surroundings);
-        load(settings, ARGV.map(OsString::from).to_vec(), &surroundings)
+        let mut config = load(settings, ARGV.map(OsString::from).to_vec(), &surroundings)?;
+        // The hooks and checks of these tests are not on the machine that runs them.
+        config.warnings.retain(|warning| !warning.contains(": no program "));
+        Ok(config)
     }
 
     #[track_caller]
