@@ -46,6 +46,8 @@ pub struct Config {
     pub command: Vec<OsString>,
     /// Grace period, kill margin, pre-stop delay.
     pub budget: Budget,
+    /// Nobody has given the pre-stop delay.
+    pub delay_is_default: bool,
     /// What the app gets instead of the stop signal that was received.
     pub stop_signal: Option<Signal>,
     /// The signals that begin the shutdown; none of them is in `rewrite`.
@@ -396,6 +398,13 @@ pub fn clean_exit_statuses(command: &[OsString]) -> &'static [u8] {
 }
 
 impl Config {
+    /// The pre-stop delay is only there for those who route requests to the app, and nobody does where nothing listens.
+    /// Whoever gives a delay, `--ports` or a readiness endpoint knows better; and a worker that is to see the drain file before
+    /// its signal needs the time for it.
+    pub fn delay_is_for_listeners(&self) -> bool {
+        self.delay_is_default && self.ports.is_none() && self.ready.is_none() && self.drain_file.is_none()
+    }
+
     /// The configuration of `graceful -- COMMAND` where nothing else was said; `init`: as PID 1. Built without a parser,
     /// because this is the path that every container start takes. For a known server it is that of its profile.
     pub fn of_command(command: Vec<OsString>, init: bool) -> Config {
@@ -410,6 +419,7 @@ impl Config {
         Config {
             command,
             budget: Budget::for_grace_period(Duration::from_secs(30)),
+            delay_is_default: true,
             stop_signal: None,
             stop_on: stop_signals(None, init),
             rewrite: Vec::new(),

@@ -1,5 +1,5 @@
-//! The hold where there is something to it: queues, Unix sockets, ports that do not count, sandboxes, and what it costs an app
-//! that needs none.
+//! The hold where there is something to it: queues, ports that do not count, sandboxes, and what it costs an app that needs
+//! none. (Unix sockets have a file of their own.)
 
 mod common;
 
@@ -49,37 +49,6 @@ fn control_a_queue_loop_under_tini_loses_its_job() {
     process.signal(libc::SIGTERM);
     process.wait(DEADLINE);
     assert_eq!(unfinished(&process.lines()), ["job 2"], "{}", process.dump());
-}
-
-const UNIX: &str = "import http.server, socketserver, sys\n\
-    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): pass\n\
-    class Handler(http.server.BaseHTTPRequestHandler): pass\n\
-    server = Server(sys.argv[1], Handler)\n\
-    if len(sys.argv) > 2:\n    \
-        import threading\n    \
-        other = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[2])), Handler)\n    \
-        threading.Thread(target=other.serve_forever, daemon=True).start()\n\
-    print('listening', flush=True)\n\
-    server.serve_forever()\n";
-
-#[test]
-fn unix_sockets_are_said_to_be_out_of_sight() {
-    let files = folder();
-    let port = free_port().to_string();
-    for (name, more, what) in [
-        ("alone.sock", &[][..], "the app listens on Unix sockets only ("),
-        ("beside.sock", &[port.as_str()], "the app listens on Unix sockets, too ("),
-    ] {
-        let path = files.path().join(name).to_string_lossy().into_owned();
-        let command = [words(&[&python3(), "-c", UNIX, &path]), words(more)].concat();
-        let run = Run::start(&["--pre-stop-delay", "500ms"], &command);
-        run.wait_line("listening", DEADLINE);
-        run.stop(libc::SIGTERM);
-        let report = run.ends(Exit::Signal(libc::SIGTERM));
-        let said = common::run::warnings(&report);
-        assert!(said.contains(&format!("{what}{path}), and requests over them cannot be seen")), "{said}");
-        assert_eq!(run.lines().iter().filter(|line| line.text.contains("cannot be seen")).count(), 1, "{}", run.dump());
-    }
 }
 
 /// Two servers in one tree; --ports names the other one.

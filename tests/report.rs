@@ -51,7 +51,7 @@ fn the_report_of_a_clean_stop_field_by_field() {
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(3));
     let keys = "graceful program started_at stop_began_at ran_s cause stop_signal_sender app exit_code budget phases \
-                signals hooks readiness checks in_flight hold leftovers sigkill killed_from_outside warnings events_forgotten";
+                signals hooks readiness checks in_flight hold nothing_listens not_watched undelivered leftovers sigkill killed_from_outside warnings events_forgotten";
     assert_keys(&report, &keys.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["graceful"], env!("CARGO_PKG_VERSION"));
     assert_eq!(report["program"], common::python3(), "without the arguments: they may hold secrets");

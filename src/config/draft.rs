@@ -197,6 +197,7 @@ impl Draft {
         let mut config = Config {
             command,
             budget,
+            delay_is_default: self.pre_stop_delay.is_none(),
             stop_signal: self.stop_signal.map(|given| given.value),
             stop_on,
             rewrite: self.rewrite.iter().map(|given| given.value).collect(),

@@ -163,7 +163,7 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         heading: BUDGET,
         help: "The app serves on untouched for this long after the stop signal, as load balancers still send to it. \
                Default: 5s, or a quarter of the grace period if shorter, or half of what an explicit margin, hold \
-               and escalation leave",
+               and escalation leave; none where provably nothing of the app listens",
         read: |draft, raw, problems| set_last(&mut draft.pre_stop_delay, raw, problems, values::duration),
     },
     OptionSpec {

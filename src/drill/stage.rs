@@ -244,6 +244,7 @@ impl Stage<'_> {
             signal,
             start: Instant::now(),
             counts_own: true,
+            samples: true,
         };
         self.watch = Some(Watch::start(task, || {})?);
         let end = Instant::now() + FIRST_LOOK;

@@ -22,6 +22,13 @@ impl Counts {
         self.unaccepted == 0 && self.busy == 0 && self.unknown == 0
     }
 
+    pub(super) fn add(&mut self, other: Counts) {
+        self.unaccepted += other.unaccepted;
+        self.busy += other.busy;
+        self.unknown += other.unknown;
+        self.idle += other.idle;
+    }
+
     /// What an exit of the app at this moment loses for certain: `2 requests unanswered and 3 never accepted`.
     pub fn lost(&self) -> Option<String> {
         let requests = |count: usize| if count == 1 { "request" } else { "requests" };

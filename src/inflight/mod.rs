@@ -102,7 +102,23 @@
 //!   requests.) A connection with two to four requests, or one to four over TLS, which looks like a handshake. A
 //!   client that does not read its answer, or is gone without a FIN.
 //! - not seen: a connection that came and went between two samples (for in flight that is right; for `quiet` it is
-//!   news missed), and everything that is not TCP: Unix sockets, QUIC.
+//!   news missed), and UDP: QUIC, DNS. That there are such sockets is said.
+//!
+//! # Unix sockets
+//!
+//! The kernel shows their queues and no bytes, and no times. So of what a listener's queue holds, and of what is unread or
+//! unsent, the count is exact; an accepted connection with empty queues may be a request that the app works on, or one
+//! that a proxy keeps. It is unknown, and idle when the same one was silent for the quiet window; but not where the app
+//! provably has no handler for its stop signal: there it stays unknown until the client closes it, up to the hold's
+//! timeout. Connections between two processes of the app are its own affairs and count as nothing. With `--ports` only
+//! those ports count.
+//!
+//! # Where the app listens
+//!
+//! Every descriptor of every process of its tree is looked at, at t0 and again each second until it has its signal; what was
+//! found once stays. A connection counts by address and port; a listener on all addresses takes what comes to any. Where
+//! other processes share an address and port by SO_REUSEPORT, theirs count as well: for time, at most the hold's timeout.
+//! That *nothing* listens is only said where it is proven (`sys::sockets` says how).
 //!
 //! # What must never be
 //!
@@ -112,8 +128,11 @@
 mod counts;
 mod evidence;
 mod exchange;
+mod found;
 mod handler;
+mod inside;
 mod tracker;
+mod unix;
 mod watch;
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::Handler;
 use super::counts::{Counts, Verdict};
 use super::exchange::{Class, Exchange, Moment};
-use crate::sys::sockets::{Connection, Snapshot};
+use super::unix::UnixTracker;
+use crate::sys::sockets::{Connection, Snapshot, UnixSnapshot};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +21,7 @@ pub struct Tracker {
     /// When the first sample was taken.
     first: Option<Duration>,
     connections: HashMap<(SocketAddr, SocketAddr), Known>,
+    unix: UnixTracker,
     own: HashSet<(IpAddr, u16)>,
     /// The last sample, and when it was; none before the first.
     last: Option<(Duration, Counts)>,
@@ -53,6 +55,7 @@ impl Tracker {
             handler: Handler::Unproven,
             first: None,
             connections: HashMap::new(),
+            unix: UnixTracker::default(),
             own: HashSet::new(),
             last: None,
             news_at: Duration::ZERO,
@@ -63,6 +66,7 @@ impl Tracker {
     /// What the app does about the stop signal, if that is known: it says how long doubt may last.
     pub fn handler(&mut self, handler: Handler) {
         self.handler = handler;
+        self.unix.no_handler(handler == Handler::Missing);
     }
 
     /// From the next sample on, connections from these addresses are neither counted nor news: graceful's own sockets, by
@@ -72,6 +76,13 @@ impl Tracker {
     pub fn ignore(&mut self, own: impl IntoIterator<Item = SocketAddr>) {
         self.own.clear();
         self.own.extend(own.into_iter().map(end));
+    }
+
+    /// Takes what Unix sockets show, for the next [`Tracker::sample`], which is of the same moment and counts it in.
+    pub fn sample_unix(&mut self, now: Duration, snapshot: &UnixSnapshot) {
+        if self.unix.sample(now, self.quiet_window, snapshot) && self.last.is_some() {
+            self.news_at = now;
+        }
     }
 
     /// Takes a sample of this time (since graceful's start; times never go back).
@@ -111,6 +122,7 @@ impl Tracker {
         }
         counts.unaccepted = backlogs.values().map(|backlog| backlog.listeners.max(backlog.connections)).sum();
         self.connections.retain(|_, known| known.round == self.round);
+        counts.add(self.unix.counts());
         self.last = Some((now, counts));
         counts
     }

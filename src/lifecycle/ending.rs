@@ -1,7 +1,7 @@
 //! From the app's end, or K, to the exit: Leftovers, Kill, PostStop, Done.
 
 use super::timer::Timer;
-use super::{Action, App, KILL_AGAIN, LEAST_END, Lifecycle, Outcome};
+use super::{Action, App, FIRST_LOOK, KILL_AGAIN, LEAST_END, Lifecycle, Outcome};
 use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
 use crate::timeline::{Cause, Event, Phase, Stage};
@@ -18,12 +18,19 @@ impl Lifecycle {
         self.app = App::Gone;
         self.outcome.get_or_insert(Outcome::App(status));
         let told = self.phase >= Phase::Drain || self.has_one_already() || self.has_survived_a_key(now);
-        self.act(Action::Record(Event::AppExited { status, phase: self.phase, told }));
+        self.act(Action::Record(Event::AppExited { status, phase: self.phase, told, hint: None }));
         match self.phase {
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {
                 self.end_hold();
+                // In a stop: of an app that ended by itself nobody knows where it listened.
+                let delivers = self.plan.delivers && self.t0.is_some();
                 self.begin(now, Cause::AppExited);
                 self.leftovers();
+                if delivers && self.phase == Phase::Leftovers {
+                    self.delivers = true;
+                    self.timers.set(Timer::LookAfter, now.saturating_add(FIRST_LOOK));
+                    self.act(Action::LookAfter);
+                }
             }
             Phase::Kill if self.plan.leave_leftovers => self.post_stop(),
             Phase::Kill => self.act(Action::Look),
@@ -58,8 +65,14 @@ impl Lifecycle {
 
     pub(super) fn left(&mut self, now: Duration, count: usize) {
         match self.phase {
-            Phase::Leftovers if count == 0 => self.post_stop(),
+            Phase::Leftovers if count == 0 => {
+                self.none_left = true;
+                if !self.delivers {
+                    self.post_stop();
+                }
+            }
             Phase::Leftovers => {
+                self.none_left = false;
                 if !self.leftovers_told {
                     self.leftovers_told = true;
                     self.act(Action::Record(Event::LeftoversFound { count }));
@@ -83,7 +96,20 @@ impl Lifecycle {
         }
     }
 
+    /// Once none is left, whoever has come meanwhile counts again.
+    pub(super) fn undelivered(&mut self, count: usize) {
+        self.timers.clear(Timer::LookAfter);
+        if count == 0 && std::mem::take(&mut self.delivers) && self.phase == Phase::Leftovers && self.none_left {
+            self.act(Action::Look);
+        }
+    }
+
     pub(super) fn kill(&mut self, now: Duration) {
+        if std::mem::take(&mut self.delivers) && self.none_left {
+            // Whom could it kill?
+            self.timers.clear(Timer::LookAfter);
+            return self.post_stop();
+        }
         self.end_hold();
         self.timers.clear_all();
         self.enter(Phase::Kill);

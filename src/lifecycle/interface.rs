@@ -14,6 +14,10 @@ pub struct Plan {
     pub kill_margin: Duration,
     /// How long the app runs on untouched after the stop signal.
     pub pre_stop_delay: Duration,
+    /// The delay is there for those who route requests to the app, and ends where nothing of it listens.
+    pub delay_is_for_listeners: bool,
+    /// What the app has handed to the kernel dies with graceful (it is PID 1), so that it is waited for.
+    pub delivers: bool,
     /// What the app gets instead of the stop signal that came.
     pub stop_signal: Option<Signal>,
     /// Nobody asked for that signal, it is what the server knows: an app that got a stop signal from the terminal gets no
@@ -94,6 +98,11 @@ pub enum Input {
     InFlight(bool),
     /// It is certain that the app has no handler for the stop signal.
     NoHandler,
+    /// It is certain that nothing of the app listens.
+    NothingListens,
+    /// So many connections that the app has closed still have bytes for their clients: the answer to
+    /// [`Action::LookAfter`], and again when it changes.
+    Undelivered(usize),
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
     /// So many processes are left besides graceful, of those that can be waited for: the answer to [`Action::Look`], and again whenever it turns 0.
@@ -141,6 +150,8 @@ pub enum Action {
     CreateDrainFile,
     /// Count the processes that are left and can be waited for; answer Left.
     Look,
+    /// Count the connections whose bytes are not delivered; answer Undelivered.
+    LookAfter,
     /// Send a signal to everything that is left.
     SignalLeftovers(Signal),
     /// SIGKILL to the app and, unless leftovers are to be left, to everything else that is there.

@@ -60,6 +60,10 @@
 //! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or look);
 //! "In flight: no" ends what waits for it: the end of PreStop, which comes not before it is known whether there is anything
 //! to hold for (but after [`FIRST_LOOK`] at the latest). The end of the hold itself is "hold over".
+//! "Nothing listens" ends a delay that is for listeners, and nothing else: pre-stop hooks still run to their end.
+//! "Undelivered" is told in Leftovers, where bytes that the app has left to the kernel are waited for as processes are, but
+//! get no signal: it ends when nothing is left and nothing is undelivered. SIGINT ends that wait, and so does K, at which
+//! there is nobody to kill then.
 //! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`Source::Shared`])
@@ -143,6 +147,10 @@ pub struct Lifecycle {
     pre_stop_hooks_run: bool,
     next_escalation: usize,
     leftovers_told: bool,
+    /// What is not delivered is waited for.
+    delivers: bool,
+    /// No process was left when it was told last.
+    none_left: bool,
     outcome: Option<Outcome>,
     timers: Timers,
     actions: VecDeque<Action>,
@@ -171,6 +179,8 @@ impl Lifecycle {
             pre_stop_hooks_run: false,
             next_escalation: 0,
             leftovers_told: false,
+            delivers: false,
+            none_left: false,
             outcome: None,
             timers: Timers::default(),
             actions: VecDeque::new(),
@@ -204,6 +214,8 @@ impl Lifecycle {
             }
             Input::InFlight(is) => self.in_flight(now, is),
             Input::NoHandler => self.no_handler(now),
+            Input::NothingListens => self.nothing_listens(now),
+            Input::Undelivered(count) => self.undelivered(count),
             Input::Ready => self.ready(),
             Input::Left(count) => self.left(now, count),
         }
@@ -449,7 +461,12 @@ impl Lifecycle {
                     self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again });
                 }
             }
-            Phase::Leftovers => self.act(Action::SignalLeftovers(signal)),
+            Phase::Leftovers => {
+                self.act(Action::SignalLeftovers(signal));
+                if signal == Signal::INT {
+                    self.undelivered(0);
+                }
+            }
             // SIGKILL is out, there is nothing gentler to say. Post-stop hooks have their end, and an orchestrator that
             // repeats itself must not cost a deregistration. After the end there is nobody.
             Phase::Kill | Phase::PostStop | Phase::Done => self.act(Action::Record(Event::StopRepeated { signal })),
@@ -512,6 +529,7 @@ impl Lifecycle {
                 self.drain(now);
             }
             Timer::Escalate => self.escalate(now),
+            Timer::LookAfter => self.undelivered(0),
             // After the app and its leftovers are gone only post-stop hooks are there, and they have until E.
             Timer::Kill => self.kill(now),
             Timer::KillAgain => {

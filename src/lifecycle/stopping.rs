@@ -36,6 +36,16 @@ impl Lifecycle {
         }
     }
 
+    /// Nobody routes requests to the app: there is nothing that a delay could be good for.
+    pub(super) fn nothing_listens(&mut self, now: Duration) {
+        if self.phase == Phase::PreStop && self.plan.delay_is_for_listeners && !self.delay_over {
+            self.delay_over = true;
+            self.timers.clear(Timer::PreStopDelay);
+            self.act(Action::Record(Event::NothingListens));
+            self.pre_stop_may_end(now);
+        }
+    }
+
     /// The hold may last as long as there is anything but the death of the app to wait for.
     pub(super) fn no_handler(&mut self, now: Duration) {
         self.no_handler = true;

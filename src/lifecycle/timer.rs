@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Hold,
     /// The next escalation is due.
     Escalate,
+    /// What is not delivered should be known by now.
+    LookAfter,
     /// K: SIGKILL.
     Kill,
     /// Whatever is still there now is left to the kernel.
@@ -23,12 +25,13 @@ pub(super) enum Timer {
     KillAgain,
 }
 
-const TIMERS: [Timer; 8] = [
+const TIMERS: [Timer; 9] = [
     Timer::Startup,
     Timer::PreStopDelay,
     Timer::FirstLook,
     Timer::Hold,
     Timer::Escalate,
+    Timer::LookAfter,
     Timer::Kill,
     Timer::End,
     Timer::KillAgain,

@@ -51,6 +51,7 @@ impl Supervisor {
                 }
             }
             Action::Look => self.look(),
+            Action::LookAfter => self.look_after(),
             Action::SignalLeftovers(signal) => self.signal_leftovers(signal),
             Action::KillEverything => self.kill_everything(),
             Action::Record(Event::HoldTimedOut { signal, .. }) => {
@@ -66,9 +67,19 @@ impl Supervisor {
                     Cause::AppExited | Cause::NotStarted => {}
                 }
             }
+            Action::Record(Event::AppExited { status, phase, told, .. }) => {
+                let hint = self.hint().filter(|_| !told && matches!(status, ExitStatus::Exited(_)));
+                self.record(Event::AppExited { status, phase, told, hint });
+            }
             Action::Record(event) => self.record(event),
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
+    }
+
+    /// What tells the app of a stop, if it looks, before its signal does.
+    fn hint(&self) -> Option<&'static str> {
+        let hook = || self.hooks.stages().contains(&Stage::PreStop).then_some("a pre-stop hook");
+        self.config.drain_file.as_ref().map(|_| "--drain-file").or_else(hook)
     }
 
     fn spawn(&mut self) {
@@ -173,7 +184,10 @@ impl Supervisor {
         self.in_flight.hold_began = now;
         let what = match &self.config.hold {
             config::Hold::Never => String::new(),
-            config::Hold::Idle | config::Hold::Quiet => format!("requests in flight ({})", self.in_flight_words()),
+            config::Hold::Idle | config::Hold::Quiet => {
+                let words = self.in_flight_words();
+                format!("requests in flight ({})", if words.is_empty() { "not seen yet" } else { &words })
+            }
             config::Hold::Url(url) => url.to_string(),
             config::Hold::Command(argv) => argv.to_string(),
         };

@@ -1,5 +1,5 @@
-//! Requests in flight, from t0 to the app's exit: news of the watching thread become inputs, log lines and the report's
-//! numbers.
+//! Requests in flight, from t0 to the app's exit, and as PID 1 their answers until they are delivered: news of the watching
+//! thread become inputs, log lines and the report's numbers.
 
 use super::Supervisor;
 use crate::config::Hold;
@@ -17,6 +17,17 @@ pub(super) struct InFlight {
     /// What the lifecycle was told.
     told: Option<bool>,
     pub(super) hold_began: Duration,
+    /// The app is gone.
+    over: bool,
+    undelivered: Option<Undelivered>,
+}
+
+/// Answers that are on their way although the app is gone.
+#[derive(Debug)]
+struct Undelivered {
+    since: Duration,
+    connections: usize,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -29,11 +40,12 @@ struct Seen {
 impl Supervisor {
     /// The stop has begun.
     pub(super) fn watch_in_flight(&mut self) {
-        let watches = match &self.config.hold {
-            Hold::Idle | Hold::Quiet | Hold::Url(_) | Hold::Command(_) => self.app.is_some(),
+        let samples = match &self.config.hold {
+            Hold::Idle | Hold::Quiet | Hold::Url(_) | Hold::Command(_) => true,
             Hold::Never => false,
         };
-        if !watches {
+        let looks = self.config.delay_is_for_listeners() && !self.config.budget.pre_stop_delay.is_zero();
+        if self.app.is_none() || !(samples || looks) {
             return;
         }
         let task = Task {
@@ -48,11 +60,47 @@ impl Supervisor {
                 .unwrap_or(Signal::TERM),
             start: self.start,
             counts_own: false,
+            samples,
         };
         let started = self.other_waker().and_then(|waker| Watch::start(task, move || waker.wake()));
         match started {
             Ok(watch) => self.in_flight.watch = Some(watch),
             Err(error) => self.cannot_see(&error.to_string()),
+        }
+    }
+
+    /// The app is gone; what is not delivered is told by the thread that has watched it.
+    pub(super) fn look_after(&mut self) {
+        let asked = self.in_flight.watch.as_ref().is_some_and(Watch::look_after);
+        if !asked {
+            self.in_flight.watch = None;
+            self.inputs.push_back(Input::Undelivered(0));
+        }
+    }
+
+    fn undelivered(&mut self, connections: usize, bytes: u64) {
+        let now = self.now();
+        match &mut self.in_flight.undelivered {
+            Some(known) => (known.connections, known.bytes) = (connections, bytes),
+            None if connections > 0 => {
+                self.in_flight.undelivered = Some(Undelivered { since: now, connections, bytes });
+                self.record(Event::Undelivered { connections, bytes });
+            }
+            None => {}
+        }
+        if connections == 0 {
+            self.in_flight.watch = None;
+            if let Some(known) = self.in_flight.undelivered.take() {
+                self.record(Event::Delivered { took: now.saturating_sub(known.since) });
+            }
+        }
+        self.inputs.push_back(Input::Undelivered(connections));
+    }
+
+    /// It is not waited for any longer, if there is any.
+    pub(super) fn not_delivered(&mut self, why: &str) {
+        if let Some(Undelivered { connections, bytes, .. }) = self.in_flight.undelivered.take() {
+            self.record(Event::NotDelivered { connections, bytes, why: why.to_owned() });
         }
     }
 
@@ -62,16 +110,24 @@ impl Supervisor {
             match news {
                 News::Sampled { at, counts, reached, words } => self.sampled(Seen { at, counts, words }, reached),
                 News::NoHandler => self.inputs.push_back(Input::NoHandler),
-                News::Trouble(what) => self.trouble_once(what),
-                News::Blind(why) => {
+                News::NothingListens => self.inputs.push_back(Input::NothingListens),
+                News::NotWatched(what) => self.record(Event::NotWatched { what }),
+                News::Undelivered { connections, bytes } => self.undelivered(connections, bytes),
+                News::Stalled(after) => {
                     self.in_flight.watch = None;
-                    self.cannot_see(&why);
+                    self.not_delivered(&format!("nobody has taken any of it for {}", text::human(after)));
+                    self.inputs.push_back(Input::Undelivered(0));
                 }
+                News::Trouble(what) => self.trouble_once(what),
+                News::Blind(why) => self.blind(&why),
             }
         }
     }
 
     fn sampled(&mut self, seen: Seen, reached: bool) {
+        if self.in_flight.over {
+            return;
+        }
         let first = self.in_flight.last.is_none();
         if self.lifecycle.phase() == Phase::Hold && reached && self.holds_for_requests() {
             let after = text::human(seen.at.saturating_sub(self.in_flight.hold_began));
@@ -97,8 +153,21 @@ impl Supervisor {
         }
     }
 
+    fn blind(&mut self, why: &str) {
+        self.in_flight.watch = None;
+        if self.app.is_some() {
+            return self.cannot_see(why);
+        }
+        self.not_delivered(why);
+        self.inputs.push_back(Input::Undelivered(0));
+    }
+
     /// Nothing is held for what cannot be seen.
     fn cannot_see(&mut self, why: &str) {
+        if self.config.hold == Hold::Never {
+            // It was only about the delay, which is kept.
+            return;
+        }
         self.trouble_once(format!("requests in flight cannot be seen ({why}): nothing is held for them"));
         self.in_flight.last = None;
         self.tell_lifecycle(false);
@@ -131,7 +200,11 @@ impl Supervisor {
     /// The app has exited: what was in flight in the moment before is lost.
     pub(super) fn in_flight_over(&mut self) {
         self.in_flight_news();
-        self.in_flight.watch = None;
+        self.in_flight.over = true;
+        // It may be asked to look after what the app has left.
+        if !self.launch.init || self.lifecycle.phase() >= Phase::Leftovers {
+            self.in_flight.watch = None;
+        }
         let lost = self.in_flight.last.as_ref().and_then(|seen| seen.counts.lost());
         self.record_in_flight(Moment::Exit);
         if let Some(what) = lost {

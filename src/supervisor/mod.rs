@@ -124,7 +124,7 @@ impl Supervisor {
         };
         let program = words::program(&config.command);
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
-        let plan = plan(&mut config, &hooks);
+        let plan = plan(&mut config, &hooks, launch.init);
         let started_at = SystemTime::now();
         Supervisor {
             lifecycle: Lifecycle::new(plan),
@@ -421,11 +421,14 @@ impl Supervisor {
     }
 }
 
-fn plan(config: &mut Config, hooks: &Hooks) -> Plan {
+fn plan(config: &mut Config, hooks: &Hooks, init: bool) -> Plan {
     Plan {
         grace_period: config.budget.grace_period,
         kill_margin: config.budget.kill_margin,
         pre_stop_delay: config.budget.pre_stop_delay,
+        delay_is_for_listeners: config.delay_is_for_listeners(),
+        // A wrapper's kernel goes on without it; who holds nothing does not want to be looked at.
+        delivers: init && config.hold != HoldConfig::Never,
         stop_signal: config.stop_signal.or(config.profile_signal),
         stop_signal_is_default: config.stop_signal.is_none() && config.profile_signal.is_some(),
         stop_on: config.stop_on,

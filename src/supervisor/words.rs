@@ -73,6 +73,7 @@ impl Supervisor {
         if self.orphans > 0 || self.sigkill_sent {
             self.record(Event::Reaped { orphans: self.orphans, after_sigkill: self.reaped_after_sigkill });
         }
+        self.not_delivered("the time is over");
         self.record(Event::Finished { code });
         self.write_reports(code);
         self.last_words();

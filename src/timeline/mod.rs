@@ -202,6 +202,9 @@ pub enum Event {
         status: ExitStatus,
         phase: Phase,
         told: bool,
+        /// What may have told the app of the stop before its signal.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<&'static str>,
     },
     KilledFromOutside {
         oom_kills: Option<u64>,
@@ -246,6 +249,23 @@ pub enum Event {
     },
     Unanswered {
         what: String,
+    },
+    NothingListens,
+    NotWatched {
+        what: String,
+    },
+    Undelivered {
+        connections: usize,
+        bytes: u64,
+    },
+    Delivered {
+        #[serde(rename = "took_s", serialize_with = "seconds")]
+        took: Duration,
+    },
+    NotDelivered {
+        connections: usize,
+        bytes: u64,
+        why: String,
     },
     /// What the app's profile has to say.
     Advice {

@@ -37,6 +37,12 @@ pub struct Report<'a> {
     /// Empty where it could not be seen, or was not looked for.
     in_flight: Vec<InFlightAt>,
     hold: Option<String>,
+    /// It was proven when the stop began, and the default pre-stop delay ended for it.
+    nothing_listens: bool,
+    /// What comes in where nothing can be seen, and is not held for.
+    not_watched: Vec<String>,
+    /// What the app had handed to the kernel when it ended; null if all of that was delivered, or the kernel goes on with it.
+    undelivered: Option<Undelivered>,
     leftovers: Leftovers,
     /// Whether graceful sent SIGKILL because the budget was spent.
     sigkill: bool,
@@ -110,6 +116,18 @@ struct InFlightAt {
     counts: InFlight,
 }
 
+/// Answers that were on their way when the app ended.
+#[derive(Debug, Serialize)]
+struct Undelivered {
+    /// When the app ended.
+    connections: usize,
+    bytes: u64,
+    /// Why it was not waited for any longer; null if all was delivered.
+    given_up: Option<String>,
+    /// What was left then.
+    bytes_left: u64,
+}
+
 /// A dependency check whose status changed.
 #[derive(Debug, Serialize)]
 struct CheckChange {
@@ -166,6 +184,9 @@ impl<'a> Report<'a> {
             checks: Vec::new(),
             in_flight: Vec::new(),
             hold: None,
+            nothing_listens: false,
+            not_watched: Vec::new(),
+            undelivered: None,
             leftovers: Leftovers::default(),
             sigkill: false,
             killed_from_outside: None,
@@ -208,10 +229,10 @@ impl<'a> Report<'a> {
                 error: error.clone(),
             }),
             Event::SpawnFailed { why, .. } => self.app.spawn_error = Some(why.clone()),
-            Event::AppExited { status, .. } => {
+            Event::AppExited { status, hint, .. } => {
                 self.app.status = Some(*status);
                 self.app.ended_before_signal = super::text::ended_unasked(event);
-                if self.app.ended_before_signal {
+                if self.app.ended_before_signal && hint.is_none() {
                     self.warn(timeline, at, event);
                 }
             }
@@ -243,6 +264,18 @@ impl<'a> Report<'a> {
             Event::InFlight { at: moment, counts, age } => {
                 self.in_flight.push(InFlightAt { moment: *moment, at_s: at_s - rounded(*age), counts: *counts });
             }
+            Event::NothingListens => self.nothing_listens = true,
+            Event::NotWatched { what } => self.not_watched.push(what.clone()),
+            Event::Undelivered { connections, bytes } => {
+                let (connections, bytes) = (*connections, *bytes);
+                self.undelivered = Some(Undelivered { connections, bytes, given_up: None, bytes_left: 0 });
+            }
+            Event::NotDelivered { bytes, why, .. } => {
+                if let Some(undelivered) = &mut self.undelivered {
+                    (undelivered.given_up, undelivered.bytes_left) = (Some(why.clone()), *bytes);
+                }
+                self.warn(timeline, at, event);
+            }
             Event::LeftoversFound { count } => self.leftovers.found = *count,
             Event::NotWaitedFor { count, .. } => self.leftovers.not_waited_for += count,
             Event::EverythingKilled { .. } => self.sigkill = true,
@@ -269,6 +302,7 @@ impl<'a> Report<'a> {
             | Event::Listening { .. }
             | Event::Advice { .. }
             | Event::HoldBegan { .. }
+            | Event::Delivered { .. }
             | Event::HoldCheck { .. }
             | Event::NotReadyYet { .. }
             | Event::HookBegan { .. }

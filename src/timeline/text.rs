@@ -22,6 +22,15 @@ pub fn human(duration: Duration) -> String {
     if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
 }
 
+/// `17 bytes`, `1.8 kB`, `2.1 MB`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} {}", plural(bytes as usize, "byte", "bytes")),
+        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
 /// How grave an event is.
 pub fn level(event: &Event) -> LogLevel {
     match event {
@@ -31,13 +40,14 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::StartupLate { .. }
         | Event::HoldTimedOut { .. }
         | Event::Unanswered { .. }
+        | Event::NotDelivered { .. }
         | Event::StillReady
         | Event::SignalIgnored { .. }
         | Event::ForeignSignal { .. }
         | Event::ReadyWarning { .. }
         | Event::EverythingKilled { .. }
         | Event::Trouble { .. } => LogLevel::Warn,
-        Event::AppExited { .. } if ended_unasked(event) => LogLevel::Warn,
+        Event::AppExited { hint: None, .. } if ended_unasked(event) => LogLevel::Warn,
         Event::HookEnded { result, .. } => match result {
             super::HookResult::Ok => LogLevel::Debug,
             super::HookResult::Cancelled => LogLevel::Info,
@@ -62,6 +72,10 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::AppExited { .. }
         | Event::HoldBegan { .. }
         | Event::HoldEnded { .. }
+        | Event::NothingListens
+        | Event::NotWatched { .. }
+        | Event::Undelivered { .. }
+        | Event::Delivered { .. }
         | Event::Advice { .. }
         | Event::Listening { .. }
         | Event::Ready { .. }
@@ -113,7 +127,12 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::ListenFailed { what } => format!("{what}; the app is not started"),
         Event::CheckChanged { .. } => check_changed(&entry.event),
         Event::SpawnFailed { program, why, .. } => format!("cannot run {program}: {why}"),
-        Event::AppExited { status, phase, told } => exited(timeline, at, *status, *phase, *told),
+        Event::AppExited { status, hint: Some(hint), .. } => format!(
+            "the app exited {} {} after the stop began, before its signal: it may have obeyed {hint}",
+            with(*status),
+            human(timeline.since_stop(at))
+        ),
+        Event::AppExited { status, phase, told, .. } => exited(timeline, at, *status, *phase, *told),
         Event::KilledFromOutside { oom_kills: Some(count) } => format!(
             "the app was killed by SIGKILL that graceful did not send; the cgroup's oom_kill count rose by {count} since the start: \
              out of memory"
@@ -147,6 +166,22 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::InFlight { at, counts, .. } => in_flight(*at, *counts),
         Event::Advice { what, .. } => what.clone(),
         Event::Unanswered { what } => format!("the app exited with {what}"),
+        Event::NothingListens => {
+            "nothing of the app listens: the default pre-stop delay would delay nothing, and ends".to_owned()
+        }
+        Event::NotWatched { what } => what.clone(),
+        Event::Undelivered { connections, bytes } => {
+            let on = plural(*connections, "connection", "connections");
+            format!(
+                "{} of the app's answers on {connections} {on} are still on their way: waiting for them",
+                size(*bytes)
+            )
+        }
+        Event::Delivered { took } => format!("the app's answers are delivered after {}", human(*took)),
+        Event::NotDelivered { connections, bytes, why } => {
+            let on = plural(*connections, "connection", "connections");
+            format!("{} of the app's answers on {connections} {on} are not delivered: {why}", size(*bytes))
+        }
         Event::Ready { detail, again: true } => format!("ready again ({detail})"),
         Event::Ready { detail, again: false } => {
             format!("ready after {} ({detail})", human(at.saturating_sub(timeline.app_started)))
@@ -304,11 +339,15 @@ fn sent(signal: Signal, reason: SignalReason, pid: i32, error: Option<&str>) -> 
     }
 }
 
-fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, told: bool) -> String {
-    let ended = match status {
+fn with(status: ExitStatus) -> String {
+    match status {
         ExitStatus::Exited(code) => format!("with {code}"),
         ExitStatus::Signaled(signal) => format!("by {signal} ({})", status.code()),
-    };
+    }
+}
+
+fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, told: bool) -> String {
+    let ended = with(status);
     let (used, left) = (timeline.since_stop(at), timeline.left(at));
     match (phase, status) {
         (Phase::Running, ExitStatus::Signaled(signal)) if told => {
@@ -343,7 +382,7 @@ const REMEDY: &str = "something else signals the app or its whole group or cgrou
 pub(super) fn ended_unasked(event: &Event) -> bool {
     match event {
         Event::AppExited { told: false, phase: Phase::PreStop | Phase::Hold, .. } => true,
-        Event::AppExited { told: false, phase: Phase::Running, status } => died_of_stop_signal(*status),
+        Event::AppExited { told: false, phase: Phase::Running, status, .. } => died_of_stop_signal(*status),
         _ => false,
     }
 }

@@ -39,8 +39,8 @@ pub mod stopping;
 
 pub use needs::{
     Venv, apache2, busybox, catatonit, chromium, dumb_init, go, haproxy, java, nginx, node, npm, php_fpm, postgresql,
-    prometheus, puma, redis_server, release_binary, requires, root, strace, su, tini, tini_static, unicorn, uwsgi,
-    venv,
+    prometheus, puma, redis_server, release_binary, requires, root, sidekiq, strace, su, tini, tini_static, unicorn,
+    uwsgi, venv,
 };
 pub use net::{address, free_port, get, get_json, wait_http};
 pub use place::{Place, graceful_argv};

@@ -121,6 +121,11 @@ pub fn puma() -> Option<PathBuf> {
 }
 
 #[track_caller]
+pub fn sidekiq() -> Option<PathBuf> {
+    requires("sidekiq", program("sidekiq"))
+}
+
+#[track_caller]
 pub fn unicorn() -> Option<PathBuf> {
     requires("unicorn", program("unicorn"))
 }

@@ -8,7 +8,7 @@ use super::*;
 use proptest::option::of;
 use proptest::prelude::*;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Scenario {
     grace: Duration,
     margin: Duration,
@@ -27,6 +27,10 @@ struct Scenario {
     obeys: Option<Duration>,
     /// A process is left and ends so long after SIGTERM; never if `None`.
     left: Option<Option<Duration>>,
+    /// It turns out so long after the stop began that nothing of the app listens.
+    deaf: Option<Duration>,
+    /// As PID 1: so long after the app's end its answers are delivered; never if `None`.
+    delivered: Option<Option<Duration>>,
 }
 
 /// What a user would notice.
@@ -76,6 +80,7 @@ fn expect(world: &Scenario) -> Course {
         later.iter().filter(|(_, signal, shared)| hurries(*signal, *shared)).map(|(at, ..)| *at).find(|at| *at > after)
     };
     let delay = if hurries(signal, shared) { Duration::ZERO } else { world.delay };
+    let delay = world.deaf.map_or(delay, |deaf| deaf.min(delay));
     let delay_over = soonest(&[Some(t0 + delay), hurry_after(t0).filter(|_| !delay.is_zero())]).expect("one at least");
     let by_itself = delay_over.max(t0 + world.pre_stop.unwrap_or_default());
     let insisted = hurry_after(delay_over).filter(|at| *at < by_itself);
@@ -116,7 +121,18 @@ fn after_the_app(
         Some(ends_after) => ends_after.map(|after| end + after),
     };
     let in_time = gone.filter(|at| *at < kill_at);
-    let exit = post_stop(world, t0, in_time.unwrap_or(kill_at));
+    // Its answers are waited for up to K, but not if it ended by itself; a person does not wait.
+    let hurried = world
+        .signals
+        .iter()
+        .map(|(at, signal, _)| (*at, *signal))
+        .find(|(at, signal)| *at > end && *signal == Signal::INT);
+    let delivered = world.delivered.filter(|_| t0 < end).map(|takes| {
+        let by_itself = takes.map(|takes| end + takes);
+        soonest(&[by_itself, hurried.map(|(at, _)| at), Some(kill_at)]).expect("K at least")
+    });
+    let over = in_time.map(|gone| gone.max(delivered.unwrap_or(gone)));
+    let exit = post_stop(world, t0, over.unwrap_or(kill_at));
     Course { stop, kill: in_time.is_none().then_some(kill_at), exit: (exit, status.code()) }
 }
 
@@ -134,6 +150,8 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
         pre_stop_delay: world.delay,
         stop_signal: world.stop_signal,
         hold: world.hold.map(|(timeout, _)| HoldPlan { timeout, watches: false }),
+        delay_is_for_listeners: world.deaf.is_some(),
+        delivers: world.delivered.is_some(),
         stop_on: plan().stop_on.with(Signal::QUIT),
         hooks: stages.iter().filter(|(_, takes)| takes.is_some()).map(|(stage, _)| *stage).collect(),
         ..plan()
@@ -176,6 +194,11 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
                     course.stop = Some((now, signal));
                 }
                 Action::Look => due.push((now, Input::Left(left))),
+                Action::LookAfter => {
+                    due.push((now, Input::Undelivered(1)));
+                    due.extend(world.delivered.flatten().map(|after| (now + after, Input::Undelivered(0))));
+                }
+                Action::WatchReadiness => due.extend(world.deaf.map(|after| (now + after, Input::NothingListens))),
                 Action::SignalLeftovers(Signal::TERM) => {
                     due.extend(world.left.flatten().filter(|_| left > 0).map(|after| (now + after, Input::Left(0))));
                 }
@@ -226,12 +249,16 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     let wants = prop::sample::select(vec![None, None, Some(Signal::QUIT), Some(Signal::USR1)]);
     let hold = of((of(time(20_000, 8)), time(20_000, 16)));
     let left = of(of(time(20_000, 32)));
+    let sockets = (of(time(20_000, 1 << 10)), of(of(time(20_000, 1 << 11))));
     (
         (budget, wants, hold, of(time(20_000, 64)), of(time(20_000, 128))),
-        (signals(), of(time(60_000, 256)), of(time(20_000, 512)), left),
+        (signals(), of(time(60_000, 256)), of(time(20_000, 512)), left, sockets),
     )
-        .prop_map(|(((grace, margin, delay), stop_signal, hold, pre_stop, post_stop), (signals, ends, obeys, left))| {
-            Scenario { grace, margin, delay, stop_signal, hold, pre_stop, post_stop, signals, ends, obeys, left }
+        .prop_map(|(before, (signals, ends, obeys, left, (deaf, delivered)))| {
+            let ((grace, margin, delay), stop_signal, hold, pre_stop, post_stop) = before;
+            let stops =
+                Scenario { grace, margin, delay, stop_signal, hold, pre_stop, post_stop, ..Scenario::default() };
+            Scenario { signals, ends, obeys, left, deaf, delivered, ..stops }
         })
         .prop_filter("something ends it", |world| {
             let asked = world.obeys.is_some() && world.signals.iter().any(|(.., shared)| *shared);

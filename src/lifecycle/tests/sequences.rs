@@ -46,7 +46,9 @@ fn plans() -> Vec<Plan> {
         hold,
         ..plan()
     };
-    vec![plan(), full, no_time, no_margin, watches, leave, late, for_ever]
+    let worker = Plan { delay_is_for_listeners: true, hold, ..plan() };
+    let delivers = Plan { delivers: true, hooks: hooks[3..].to_vec(), ..plan() };
+    vec![plan(), full, no_time, no_margin, watches, leave, late, for_ever, worker, delivers]
 }
 
 /// Nothing but time from here on: it must end, and not by waking up all the time.
@@ -188,8 +190,8 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
         2..=5 => stop(random.one(&SIGNALS), random.one(&SOURCES)),
         6 => random.one(&[EXITED, Input::AppExited(ExitStatus::Signaled(Signal::TERM))]),
         7 => hooks(random.one(&STAGES), random),
-        8 => Input::HoldOver,
-        9 => Input::Ready,
+        8 => random.one(&[Input::HoldOver, Input::NothingListens]),
+        9 => random.one(&[Input::Ready, Input::Undelivered(0), Input::Undelivered(2)]),
         10 => Input::Left(random.below(3) as usize),
         11 => Input::InFlight(random.below(2) == 0),
         12 => Input::NoHandler,

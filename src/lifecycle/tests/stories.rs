@@ -80,6 +80,8 @@ fn input(words: &[&str]) -> Input {
         ["in", "flight"] => Input::InFlight(true),
         ["nothing", "in", "flight"] => Input::InFlight(false),
         ["no", "handler"] => Input::NoHandler,
+        ["nothing", "listens"] => Input::NothingListens,
+        ["undelivered", count] => Input::Undelivered(count.parse().expect("a count")),
         ["ready"] => Input::Ready,
         ["left", count] => Input::Left(count.parse().expect("a count")),
         [signal] => {
@@ -113,6 +115,7 @@ fn said(action: &Action) -> String {
         Action::WatchReadiness => "watch readiness".to_owned(),
         Action::CreateDrainFile => "drain file".to_owned(),
         Action::Look => "look".to_owned(),
+        Action::LookAfter => "look after".to_owned(),
         Action::SignalLeftovers(signal) => format!("{} ->leftovers", bare(signal)),
         Action::KillEverything => "KILL".to_owned(),
         Action::Record(event) => event_said(event),
@@ -150,6 +153,7 @@ fn event_said(event: &Event) -> String {
         Event::HoldTimedOut { .. } => "hold timed out".to_owned(),
         Event::LeftoversFound { count } => format!("found {count}"),
         Event::NotDead => "not dead".to_owned(),
+        Event::NothingListens => "no delay".to_owned(),
         other => panic!("not the lifecycle's: {other:?}"),
     }
 }
@@ -899,6 +903,132 @@ fn an_app_without_a_handler_needs_no_time_of_its_own() {
          37s time         -> hold timed out, end hold, [Drain], TERM ->app
          37s app dies TERM -> app gone, [Leftovers], look
          37s left 0       -> [PostStop], [Done], exit 143",
+    );
+}
+
+/// A worker.
+fn default_delay() -> Plan {
+    Plan { delay_is_for_listeners: true, ..plan() }
+}
+
+#[test]
+fn where_nothing_listens_a_default_delay_ends_at_once() {
+    running(
+        default_delay(),
+        "10s    TERM            -> stop (TERM), [PreStop], drain file, watch readiness
+         10.01s nothing listens -> no delay, [Drain], TERM ->app
+         30s    app exits 0     -> app gone, [Leftovers], look
+         30s    left 0          -> [PostStop], [Done], exit 0",
+    );
+    // However late it turns out.
+    running(
+        default_delay(),
+        "10s TERM            -> stop (TERM), [PreStop], drain file, watch readiness
+         12s nothing listens -> no delay, [Drain], TERM ->app
+         13s nothing listens ->
+         30s app exits 0     -> app gone, [Leftovers], look
+         30s left 0          -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn a_delay_that_somebody_has_asked_for_is_kept() {
+    running(
+        plan(),
+        "10s    TERM            -> stop (TERM), [PreStop], drain file, watch readiness
+         10.01s nothing listens ->
+         15s    time            -> [Drain], TERM ->app
+         16s    app exits 0     -> app gone, [Leftovers], look
+         16s    left 0          -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn pre_stop_hooks_run_to_their_end_where_nothing_listens_and_a_hold_still_holds() {
+    running(
+        Plan { hold: Some(HoldPlan { timeout: None, watches: false }), hooks: vec![Stage::PreStop], ..default_delay() },
+        "10s    TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+         10.01s nothing listens     -> no delay
+         11s    pre-stop hooks done -> [Hold], hold until 25s
+         12s    hold over           -> end hold, [Drain], TERM ->app
+         13s    app exits 0         -> app gone, [Leftovers], no more hooks, look
+         13s    left 0              -> [PostStop], [Done], exit 0",
+    );
+    // Whether anything is in flight is still to be told: it follows at once.
+    running(
+        Plan { delay_is_for_listeners: true, ..watching(s(5)) },
+        "10s    TERM              -> stop (TERM), [PreStop], drain file, watch readiness
+         10.01s nothing listens   -> no delay
+         10.01s nothing in flight -> [Drain], TERM ->app
+         13s    app exits 0       -> app gone, [Leftovers], look
+         13s    left 0            -> [PostStop], [Done], exit 0",
+    );
+}
+
+fn delivering() -> Plan {
+    Plan { delivers: true, ..no_delay() }
+}
+
+const STOP: &str = "10s TERM -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app\n";
+
+#[test]
+fn what_the_app_has_handed_over_is_delivered_before_the_end() {
+    let story = "11s app exits 0   -> app gone, [Leftovers], look, look after
+                 11s left 0        ->
+                 11s undelivered 2 ->
+                 13s undelivered 1 ->
+                 14s undelivered 0 -> look
+                 14s left 0        -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{story}"));
+    let nothing = "11s app exits 0   -> app gone, [Leftovers], look, look after
+                   11s undelivered 0 ->
+                   11s left 0        -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{nothing}"));
+}
+
+#[test]
+fn processes_that_are_left_and_undelivered_bytes_are_waited_for_side_by_side() {
+    let story = "11s app exits 0   -> app gone, [Leftovers], look, look after
+                 11s left 1        -> found 1, TERM ->leftovers
+                 11s undelivered 1 ->
+                 12s undelivered 0 ->
+                 13s left 0        -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{story}"));
+    let killed = "11s app exits 0  -> app gone, [Leftovers], look, look after
+                  11s left 1       -> found 1, TERM ->leftovers
+                  11s undelivered 1 ->
+                  39s time         -> [Kill], KILL, look
+                  39s left 0       -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{killed}"));
+}
+
+#[test]
+fn delivery_ends_at_k_without_a_sigkill_with_sigint_or_when_nothing_is_told_of_it() {
+    let at_k = "11s app exits 0   -> app gone, [Leftovers], look, look after
+                11s left 0        ->
+                11s undelivered 1 ->
+                39s time          -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{at_k}"));
+    let hurried = "11s app exits 0   -> app gone, [Leftovers], look, look after
+                   11s left 0        ->
+                   11s undelivered 1 ->
+                   12s TERM          -> TERM ->leftovers
+                   13s INT           -> INT ->leftovers, look
+                   13s left 0        -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{hurried}"));
+    let untold = "11s app exits 0   -> app gone, [Leftovers], look, look after
+                  11s left 0        ->
+                  11.25s time       -> look
+                  11.25s left 0     -> [PostStop], [Done], exit 0";
+    running(delivering(), &format!("{STOP}{untold}"));
+}
+
+#[test]
+fn an_app_that_ended_by_itself_is_not_looked_after() {
+    running(
+        delivering(),
+        "99s app exits 0 -> app gone untold, stop (AppExited), [Leftovers], look
+         99s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 

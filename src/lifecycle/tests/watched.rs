@@ -24,6 +24,8 @@ pub(super) struct Watched {
     t0: Option<Duration>,
     /// Since the stop began somebody hurried: SIGINT, or a stop signal that the app has from the terminal.
     hurry: bool,
+    /// No process was left, as it was told last.
+    none_left: bool,
     stop_sent: bool,
     killed: Option<Duration>,
     hold: bool,
@@ -47,6 +49,7 @@ impl Watched {
             phase: Phase::PreStart,
             t0: None,
             hurry: false,
+            none_left: false,
             stop_sent: false,
             killed: None,
             hold: false,
@@ -74,11 +77,13 @@ impl Watched {
         self.deadlines_hold(now)
     }
 
-    /// When nobody is left who can be waited for, nothing is waited for: not K, and not a signal that nobody would hear.
+    /// When nobody is left who can be waited for, nothing is waited for: not K, and not a signal that nobody would hear; but
+    /// for what the app has left to the kernel.
     fn nobody_holds_up_the_end(&self, before: Phase, input: Input) -> Check {
         let last =
             before == Phase::Leftovers || before == Phase::Kill && matches!(self.app, Seen::NotAsked | Seen::Gone);
-        ensure(!last || input != Input::Left(0) || self.phase > Phase::Kill, "who is left holds up the end")
+        let delivers = self.life.delivers || self.life.plan.delivers && self.actions.contains(&Action::Look);
+        ensure(!last || input != Input::Left(0) || self.phase > Phase::Kill || delivers, "who is left holds up the end")
     }
 
     /// When the world must feed a tick.
@@ -112,8 +117,10 @@ impl Watched {
             | Input::HoldOver
             | Input::InFlight(_)
             | Input::NoHandler
-            | Input::Ready
-            | Input::Left(_) => {}
+            | Input::Undelivered(_)
+            | Input::Ready => {}
+            Input::NothingListens => self.hurry |= self.life.plan.delay_is_for_listeners,
+            Input::Left(count) => self.none_left = count == 0,
         }
     }
 
@@ -147,6 +154,10 @@ impl Watched {
                 ensure(self.phase == Phase::PreStop, "the stop's first steps outside of PreStop")?;
             }
             Action::Look => ensure(self.app != Seen::Running || self.phase == Phase::Kill, "Look while the app runs")?,
+            Action::LookAfter => {
+                ensure(self.app == Seen::Gone && self.phase == Phase::Leftovers, "a look after an app that is there")?;
+                ensure(self.life.plan.delivers, "a look that nobody wants")?;
+            }
             Action::SignalLeftovers(_) => {
                 ensure(self.app != Seen::Running && self.phase == Phase::Leftovers, "leftovers while the app runs")?;
             }
@@ -230,7 +241,9 @@ impl Watched {
             Event::PhaseBegan { phase } => {
                 ensure(*phase > self.phase, "a phase after a later one")?;
                 ensure(*phase != Phase::Leftovers || self.app != Seen::Running, "Leftovers while the app runs")?;
-                let nothing_left = input == Input::Left(0) || self.life.plan.leave_leftovers;
+                // At K nobody looks again.
+                let at_k = self.none_left && self.kill_at().is_some_and(|at| at <= now);
+                let nothing_left = input == Input::Left(0) || self.life.plan.leave_leftovers || at_k;
                 ensure(*phase != Phase::PostStop || nothing_left, "PostStop before all was gone")?;
                 self.phase = *phase;
             }

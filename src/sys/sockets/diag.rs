@@ -131,8 +131,19 @@ impl Diag {
 
     /// Says whether nothing changed meanwhile.
     fn dump_once(&mut self, question: &Question, mut take: impl FnMut(Row)) -> io::Result<bool> {
+        let ask = |request: &mut Vec<u8>, sequence| wire::write_request(request, sequence, question);
+        self.exchange(ask, |row| wire::row(row).map(&mut take))
+    }
+
+    /// One question, written by `ask` with its number, and every row of its answer; `take` refuses a malformed one. Says
+    /// whether nothing changed meanwhile.
+    pub(super) fn exchange(
+        &mut self,
+        ask: impl FnOnce(&mut Vec<u8>, u32),
+        mut take: impl FnMut(&[u8]) -> Option<()>,
+    ) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
-        wire::write_request(&mut self.request, self.sequence, question);
+        ask(&mut self.request, self.sequence);
         self.send()?;
         let end = Instant::now() + LIMIT;
         let mut complete = true;
@@ -146,7 +157,7 @@ impl Diag {
                 }
                 complete &= !message.interrupted;
                 match message.body {
-                    Body::Row(row) => take(wire::row(row).ok_or_else(wire::malformed)?),
+                    Body::Row(row) => take(row).ok_or_else(wire::malformed)?,
                     Body::Done => return Ok(complete),
                     Body::Failed(error) => return Err(error),
                     Body::Other => {}

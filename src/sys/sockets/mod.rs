@@ -1,9 +1,10 @@
-//! TCP sockets as the kernel shows them: sock_diag(7) over netlink, or /proc/net/tcp where that is refused.
+//! Sockets as the kernel shows them: sock_diag(7) over netlink, or the tables of /proc/net where that is refused.
 //!
 //! ```text
 //!   Sampler ──► diag ──► wire     the netlink socket; its messages as bytes
 //!          └──► proc              the tables of /proc/net
 //!   owners                        which listeners a set of processes holds
+//!   UnixSampler ──► diag ──► unix_wire     the same for Unix sockets, or /proc/net/unix
 //! ```
 //!
 //! A [`Sampler`] asks sock_diag as long as that answers. A refusal is final, and every other failure that lasts too, so
@@ -20,10 +21,12 @@ mod own;
 mod owners;
 mod proc;
 mod unix;
+mod unix_wire;
 mod wire;
 
 pub use own::{Client, own_ends, take_closed};
-pub use owners::{Held, held_by};
+pub use owners::{Held, held_by, is_all_there_is, unix_of_others, which_are_held};
+pub use unix::{UnixConnection, UnixListener, UnixSampler, UnixSnapshot};
 
 use diag::Diag;
 use std::io;
@@ -140,6 +143,27 @@ impl Snapshot {
         self.listeners.is_empty() && self.connections.is_empty()
     }
 
+    /// These listeners and what they can have accepted; all, if there is none.
+    fn keep(&mut self, only: &[SocketAddr]) {
+        if only.is_empty() {
+            return;
+        }
+        let takes = |at: &SocketAddr, local: &SocketAddr| {
+            at.port() == local.port() && (at.ip().is_unspecified() || at.ip() == local.ip())
+        };
+        self.listeners.retain(|listener| only.contains(&listener.local));
+        self.connections.retain(|connection| only.iter().any(|at| takes(at, &connection.local)));
+    }
+
+    /// What was closed by this end and is not delivered yet: connections, and their bytes. No process holds them any more,
+    /// the kernel goes on with them for as long as their network namespace is there.
+    pub fn undelivered(&self) -> (usize, u64) {
+        let left = self.connections.iter().filter(|connection| connection.state == State::Closing);
+        // The FIN is one of them.
+        let bytes = left.map(|connection| u64::from(connection.unsent.saturating_sub(1))).filter(|bytes| *bytes > 0);
+        bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
+    }
+
     fn add(&mut self, row: Row, keep: impl Fn(u16) -> bool) {
         match row {
             Row::Listener(listener) if keep(listener.local.port()) => self.listeners.push(listener),
@@ -164,6 +188,8 @@ pub struct Unavailable {
 pub struct Sampler {
     /// Ascending.
     ports: Vec<u16>,
+    /// Of the sockets of these ports only those that belong to one of these listeners; all, if there is none.
+    only: Vec<SocketAddr>,
     /// For the kernel.
     filter: Vec<u8>,
     diag: Option<Diag>,
@@ -187,6 +213,7 @@ impl Sampler {
     pub fn new(ports: &[u16]) -> Sampler {
         let mut sampler = Sampler {
             ports: Vec::new(),
+            only: Vec::new(),
             filter: Vec::new(),
             diag: None,
             refusal: None,
@@ -205,8 +232,16 @@ impl Sampler {
         Sampler { given_up: true, refusal, ..Sampler::new(ports) }
     }
 
-    /// Watches these ports from now on.
+    /// Watches these listeners from now on, and the connections that they can have accepted: another listener may have the
+    /// same port on another address. One on all addresses takes what comes to whichever.
+    pub fn watch_listeners(&mut self, at: &[SocketAddr]) {
+        self.watch(&at.iter().map(SocketAddr::port).collect::<Vec<u16>>());
+        at.clone_into(&mut self.only);
+    }
+
+    /// Watches these ports from now on, whatever the address.
     pub fn watch(&mut self, ports: &[u16]) {
+        self.only.clear();
         ports.clone_into(&mut self.ports);
         self.ports.sort_unstable();
         self.ports.dedup();
@@ -217,7 +252,9 @@ impl Sampler {
     ///
     /// It may take as long as a thousandth of a millisecond per socket, and a second where a kernel does not answer.
     pub fn sample(&mut self) -> Result<&Snapshot, Unavailable> {
-        self.take(&What::Watched)
+        self.take(&What::Watched)?;
+        self.snapshot.keep(&self.only);
+        Ok(&self.snapshot)
     }
 
     /// All listening sockets of the namespace now, whatever is watched.

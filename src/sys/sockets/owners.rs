@@ -1,12 +1,24 @@
-//! Which listening sockets a set of processes holds: the links in /proc/PID/fd (proc_pid_fd(5)) name their inodes.
+//! Which sockets a set of processes takes requests on: the links in /proc/PID/fd (proc_pid_fd(5)) name their inodes.
+//!
+//! # What is proof that there are none
+//!
+//! That [`held_by`] finds no listener is no proof: a process may be another user's, or live in another network namespace,
+//! whose sockets are in no table here. [`is_all_there_is`] says whether its answer is whole. What remains are descriptors
+//! that no folder shows: one that a thread holds alone after unshare(2), one on its way through a socket, and one that was
+//! given to io_uring and closed.
 
-use super::Listener;
-use super::unix;
-use crate::sys::tree;
-use std::collections::HashSet;
+use super::proc;
+use super::unix::{self, UnixListener, UnixSampler};
+use super::{Listener, Source};
+use crate::sys::{check, tree};
+use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What was found out about a set of processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +27,12 @@ pub struct Held {
     pub listeners: Vec<Listener>,
     /// The processes that hold one: they may accept its connections.
     pub processes: Vec<i32>,
-    /// The Unix sockets that they listen on: a path, `@name` of an abstract one, or nothing.
-    pub unix: Vec<String>,
+    /// The Unix sockets that they listen on.
+    pub unix: Vec<UnixListener>,
+    /// The processes that hold one of those.
+    pub unix_processes: Vec<i32>,
+    /// Where they take UDP datagrams from whomever: without the ports that the kernel gives to clients.
+    pub udp: Vec<SocketAddr>,
     /// The processes that may not be looked into: another user's, without CAP_SYS_PTRACE. What they hold is not known,
     /// so that it may be any listener that is not known to be someone else's.
     pub unreadable: Vec<i32>,
@@ -28,15 +44,19 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
         return Held { unreadable: processes.to_vec(), ..Held::default() };
     }
     let tcp: HashSet<u32> = listeners.iter().map(|listener| listener.inode).collect();
-    let unix = unix::listeners();
-    // One look at each descriptor for both: an app may have very many, and very many processes.
-    let wanted: HashSet<u32> = tcp.iter().chain(unix.keys()).copied().collect();
+    let unix = unix_listeners();
+    let udp = udp_servers();
+    // One look at each descriptor for all: an app may have very many, and very many processes.
+    let wanted: HashSet<u32> = tcp.iter().chain(unix.keys()).chain(udp.keys()).copied().collect();
     let (mut held, mut inodes) = (Held::default(), HashSet::new());
     for pid in processes {
         match sockets(*pid, &wanted) {
             Ok(found) => {
                 if !found.is_disjoint(&tcp) {
                     held.processes.push(*pid);
+                }
+                if found.iter().any(|inode| unix.contains_key(inode)) {
+                    held.unix_processes.push(*pid);
                 }
                 inodes.extend(found);
             }
@@ -47,28 +67,144 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
     held.listeners = listeners.iter().filter(|listener| inodes.contains(&listener.inode)).copied().collect();
     held.unix = inodes.iter().filter_map(|inode| unix.get(inode).cloned()).collect();
     held.unix.sort();
-    held.unix.dedup();
+    held.udp = inodes.iter().filter_map(|inode| udp.get(inode).copied()).collect();
+    held.udp.sort();
     held
+}
+
+/// Those of the sockets that one of the processes holds, as far as they may be looked into.
+pub fn which_are_held(processes: &[i32], inodes: &HashSet<u32>) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    for pid in processes.iter().take_while(|_| !inodes.is_empty()) {
+        found.extend(sockets(*pid, inodes).unwrap_or_default());
+    }
+    found
+}
+
+/// The UDP sockets of the network namespace that somebody has bound, by inode. One that was given its port by the kernel,
+/// because it sent something (ip(7)), is a client: of statsd, of a name server.
+fn udp_servers() -> HashMap<u32, SocketAddr> {
+    let given = ports_given();
+    let by_the_kernel = |at: &SocketAddr| at.ip().is_unspecified() && given.contains(&at.port());
+    let bound = proc::udp(Path::new(proc::FOLDER)).unwrap_or_default().into_iter();
+    bound.filter(|bound| !by_the_kernel(&bound.local)).map(|bound| (bound.inode, bound.local)).collect()
+}
+
+/// The ports that the kernel gives to those who ask for none (ip_local_port_range, ip(7)); empty if it does not say.
+fn ports_given() -> RangeInclusive<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_ascii_whitespace().filter_map(|number| number.parse().ok());
+    numbers.next().unwrap_or(1)..=numbers.next().unwrap_or(0)
+}
+
+/// All Unix listeners of the network namespace, by inode.
+fn unix_listeners() -> HashMap<u32, UnixListener> {
+    unix::listeners(&UnixSampler::default().table())
+}
+
+/// The Unix listeners of the network namespace that these processes do not hold.
+pub fn unix_of_others(processes: &[i32]) -> Vec<UnixListener> {
+    let own: HashSet<u32> = held_by(processes, &[]).unix.iter().map(|listener| listener.inode).collect();
+    let mut others: Vec<UnixListener> =
+        unix_listeners().into_values().filter(|listener| !own.contains(&listener.inode)).collect();
+    others.sort();
+    others
+}
+
+/// The protocols (as sockfs names them) whose listeners are in the tables that [`held_by`] reads, or that have none: a UDP
+/// socket that is bound is in the table, too.
+const KNOWN: [&str; 16] = [
+    "TCP",
+    "TCPv6",
+    "MPTCP",
+    "MPTCPv6",
+    "UDP",
+    "UDPv6",
+    "UNIX",
+    "UNIX-STREAM",
+    "NETLINK",
+    "RAW",
+    "RAWv6",
+    "PING",
+    "PINGv6",
+    "PACKET",
+    "ALG",
+    "XDP",
+];
+
+/// Whether what [`held_by`] says of these processes, with listeners from this source, is all that they listen on, for
+/// certain. Asked where it says that there is nothing: it costs a system call for every socket that they hold.
+pub fn is_all_there_is(processes: &[i32], source: Source) -> bool {
+    // A kernel that is only acted shows what it likes.
+    let seen = source == Source::SockDiag
+        && proc::udp(Path::new(proc::FOLDER)).is_ok()
+        && Path::new("/proc/net/unix").exists();
+    // PID 1 is there in every namespace; where it is not shown, others may be hidden as well (proc(5), hidepid=).
+    let shown = tree::is_usable() && Path::new("/proc/1/stat").exists();
+    let Ok(namespace) = fs::read_link("/proc/self/ns/net") else { return false };
+    seen && shown && !processes.is_empty() && processes.iter().all(|pid| is_an_open_book(*pid, &namespace))
+}
+
+/// It is in this network namespace, and each of its sockets is of a protocol whose listeners would have been found.
+fn is_an_open_book(pid: i32, namespace: &Path) -> bool {
+    match fs::read_link(format!("/proc/{pid}/ns/net")) {
+        Ok(its) if its == *namespace => {}
+        Err(error) if is_gone(&error) => return true,
+        Ok(_) | Err(_) => return false,
+    }
+    let known = |(path, target): (PathBuf, PathBuf)| inode(&target).is_none() || is_of_known_protocol(&path);
+    match descriptors(pid) {
+        Ok(mut all) => all.all(|one| one.is_ok_and(known)),
+        Err(error) => is_gone(&error),
+    }
+}
+
+/// By the name of its protocol, the attribute system.sockprotoname of sockfs (getxattr(2)). One that was closed meanwhile is
+/// no matter.
+fn is_of_known_protocol(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let mut name = [0u8; 64];
+    let (buffer, size) = (name.as_mut_ptr().cast(), name.len());
+    // SAFETY: two strings that end with a zero, and a live buffer with its length.
+    let length = unsafe { libc::getxattr(path.as_ptr(), c"system.sockprotoname".as_ptr(), buffer, size) };
+    let length = match check(length as i64) {
+        Ok(length) => length as usize,
+        Err(error) => return is_gone(&error),
+    };
+    let name = name.get(..length).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+    KNOWN.contains(&name.trim_end_matches('\0'))
 }
 
 /// Those of the wanted sockets that the process holds. A folder that can be listed may still hide where its links lead
 /// to: the owner and CAP_DAC_OVERRIDE open the one, the other takes what ptrace(2) takes.
 fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<HashSet<u32>> {
     let mut found = HashSet::new();
-    let Some(folder) = tree::descriptors(pid)? else { return Ok(found) };
-    for entry in fs::read_dir(folder)? {
-        match fs::read_link(entry?.path()) {
-            Ok(target) => found.extend(inode(&target).filter(|inode| wanted.contains(inode))),
-            // Closed meanwhile.
-            Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(error),
-        }
+    for entry in descriptors(pid)? {
+        let (_, target) = entry?;
+        found.extend(inode(&target).filter(|inode| wanted.contains(inode)));
         // An app with many connections has many descriptors.
         if found.len() == wanted.len() {
             break;
         }
     }
     Ok(found)
+}
+
+/// Every descriptor with what it leads to; without those that are closed meanwhile.
+fn descriptors(pid: i32) -> io::Result<impl Iterator<Item = io::Result<(PathBuf, PathBuf)>>> {
+    let look = |entry: io::Result<fs::DirEntry>| {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => return Some(Err(error)),
+        };
+        match fs::read_link(&path) {
+            Ok(target) => Some(Ok((path, target))),
+            Err(error) if is_gone(&error) => None,
+            Err(error) => Some(Err(error)),
+        }
+    };
+    let listed = tree::descriptors(pid)?.map(fs::read_dir).transpose()?;
+    Ok(listed.into_iter().flatten().filter_map(look))
 }
 
 /// `socket:[12345]`. sock_diag has 32 bits for it, and sockfs gives no more.

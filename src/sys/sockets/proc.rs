@@ -1,11 +1,11 @@
 //! /proc/net/tcp and tcp6 (proc_pid_net(5)): what is left where sock_diag is refused.
 //!
 //! Of each socket: addresses, state, both queues, inode; of a listener its backlog, in the column of the receive queue.
-//! A row that cannot be read is an error and not left out: a connection that is not seen would be one that is not there.
+//! Of UDP what is bound. A row that cannot be read is an error and not left out: a connection that is not seen would be one that is not there.
 
 use super::wire::{Kind, Row, kind};
 use super::{Connection, Listener, Snapshot};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -22,6 +22,35 @@ pub(super) fn read(folder: &Path, keep: impl Fn(u16) -> bool, answer: &mut Snaps
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+
+/// A UDP socket that has a port of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) local: SocketAddr,
+    pub(super) inode: u32,
+}
+
+/// The UDP sockets that take datagrams from whomever: those that are connected to one peer are clients.
+pub(super) fn udp(folder: &Path) -> io::Result<Vec<Bound>> {
+    let mut found = Vec::new();
+    for name in ["udp", "udp6"] {
+        match fs::read(folder.join(name)) {
+            Ok(table) => found.extend(table.split(|byte| *byte == b'\n').skip(1).filter_map(parse_udp)),
+            // As above.
+            Err(error) if name == "udp6" && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The columns are those of TCP.
+fn parse_udp(line: &[u8]) -> Option<Bound> {
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let (local, remote) = (address(fields.nth(1)?)?, address(fields.next()?)?);
+    let inode = std::str::from_utf8(fields.nth(6)?).ok()?.parse::<u64>().ok()? as u32;
+    (remote.port() == 0).then_some(Bound { local, inode })
 }
 
 fn read_table(path: &Path, take: &mut impl FnMut(Row)) -> io::Result<()> {

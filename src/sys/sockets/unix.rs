@@ -1,63 +1,187 @@
-//! Unix sockets that somebody listens on (/proc/net/unix, unix(7)): what connections to them do the kernel does not tell, but
-//! that there are such listeners can be said.
+//! Unix sockets that somebody listens on, and their connections: sock_diag(7) for them, or /proc/net/unix where that is
+//! refused or not built in.
+//!
+//! The kernel counts no bytes here, but it shows queues, and an accepted connection has its listener's name and file. What
+//! waits to be accepted only the listener shows, by its number. /proc/net/unix has no queues; what waits to be accepted has
+//! no inode there.
 
+use super::diag::Diag;
+use super::unix_wire;
 use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// __SO_ACCEPTCON of linux/net.h, in the column of flags.
 const LISTENS: u32 = 0x10000;
-/// More of the table is not read: it lists connections, too.
+/// More of the table is not read.
 const LONGEST: usize = 16 << 20;
 
-/// The names of all of them, by inode. Empty where they cannot be seen.
-pub(super) fn listeners() -> HashMap<u32, String> {
-    let path = PathBuf::from(super::proc::FOLDER).join("unix");
-    let Ok(table) = fs::read(path) else { return HashMap::new() };
+/// One socket that listens or is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Socket {
+    pub(super) listens: bool,
+    pub(super) inode: u32,
+    /// A path, `@name` of an abstract one, or nothing.
+    pub(super) name: String,
+    /// Inode and device of the path: another socket may have the same path later.
+    pub(super) file: Option<(u32, u32)>,
+    /// The other end's socket: 0 if it is closed; nothing where it is not shown.
+    pub(super) peer: Option<u32>,
+    /// Bytes; of a listener the connections that wait.
+    pub(super) unread: u32,
+    /// As the kernel charges them: more than the bytes.
+    pub(super) unsent: u32,
+}
+
+/// A Unix socket that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixListener {
+    /// A path, `@name` of an abstract one, or nothing.
+    pub name: String,
+    /// Inode and device of the path, as unix_diag shows them.
+    file: Option<(u32, u32)>,
+    /// Its socket, as /proc/PID/fd names it.
+    pub inode: u32,
+}
+
+impl UnixListener {
+    fn of(socket: &Socket) -> UnixListener {
+        UnixListener { name: socket.name.clone(), file: socket.file, inode: socket.inode }
+    }
+
+    fn has_accepted(&self, socket: &Socket) -> bool {
+        let same_file = self.file.zip(socket.file).is_none_or(|(ours, theirs)| ours == theirs);
+        !socket.listens && !socket.name.is_empty() && socket.name == self.name && same_file
+    }
+}
+
+/// One connection that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnixConnection {
+    /// Its socket, as /proc/PID/fd names it.
+    pub inode: u32,
+    /// Bytes that the app has not read.
+    pub unread: u32,
+    /// What the client has not read; not in bytes, but not 0 if there is any.
+    pub unsent: u32,
+    /// The client's socket: 0 if it is closed, so that nobody waits for an answer; nothing where it is not shown.
+    pub client: Option<u32>,
+}
+
+/// The connections of some listeners at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnixSnapshot {
+    /// Connections that wait to be accepted.
+    pub unaccepted: usize,
+    /// Those that were.
+    pub connections: Vec<UnixConnection>,
+}
+
+impl UnixSnapshot {
+    /// Nobody is connected, and nobody waits to be.
+    pub fn is_empty(&self) -> bool {
+        self.unaccepted == 0 && self.connections.is_empty()
+    }
+}
+
+/// Takes samples, and keeps its netlink socket between them.
+#[derive(Debug, Default)]
+pub struct UnixSampler {
+    diag: Option<Diag>,
+    refusal: Option<io::Error>,
+}
+
+impl UnixSampler {
+    /// The connections of these listeners now. Empty where nothing can be seen.
+    pub fn sample(&mut self, listeners: &[UnixListener]) -> UnixSnapshot {
+        if listeners.is_empty() { UnixSnapshot::default() } else { connections(&self.table(), listeners) }
+    }
+
+    /// Why sock_diag does not tell of Unix sockets, so that only the number of connections is known.
+    pub fn refusal(&self) -> Option<&io::Error> {
+        self.refusal.as_ref()
+    }
+
+    /// All of the network namespace that listen or are connected.
+    pub(super) fn table(&mut self) -> Vec<Socket> {
+        if self.refusal.is_none() {
+            match self.by_diag() {
+                Ok(table) => return table,
+                Err(error) => (self.diag, self.refusal) = (None, Some(error)),
+            }
+        }
+        by_proc(Path::new(super::proc::FOLDER))
+    }
+
+    fn by_diag(&mut self) -> io::Result<Vec<Socket>> {
+        let diag = match &mut self.diag {
+            Some(diag) => diag,
+            none => none.insert(Diag::open()?),
+        };
+        let mut table = Vec::new();
+        diag.exchange(unix_wire::write_request, |row| {
+            table.push(unix_wire::row(row)?);
+            Some(())
+        })?;
+        // A kernel that is only acted may answer and know of nothing.
+        if table.is_empty() && !by_proc(Path::new(super::proc::FOLDER)).is_empty() {
+            return Err(io::Error::other("an empty answer, though /proc/net shows sockets"));
+        }
+        Ok(table)
+    }
+}
+
+fn connections(table: &[Socket], listeners: &[UnixListener]) -> UnixSnapshot {
+    let mut snapshot = UnixSnapshot::default();
+    for socket in table {
+        if socket.listens {
+            if listeners.iter().any(|listener| listener.inode == socket.inode) {
+                snapshot.unaccepted += socket.unread as usize;
+            }
+        } else if listeners.iter().any(|listener| listener.has_accepted(socket)) {
+            match socket.inode {
+                0 => snapshot.unaccepted += 1,
+                inode => snapshot.connections.push(UnixConnection {
+                    inode,
+                    unread: socket.unread,
+                    unsent: socket.unsent,
+                    client: socket.peer,
+                }),
+            }
+        }
+    }
+    snapshot
+}
+
+/// The listeners of the table, by inode.
+pub(super) fn listeners(table: &[Socket]) -> HashMap<u32, UnixListener> {
+    table.iter().filter(|socket| socket.listens).map(|socket| (socket.inode, UnixListener::of(socket))).collect()
+}
+
+fn by_proc(folder: &Path) -> Vec<Socket> {
+    let path: PathBuf = folder.join("unix");
+    let Ok(table) = fs::read(path) else { return Vec::new() };
     parse(&String::from_utf8_lossy(&table[..table.len().min(LONGEST)]))
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path`, by inode; a row that is not so is none.
-fn parse(table: &str) -> HashMap<u32, String> {
+/// `Num RefCount Protocol Flags Type St Inode Path`; a row that is not so is none. St: 2 is SS_CONNECTING, which is what a
+/// connection shows that waits to be accepted, 3 is SS_CONNECTED.
+fn parse(table: &str) -> Vec<Socket> {
     let row = |line: &str| {
         let mut fields = line.split_ascii_whitespace().skip(3);
         let flags = u32::from_str_radix(fields.next()?, 16).ok()?;
+        let state = fields.nth(1)?;
         // sockfs numbers its inodes with 32 bits.
-        let inode = fields.nth(2)?.parse::<u64>().ok()? as u32;
-        (flags & LISTENS != 0).then(|| (inode, fields.collect::<Vec<_>>().join(" ")))
+        let inode = fields.next()?.parse::<u64>().ok()? as u32;
+        let listens = flags & LISTENS != 0;
+        let name = fields.collect::<Vec<_>>().join(" ");
+        let counts = listens || matches!(state, "02" | "03");
+        counts.then(|| Socket { listens, inode, name, ..Socket::default() })
     };
     table.lines().skip(1).filter_map(row).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::held_by;
-    use super::*;
-    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-
-    #[test]
-    fn only_those_who_listen_are_in_the_table() {
-        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-                     0000000000000000: 00000002 00000000 00010000 0001 01 24551 /run/a b.sock\n\
-                     0000000000000000: 00000002 00000000 00010000 0005 01 7 @abstract\n\
-                     0000000000000000: 00000003 00000000 00000000 0001 03 9 /run/a b.sock\n\
-                     nonsense\n\
-                     0000000000000000: 00000002 00000000 00010000 0001 01 12\n";
-        let expected = [(24551, "/run/a b.sock"), (7, "@abstract"), (12, "")];
-        assert_eq!(parse(table), expected.map(|(inode, name)| (inode, name.to_owned())).into());
-    }
-
-    #[test]
-    fn a_listener_of_this_process_is_found_by_its_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let _listener = UnixListener::bind(path("listens")).unwrap();
-        let _client = UnixStream::connect(path("listens")).unwrap();
-        let _datagrams = UnixDatagram::bind(path("datagrams")).unwrap();
-        let found = held_by(&[crate::sys::getpid()], &[]).unix;
-        let ours: Vec<&String> =
-            found.iter().filter(|name| name.starts_with(folder.path().to_str().unwrap())).collect();
-        assert_eq!(ours, [path("listens").to_str().unwrap()]);
-        assert_eq!(held_by(&[], &[]).unix, Vec::<String>::new());
-    }
-}
+#[path = "unix_tests.rs"]
+mod tests;

@@ -41,7 +41,7 @@ pub(super) enum Family {
 }
 
 /// linux/sock_diag.h: the request for one family.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// linux/inet_diag.h: the request for both families.
 const TCPDIAG_GETSOCK: u16 = 18;
 /// linux/inet_diag.h: an attribute of the request.
@@ -258,18 +258,25 @@ fn address(row: &[u8; ROW], offset: usize, port: u16) -> Option<SocketAddr> {
 
 /// tcp_info among the attributes, nothing if it is not there; `None` for malformed ones.
 fn info(mut attributes: &[u8]) -> Option<&[u8]> {
-    /// NLA_TYPE_MASK: above it are flags.
-    const KIND: u16 = 0x3fff;
     while !attributes.is_empty() {
-        let header = attributes.first_chunk::<ATTRIBUTE_HEADER>()?;
-        let length = usize::from(u16_at(header, 0));
-        let value = attributes.get(ATTRIBUTE_HEADER..length)?;
-        if u16_at(header, 2) & KIND == INET_DIAG_INFO {
+        let (kind, value) = next_attribute(&mut attributes)?;
+        if kind == INET_DIAG_INFO {
             return Some(value);
         }
-        attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
     Some(&[])
+}
+
+/// Takes the first attribute off the front: its kind and its value; `None` if it is malformed.
+pub(super) fn next_attribute<'a>(attributes: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    /// NLA_TYPE_MASK: above it are flags.
+    const KIND: u16 = 0x3fff;
+    let header = attributes.first_chunk::<ATTRIBUTE_HEADER>()?;
+    let length = usize::from(u16_at(header, 0));
+    let value = attributes.get(ATTRIBUTE_HEADER..length)?;
+    let kind = u16_at(header, 2) & KIND;
+    *attributes = attributes.get(aligned(length)..).unwrap_or_default();
+    Some((kind, value))
 }
 
 /// Of struct tcp_info as in linux/tcp.h; the C library's has half of it.
@@ -303,7 +310,7 @@ fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u16::from_ne_bytes(*bytes))
 }
 
-fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 

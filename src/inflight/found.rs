@@ -1,0 +1,111 @@
+//! Where requests come in: what the app's tree listens on.
+
+use super::inside::Inside;
+use super::watch::Task;
+use crate::sys::sockets::{
+    Held, Listener, Sampler, UnixListener, UnixSampler, held_by, is_all_there_is, unix_of_others,
+};
+use crate::sys::{getpid, tree};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// What was found.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// Where TCP connections come in; with `--ports` on whichever address.
+    pub(super) at: Vec<SocketAddr>,
+    /// The Unix sockets that are listened on.
+    pub(super) unix: Vec<UnixListener>,
+    /// The UDP sockets that are bound: nothing is known of what comes in there.
+    pub(super) udp: Vec<SocketAddr>,
+    /// The processes that may accept connections.
+    pub(super) processes: Vec<i32>,
+    /// It is proven that nothing comes in anywhere.
+    pub(super) nothing_listens: bool,
+    /// What some processes listen on cannot be seen.
+    pub(super) incomplete: bool,
+    /// All processes of the tree.
+    pub(super) tree: Vec<i32>,
+}
+
+impl Found {
+    /// Looks at every descriptor of every process of the tree.
+    pub(super) fn look(task: &Task, sampler: &mut Sampler, unix: &mut UnixSampler) -> Result<Found, String> {
+        let all: Vec<Listener> = match sampler.listeners() {
+            Ok(listeners) => listeners.to_vec(),
+            Err(error) => return Err(error.to_string()),
+        };
+        let source = sampler.source();
+        let tree: Vec<i32> = tree::descendants().unwrap_or_default().iter().map(|process| process.pid).collect();
+        let held = held_by(&tree, &all);
+        if let Some(ports) = &task.ports {
+            let anywhere = |port: &u16| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port);
+            let at = ports.iter().map(anywhere).collect();
+            return Ok(Found { at, udp: held.udp, processes: held.processes, tree, ..Found::default() });
+        }
+        if !held.unreadable.is_empty() {
+            return Ok(Found { tree, ..Found::of_others(held, all) });
+        }
+        let mut over_unix = unix.sample(&held.unix);
+        Inside::default().leave_out(&mut over_unix, &tree);
+        let connected = !over_unix.is_empty();
+        let none = held.listeners.is_empty() && held.udp.is_empty() && !connected;
+        let nothing_listens = none && is_all_there_is(&tree, source);
+        let mut found = Found { nothing_listens, processes: held.processes, tree, ..Found::default() };
+        if connected || held.listeners.is_empty() {
+            merge(&mut found.processes, held.unix_processes);
+        }
+        (found.at, found.unix, found.udp) = (addresses(&held.listeners), held.unix, held.udp);
+        Ok(found)
+    }
+
+    /// A later look. What was found before it stays: the app may have closed its listener, and still have requests in its
+    /// hands that came in there.
+    pub(super) fn add(&mut self, later: Found) {
+        let Found { at, unix, udp, processes, nothing_listens, incomplete, tree } = later;
+        merge(&mut self.at, at);
+        merge(&mut self.unix, unix);
+        merge(&mut self.udp, udp);
+        merge(&mut self.processes, processes);
+        (self.nothing_listens, self.incomplete, self.tree) = (nothing_listens, incomplete, tree);
+    }
+
+    /// There are another user's processes, and no CAP_SYS_PTRACE. In a container what listens is the app's, but for graceful
+    /// itself.
+    fn of_others(held: Held, all: Vec<Listener>) -> Found {
+        let found = Found { udp: held.udp, processes: held.processes, ..Found::default() };
+        if getpid() != 1 {
+            return Found { at: addresses(&held.listeners), unix: held.unix, incomplete: true, ..found };
+        }
+        let own = held_by(&[getpid()], &all).listeners;
+        let others: Vec<Listener> = all.into_iter().filter(|listener| !own.contains(listener)).collect();
+        Found { at: addresses(&others), unix: unix_of_others(&[getpid()]), ..found }
+    }
+
+    /// They are dead or dying.
+    pub(super) fn have_let_go(&self) -> bool {
+        !self.processes.is_empty() && self.processes.iter().all(|pid| tree::has_let_go(*pid))
+    }
+
+    /// What cannot be watched, in words; nothing if there is none.
+    pub(super) fn not_watched(&self) -> Option<String> {
+        let (first, more) = self.udp.split_first()?;
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        Some(format!(
+            "the app takes UDP on {first}{more} (as QUIC and DNS do): what is in flight there cannot be seen, and nothing is \
+             held for it"
+        ))
+    }
+}
+
+fn merge<T: Ord>(all: &mut Vec<T>, more: Vec<T>) {
+    all.extend(more);
+    all.sort();
+    all.dedup();
+}
+
+fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local).collect();
+    found.sort();
+    found.dedup();
+    found
+}
