@@ -293,7 +293,8 @@ fn docker_stop_is_drilled() {
     // The load balancer lags for two seconds, and the app serves on for three.
     assert_eq!(exit, Exit::Code(0), "{text}");
     let drill = &document["drills"][0];
-    assert_eq!((&drill["dropped"], &drill["title"]), (&Value::from(0), &Value::from(stop)), "{text}");
+    // The command's arguments may hold secrets.
+    assert_eq!((&drill["dropped"], &drill["title"]), (&Value::from(0), &Value::from("docker …")), "{text}");
     assert!(text.contains("the stop command was over after "), "{text}");
     // A stop that is quicker than the load balancer drops requests, however it is done.
     let container = Container::run(
