@@ -25,8 +25,6 @@ const LENGTH: u64 = 4500;
 #[derive(Debug)]
 struct Recording {
     scenario: String,
-    protocol: String,
-    handler: Handler,
     place: String,
     /// In milliseconds, and whether a request is pending from then on.
     states: Vec<(u64, bool)>,
@@ -48,16 +46,6 @@ fn recordings() -> Vec<Recording> {
 fn read(path: &PathBuf) -> Vec<Recording> {
     let text = std::fs::read_to_string(path).expect("a recording");
     let scenario = path.file_stem().expect("a name").to_string_lossy().into_owned();
-    let head = |key: &str| {
-        let found = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        found.unwrap_or_else(|| panic!("{scenario}: no {key}")).to_owned()
-    };
-    let handler = match head("handler").as_str() {
-        "none" => Handler::Missing,
-        "runtime" => Handler::Unproven,
-        "own" => Handler::Present,
-        other => panic!("{scenario}: handler {other}"),
-    };
     let mut found: Vec<Recording> = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -65,8 +53,6 @@ fn read(path: &PathBuf) -> Vec<Recording> {
         match (words.as_slice(), found.last_mut()) {
             (["run", place], _) => found.push(Recording {
                 scenario: scenario.clone(),
-                protocol: head("protocol"),
-                handler,
                 place: (*place).to_owned(),
                 states: Vec::new(),
                 rows: Vec::new(),
