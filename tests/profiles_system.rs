@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::sites::{go, haproxy, httpd, nginx, php_fpm, puma, unicorn};
+use common::sites::{go, haproxy, httpd, java, nginx, php_builtin, php_fpm, puma, unicorn};
 use common::stopping::{SLOW, Site};
 use common::{DEADLINE, Exit};
 
@@ -41,6 +41,9 @@ const UNICORN: Server = Server { profile: "unicorn", word: Some("unicorn"), site
 /// The name of a Go program says nothing.
 const GO: Server = Server { profile: "go", word: None, site: || go(&["-shutdown"]), exit: Exit::Code(0) };
 const GO_BARE: Server = Server { profile: "go", word: None, site: || go(&[]), exit: Exit::Signal(libc::SIGTERM) };
+const PHP: Server = Server { profile: "php", word: Some("php"), site: php_builtin, exit: Exit::Signal(libc::SIGTERM) };
+/// The virtual machine takes the signal and exits with this code.
+const JAVA: Server = Server { profile: "jvm", word: Some("java"), site: java, exit: Exit::Code(143) };
 
 /// With the server's own limit for its stop, as short as it can be.
 const NGINX_TIMEOUT: Server = NGINX.with(|| nginx("worker_shutdown_timeout 1s;\n"));
@@ -95,6 +98,20 @@ impl Server {
         assert!(lost > 0, "{what}");
     }
 
+    /// Requests that take most of the budget. Every signal is caught by the runtime itself, so that nothing proves that the
+    /// app has no handler: with a profile the hold lasts until 2 s before SIGKILL, without one to half of what is left.
+    fn its_runtime_proves_nothing(&self) {
+        const SECONDS: f64 = 6.0;
+        let options = ["--grace-period", "11s", "--kill-margin", "1s", "--pre-stop-delay", "0s"];
+        for (profile, all_lost) in [("auto", false), ("none", true)] {
+            let Some(site) = (self.site)() else { return };
+            let process = site.under_graceful(&[&options[..], &["--profile", profile]].concat());
+            let seen = site.stop_with_slow_requests(process, SECONDS);
+            assert_eq!(seen.slow.records.len(), SLOW);
+            assert_eq!(seen.dropped(), if all_lost { SLOW } else { 0 }, "{profile}\n{}", seen.table());
+        }
+    }
+
     fn its_own_timeout_is_none(&self) {
         let Some((lost, what)) = self.lost_at_once(&["--profile", self.profile], 4.0) else { return };
         assert_eq!(lost, 0, "{what}");
@@ -145,6 +162,9 @@ servers! {
     puma_cluster_with_a_timeout: PUMA_CLUSTER_TIMEOUT, its_own_timeout_cuts_off;
     unicorn_server: UNICORN, drops_nothing its_signal_alone_is_enough sigterm_loses_some sigint_loses_some;
     unicorn_with_a_timeout: UNICORN_TIMEOUT, its_own_timeout_cuts_off;
+    // Without a handler of their own: only the hold saves what is under way.
+    php_builtin_server: PHP, drops_nothing its_signal_alone_loses_some;
+    java_server: JAVA, drops_nothing its_signal_alone_loses_some its_runtime_proves_nothing;
     go_server: GO, drops_nothing its_signal_alone_is_enough;
     go_without_a_handler: GO_BARE, drops_nothing its_signal_alone_loses_some;
 }

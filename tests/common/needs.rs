@@ -141,6 +141,53 @@ pub fn go() -> Option<PathBuf> {
     requires("go", program("go"))
 }
 
+/// PHP's command line, with the built-in web server.
+#[track_caller]
+pub fn php() -> Option<PathBuf> {
+    requires("php", program("php"))
+}
+
+/// The Java launcher of a JDK, which also compiles the one source file that it is given (JEP 330).
+#[track_caller]
+pub fn java() -> Option<PathBuf> {
+    requires("java with javac", program("java").filter(|_| program("javac").is_some()))
+}
+
+#[track_caller]
+pub fn nats_server() -> Option<PathBuf> {
+    requires("nats-server", program("nats-server"))
+}
+
+#[track_caller]
+pub fn mosquitto() -> Option<PathBuf> {
+    requires("mosquitto", program("mosquitto"))
+}
+
+#[track_caller]
+pub fn memcached() -> Option<PathBuf> {
+    requires("memcached", program("memcached"))
+}
+
+#[track_caller]
+pub fn supervisord() -> Option<PathBuf> {
+    requires("supervisord", program("supervisord"))
+}
+
+/// RabbitMQ's own start script. What Debian has in the PATH is a wrapper that changes the user by su(1).
+#[track_caller]
+pub fn rabbitmq_server() -> Option<PathBuf> {
+    let script = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    requires("rabbitmq-server", script.is_file().then_some(script))
+}
+
+/// MariaDB's server; the program that makes a data folder is in the PATH beside it.
+#[track_caller]
+pub fn mariadbd() -> Option<PathBuf> {
+    let server =
+        program("mariadbd").or_else(|| Some(PathBuf::from("/usr/sbin/mariadbd")).filter(|path| path.is_file()));
+    requires("mariadbd", server.filter(|_| program("mariadb-install-db").is_some()))
+}
+
 /// The folder with PostgreSQL's own programs, of the newest version that has them all. Debian keeps it out of the PATH:
 /// what is there are scripts that look for a version first.
 #[track_caller]

@@ -146,6 +146,21 @@ pub fn php_fpm(timeout: u32) -> Option<Site> {
     Some(Site { port, server, beside: Beside::Front(front), folder: Some(folder) })
 }
 
+/// PHP's built-in server, as `php artisan serve` and many a development image run it.
+pub fn php_builtin() -> Option<Site> {
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let server =
+        words(&["env", "PHP_CLI_SERVER_WORKERS=8", &text(super::php()?), "-n", "-S", &address, &app("slow.php")]);
+    Some(Site::alone(port, server))
+}
+
+/// The server of the JDK, without a shutdown hook.
+pub fn java() -> Option<Site> {
+    let port = free_port();
+    Some(Site::alone(port, words(&[&text(super::java()?), &app("Slow.java"), &port.to_string()])))
+}
+
 pub fn puma(options: &[&str], settings: &str) -> Option<Site> {
     let (folder, port) = (folder(), free_port());
     let config = folder.path().join("puma.rb");

@@ -174,11 +174,11 @@ fn read(path: &Path) -> Option<String> {
 /// The value that this line gives the key: one word.
 fn in_line<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let rest = line.trim_start().trim_start_matches([':', '"']).strip_prefix(key)?;
-    let value = rest.trim_start_matches('"').trim_start_matches([' ', '\t', '=', ':', '(']);
+    let value = rest.trim_start_matches('"').trim_start_matches([' ', '\t', '=', ':', '(', '"', '\'']);
     if value.len() == rest.len() {
         return None;
     }
-    let end = value.find([' ', '\t', ';', '#', ',', ')']).unwrap_or(value.len());
+    let end = value.find([' ', '\t', ';', '#', ',', ')', '"', '\'']).unwrap_or(value.len());
     value.get(..end).filter(|value| !value.is_empty())
 }
 

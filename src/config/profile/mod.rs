@@ -6,7 +6,7 @@
 //!                     tables ───┘   └────► drain: its own limit (command line, variable, file) against the budget
 //! ```
 //!
-//! - The tables: `python`, `workers`, `runtimes`, `web`, `stores`; one [`Profile`] a server, in the order of `--profile list`.
+//! - The tables: `python`, `workers`, `runtimes`, `web`, `stores`, `managers`; one [`Profile`] a server, in the order of `--profile list`.
 //! - `detect`: which server a command line starts, through what stands before it: `env`, `setpriv`, an init, `python -m`,
 //!   `sh -c 'exec …'`, an image's entrypoint script.
 //! - `drain`: how long the server itself waits for its requests or jobs, and whether the budget has that time.
@@ -28,6 +28,7 @@
 mod apply;
 mod detect;
 mod drain;
+mod managers;
 mod python;
 mod runtimes;
 mod stores;
@@ -145,7 +146,9 @@ impl Profile {
 
 /// Every profile, in the order of `--profile list`.
 pub(crate) fn all() -> impl Iterator<Item = &'static Profile> {
-    [python::PROFILES, workers::PROFILES, runtimes::PROFILES, web::PROFILES, stores::PROFILES].into_iter().flatten()
+    [python::PROFILES, workers::PROFILES, runtimes::PROFILES, web::PROFILES, stores::PROFILES, managers::PROFILES]
+        .into_iter()
+        .flatten()
 }
 
 /// The profile of this name.

@@ -1,7 +1,7 @@
 //! Runtimes, where the app's own code decides what a signal does, and application servers of other languages.
 
 use super::drain::{Limit, OwnDrain, OwnFile};
-use super::{Profile, Source, any};
+use super::{Profile, Source, any, with};
 use crate::signal::Signal;
 
 pub(super) static PROFILES: &[Profile] = &[
@@ -25,6 +25,42 @@ pub(super) static PROFILES: &[Profile] = &[
         clean: &[143],
         advice: "a clean stop ends with 143: --success-exit-status 143; Spring Boot needs server.shutdown=graceful, and \
                  spring.lifecycle.timeout-per-shutdown-phase (30 s) bounds its drain",
+        source: Source::Measured,
+        ..Profile::RUNTIME
+    },
+    Profile {
+        name: "dotnet",
+        known_by: &[any("dotnet")],
+        advice: "ASP.NET Core stops on TERM, for HostOptions.ShutdownTimeout (30 s) at most; a clean stop ends with 0, one \
+                 without a host with 143",
+        ..Profile::RUNTIME
+    },
+    Profile {
+        name: "bun",
+        known_by: &[any("bun"), any("bunx")],
+        advice: "has no handler of its own: only the delay and the hold save requests unless the app has one",
+        ..Profile::RUNTIME
+    },
+    Profile {
+        name: "deno",
+        known_by: &[any("deno")],
+        advice: "has no handler of its own: only the delay and the hold save requests unless the app has one, by \
+                 Deno.addSignalListener",
+        ..Profile::RUNTIME
+    },
+    Profile {
+        name: "php",
+        known_by: &[with("php", &["-S"]), with("artisan", &["serve"])],
+        stop_signal: Some(Signal::TERM),
+        advice: "the built-in server ends at once on SIGTERM: only the delay and the hold save its requests",
+        source: Source::Measured,
+        ..Profile::UNKNOWN
+    },
+    Profile {
+        name: "roadrunner",
+        known_by: &[with("rr", &["serve"])],
+        stop_signal: Some(Signal::TERM),
+        advice: "endure.grace_period (30 s) bounds its drain",
         ..Profile::RUNTIME
     },
     Profile {

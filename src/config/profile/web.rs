@@ -73,4 +73,27 @@ pub(super) static PROFILES: &[Profile] = &[
         advice: "grace_period (0: for ever) bounds its drain",
         ..Profile::UNKNOWN
     },
+    Profile {
+        name: "frankenphp",
+        known_by: &[any("frankenphp")],
+        stop_signal: Some(Signal::TERM),
+        advice: "is Caddy: grace_period (0: for ever) bounds its drain",
+        ..Profile::UNKNOWN
+    },
+    Profile {
+        name: "traefik",
+        known_by: &[any("traefik")],
+        stop_signal: Some(Signal::TERM),
+        advice: "transport.lifeCycle.graceTimeOut (10 s) of each entry point bounds its drain; requestAcceptGraceTimeout is its \
+                 own pre-stop delay: leave one of the two at 0",
+        ..Profile::UNKNOWN
+    },
+    Profile {
+        name: "envoy",
+        known_by: &[any("envoy")],
+        stop_signal: Some(Signal::TERM),
+        advice: "TERM drains nothing: the hold waits for its requests; a pre-stop hook that POSTs to /healthcheck/fail of its \
+                 admin address tells the load balancers",
+        ..Profile::UNKNOWN
+    },
 ];

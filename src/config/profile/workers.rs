@@ -1,6 +1,6 @@
 //! Workers of queues. Nobody sends them requests, so that the delay would only take from their own time: it is zero.
 
-use super::drain::{Limit, OwnDrain};
+use super::drain::{Limit, OwnDrain, OwnFile};
 use super::{Profile, Source, any, with};
 use crate::signal::Signal;
 use std::time::Duration;
@@ -56,6 +56,35 @@ pub(super) static PROFILES: &[Profile] = &[
         advice: "cancels its jobs at once and leaves them in the queue, to be run again from their beginning; \
                  job_completion_wait (0 s) gives them time",
         source: Source::Measured,
+        ..Profile::WORKER
+    },
+    Profile {
+        name: "sidekiq",
+        known_by: &[any("sidekiq")],
+        stop_signal: Some(Signal::TERM),
+        drain: Some(OwnDrain {
+            options: &["-t", "--timeout"],
+            file: Some(OwnFile {
+                options: &["-C", "--config"],
+                suffix: None,
+                paths: &["config/sidekiq.yml", "config/sidekiq.yml.erb"],
+                keys: &["timeout"],
+            }),
+            default: Limit::Seconds(25),
+            ..OwnDrain::NONE
+        }),
+        advice: "gives its jobs --timeout (25 s), puts those that are left back into Redis, and ends with 0: the grace period \
+                 must be longer than that",
+        source: Source::Measured,
+        ..Profile::WORKER
+    },
+    Profile {
+        name: "laravel",
+        known_by: &[with("artisan", &["queue:work", "queue:listen", "horizon", "schedule:work"])],
+        stop_signal: Some(Signal::TERM),
+        drain: Some(OwnDrain { options: &["--timeout"], default: Limit::Seconds(60), ..OwnDrain::NONE }),
+        advice: "ends when its job is done (with the pcntl extension; without it the job is lost): the grace period must be \
+                 longer than --timeout (60 s)",
         ..Profile::WORKER
     },
 ];
