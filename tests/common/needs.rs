@@ -180,12 +180,12 @@ pub fn rabbitmq_server() -> Option<PathBuf> {
     requires("rabbitmq-server", script.is_file().then_some(script))
 }
 
-/// MariaDB's server; the program that makes a data folder is in the PATH beside it.
+/// MariaDB's server.
 #[track_caller]
 pub fn mariadbd() -> Option<PathBuf> {
     let server =
         program("mariadbd").or_else(|| Some(PathBuf::from("/usr/sbin/mariadbd")).filter(|path| path.is_file()));
-    requires("mariadbd", server.filter(|_| program("mariadb-install-db").is_some()))
+    requires("mariadbd", server)
 }
 
 /// The folder with PostgreSQL's own programs, of the newest version that has them all. Debian keeps it out of the PATH:

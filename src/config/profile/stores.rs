@@ -43,8 +43,8 @@ pub(super) static PROFILES: &[Profile] = &[
     Profile {
         name: "memcached",
         known_by: &[any("memcached")],
-        stop_signal: Some(Signal::USR1),
-        advice: "USR1 lets it answer what it has read, TERM and INT end it at once; what it caches is lost with it",
+        stop_signal: Some(Signal::TERM),
+        advice: "ends at once, and what it caches is lost with it: tell its clients by the delay",
         source: Source::Measured,
         ..Profile::STORE
     },
