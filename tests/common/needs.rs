@@ -147,12 +147,6 @@ pub fn php() -> Option<PathBuf> {
     requires("php", program("php"))
 }
 
-/// The Java launcher of a JDK, which also compiles the one source file that it is given (JEP 330).
-#[track_caller]
-pub fn java() -> Option<PathBuf> {
-    requires("java with javac", program("java").filter(|_| program("javac").is_some()))
-}
-
 #[track_caller]
 pub fn nats_server() -> Option<PathBuf> {
     requires("nats-server", program("nats-server"))
