@@ -113,6 +113,20 @@ impl Quit {
 /// The commands that are spelled out.
 const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "sleep", "completions"];
 
+/// Docker asks its `--init-path` for a version, and reads `tini version X` or `- git.COMMIT`, without a dot in COMMIT
+/// (moby, parseInitVersion); what it reads `docker info` shows.
+const VERSION: &str = concat!(
+    "graceful ",
+    env!("CARGO_PKG_VERSION"),
+    " - git.v",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    "-",
+    env!("CARGO_PKG_VERSION_MINOR"),
+    "-",
+    env!("CARGO_PKG_VERSION_PATCH"),
+    "\n"
+);
+
 /// The one form that runs an app.
 const FORM: &str = "graceful [OPTIONS] -- COMMAND [ARGS...]";
 
@@ -131,6 +145,9 @@ pub fn plain_run(args: &[OsString]) -> Option<&[OsString]> {
 pub fn parse(args: &[OsString]) -> Result<Command, Quit> {
     let args = args.get(1..).unwrap_or_default();
     let Some((first, rest)) = args.split_first() else { return Err(Quit::Usage) };
+    if let Some(problem) = words_in_one(first) {
+        return Err(Quit::Problems(vec![problem]));
+    }
     match first.to_str() {
         Some("run") => run(rest, true),
         Some("drill") => drill::parse(rest),
@@ -201,7 +218,7 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Command, Quit> {
 fn text_for(info: Info, subcommand: Option<&'static str>) -> String {
     match info {
         Info::Help => help::text(subcommand),
-        Info::Version => format!("graceful {}\n", env!("CARGO_PKG_VERSION")),
+        Info::Version => VERSION.to_owned(),
     }
 }
 
@@ -222,6 +239,17 @@ fn help_for(rest: &[OsString]) -> Quit {
             Quit::Problems(vec![Problem::new(quoted(word), reason)])
         }
     }
+}
+
+/// `#!/graceful -- /bin/sh`: the kernel passes all that stands behind the program as one argument (execve(2)).
+fn words_in_one(first: &OsString) -> Option<Problem> {
+    let text = first.to_str()?.trim();
+    let word = text.split_whitespace().next().filter(|word| *word != text)?;
+    let begins = word == "--" || word == "run" || word.starts_with('-') && !word.contains('=');
+    (begins && text.split_whitespace().any(|word| word == "--")).then(|| {
+        let reason = "several words in one argument, as a #! line passes them; expected a line that splits them, as";
+        Problem::new(quoted(first), format!("{reason} #!/usr/bin/env -S graceful {text}"))
+    })
 }
 
 /// The first argument is neither a flag nor a command: most likely `graceful ./myapp`.
@@ -433,7 +461,8 @@ mod tests {
             let help = text(&[name, "--help"]);
             assert!(help.contains(&format!("Usage: graceful {name}")), "{help}");
         }
-        assert_eq!(text(&["-V"]), format!("graceful {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(text(&["-V"]), VERSION);
+        assert!(VERSION.starts_with(&format!("graceful {} ", env!("CARGO_PKG_VERSION"))));
         assert_eq!(text(&["probe", "--version"]), text(&["-V"]));
         assert!(matches!(parse(&args(&["--", "--help"])), Ok(Command::Run { .. })), "that is the app's own");
     }
@@ -476,6 +505,7 @@ mod tests {
             pid: 7,
             https: true,
             foreign: false,
+            above: None,
         };
         crate::config::load(settings, vec!["app".into()], &surroundings).unwrap_or_else(|p| panic!("{p:?}"))
     }
@@ -521,6 +551,7 @@ mod tests {
                         pid: 7,
                         https: true,
                         foreign: false,
+                        above: None,
                     };
                     let had_problems = !settings.problems.is_empty();
                     let loaded = crate::config::load(settings, command, &surroundings);

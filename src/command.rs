@@ -55,6 +55,7 @@ impl Running {
         match spawn::fork(&command) {
             Ok(pid) => Ok(Running { pid, output: Some(read), partial: Vec::new() }),
             Err(spawn::Error::Fork(error) | spawn::Error::Exec(error)) => Err(error),
+            Err(spawn::Error::Format(_, format)) => Err(io::Error::other(format.why())),
         }
     }
 

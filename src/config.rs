@@ -13,6 +13,7 @@ mod budget;
 mod check;
 mod draft;
 mod file;
+mod foreground;
 mod hook;
 mod load;
 pub(crate) mod options;
@@ -26,7 +27,7 @@ pub(crate) mod values;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Settings, Surroundings, load, probe_listen};
+pub use load::{Above, Settings, Surroundings, load, probe_listen};
 pub use raw::Problem;
 pub(crate) use raw::quoted;
 
@@ -88,8 +89,12 @@ pub struct Config {
     pub checks: Vec<Check>,
     /// `--drain-file`, absolute.
     pub drain_file: Option<PathBuf>,
+    /// Who gets the stop signal and the escalations.
+    pub stop_to: StopTo,
     /// What becomes of processes that outlive the app.
     pub leftovers: Leftovers,
+    /// What graceful itself gets when the process that started it ends.
+    pub parent_death_signal: Option<Signal>,
     /// Endings that become exit 0.
     pub success: SuccessStatuses,
     /// `--termination-log`, absolute; `None` means /dev/termination-log if it is there.
@@ -354,11 +359,24 @@ pub enum Space {
     Bytes(u64),
 }
 
+/// `--stop-to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopTo {
+    /// The app alone.
+    App,
+    /// Its process group.
+    Group,
+    /// The app and every process that descends from it.
+    Tree,
+}
+
 /// `--leftovers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftovers {
     /// SIGTERM, the rest of the budget, SIGKILL.
     Stop,
+    /// The same in a stop; but where the app puts itself into the background, what it has started is the app from then on.
+    Wait,
     /// Leave them running (not as PID 1: the kernel ends them with it).
     Leave,
 }
@@ -380,6 +398,12 @@ pub const QUIET_WINDOW: Duration = Duration::from_secs(2);
 pub fn stop_signals(explicit: Option<SignalSet>, init: bool) -> SignalSet {
     let usual = SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT);
     explicit.unwrap_or(if init { usual.with(Signal::RTMIN_3).with(Signal::PWR) } else { usual })
+}
+
+/// How the daemon of this name is kept in the foreground, if that is known.
+pub fn in_foreground(name: &str) -> Option<&'static str> {
+    let profile = profile::all().find(|profile| profile.name == name).and_then(|profile| profile.foreground);
+    profile.or_else(|| foreground::known(name))
 }
 
 /// `--profile list`: every server that is known, its signal and what to know of it.
@@ -440,7 +464,9 @@ impl Config {
             fail_readiness: FailReadiness::AtStop,
             checks: Vec::new(),
             drain_file: None,
+            stop_to: StopTo::App,
             leftovers: Leftovers::Stop,
+            parent_death_signal: None,
             success: SuccessStatuses::default(),
             termination_log: None,
             report: None,

@@ -84,6 +84,11 @@ impl Hold {
         if self.again_at.is_some_and(|at| at <= now) { self.start(now, origin) } else { Begun::Runs }
     }
 
+    /// The command, while it runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.running.as_ref().map(Running::pid)
+    }
+
     /// What to poll for output.
     pub fn fd(&self) -> Option<RawFd> {
         self.running.as_ref()?.fd()

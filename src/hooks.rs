@@ -222,6 +222,14 @@ impl Hooks {
         }
     }
 
+    /// The commands that run.
+    pub fn pids(&self) -> impl Iterator<Item = i32> {
+        self.active.iter().filter_map(|active| match &active.work {
+            Work::Command(running) => Some(running.pid()),
+            Work::Post(_) => None,
+        })
+    }
+
     /// Passes a signal to every hook that runs.
     pub fn signal(&self, signal: Signal) {
         for active in &self.active {

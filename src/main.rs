@@ -6,7 +6,7 @@
 
 use graceful::cli::running::{self, Unknown};
 use graceful::cli::{self, Command, ProbeTarget};
-use graceful::config::{self, Config};
+use graceful::config::{self, Above, Config, Surroundings};
 use graceful::status::ExitStatus;
 use graceful::sys::signals::{self, Inherited};
 use graceful::{demo, drill, probe, status, supervisor, sys};
@@ -42,12 +42,19 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> Exi
         Err(quit) => return ExitStatus::Exited(quit.report()),
     };
     if let Command::Run { settings, command } = command {
-        return match config::load(settings, command, &config::Surroundings::current()) {
+        return match config::load(settings, command, &surroundings()) {
             Ok(config) => supervise(config, inherited, start),
             Err(problems) => ExitStatus::Exited(cli::report(&problems)),
         };
     }
     ExitStatus::Exited(other(command, inherited))
+}
+
+/// A graceful above this one is looked for only where a variable could be its own.
+fn surroundings() -> Surroundings {
+    let above = || sys::above::look().map(|above| Above { pid: above.pid, environment: above.environment });
+    let above = sys::environment_has(b"GRACEFUL_").then(above).flatten();
+    Surroundings { above, ..Surroundings::current() }
 }
 
 /// A command that supervises nothing; its exit code.

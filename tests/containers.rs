@@ -389,6 +389,63 @@ mod processes {
     }
 }
 
+/// What an image's variables name once for the container is its PID 1's, whoever else runs graceful in it.
+mod a_second_one {
+    use super::*;
+
+    const SETTINGS: [&str; 8] = [
+        "--env",
+        "GRACEFUL_PROBE_LISTEN=:9090",
+        "--env",
+        "GRACEFUL_DRAIN_FILE=/tmp/drain",
+        "--env",
+        "GRACEFUL_REPORT=/dev/stderr",
+        "--env",
+        "GRACEFUL_FAIL_READINESS=at-drain",
+    ];
+
+    #[test]
+    fn it_runs_beside_and_leaves_what_is_there_once() {
+        let Some(image) = image() else { return };
+        let app = [&SIGNALS[..], &["--exit-on", "TERM=5"]].concat();
+        let options = ["--grace-period", "60s", "--pre-stop-delay", "40s"];
+        let container = Container::run(&image, &SETTINGS, &[&options, &["--"][..], &app].concat());
+        container.wait_line("ready");
+        // In the middle of a stop, with the drain file there.
+        docker(&["kill", "--signal", "TERM", &container.name]);
+        container.wait_line("SIGTERM: stopping");
+        let exists = ["sh", "-c", "until test -e /tmp/drain; do sleep 0.05; done"];
+        assert_eq!(container.exec(&exists).0, Some(0));
+        let script = "echo migrated; exit 3";
+        let (status, seen) = container.exec(&["/graceful", "--", "sh", "-c", script]);
+        assert_eq!((status, seen.as_str()), (Some(3), "migrated\n"), "{}", container.dump());
+        // As another user, who may not read what PID 1 was started with, and below the app.
+        let nobody = ["exec", "--user", "65534", &container.name, "/graceful", "--", "sh", "-c", script];
+        let output = try_docker(&nobody);
+        assert_eq!((output.status.code(), output.stdout), (Some(3), b"migrated\n".to_vec()));
+        let nested = ["/graceful", "--", "/graceful", "--log-level", "debug", "--", "sh", "-c", script];
+        let (status, seen) = container.exec(&nested);
+        assert_eq!(status, Some(3), "{seen}");
+        assert!(
+            seen.contains("GRACEFUL_PROBE_LISTEN, GRACEFUL_DRAIN_FILE, GRACEFUL_REPORT: of the graceful above"),
+            "{seen}"
+        );
+        let (status, seen) = container.exec(&["test", "-e", "/tmp/drain"]);
+        assert_eq!(status, Some(0), "the drain file of the stop in progress is gone {seen}");
+        let (status, seen) = container.exec(&["/graceful", "probe", "live"]);
+        assert_eq!(status, Some(0), "{seen}");
+        // What is said for it alone counts.
+        let (status, seen) = container.exec(&["/graceful", "--probe-listen", ":9090", "--", "true"]);
+        assert!(status == Some(125) && seen.contains("cannot listen on --probe-listen"), "{seen}");
+        let other = [
+            "sh",
+            "-c",
+            "GRACEFUL_DRAIN_FILE=/tmp/other GRACEFUL_PROBE_LISTEN=:9091 /graceful -- /graceful probe live :9091",
+        ];
+        assert_eq!(container.exec(&other).0, Some(0), "variables of its own do, too");
+    }
+}
+
 mod terminal {
     use super::*;
 

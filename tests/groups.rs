@@ -137,3 +137,240 @@ mod endings {
         assert!(!Path::new("/core").exists(), "graceful's own directory is /");
     }
 }
+
+mod stop_to {
+    use super::*;
+
+    /// An entry point as many are: bash traps the signal, and looks at it when what it waits for has ended.
+    fn trapping(inner: &str) -> Vec<String> {
+        words(&["bash", "-c", &format!("trap 'echo trapped; exit 0' TERM; {inner}; echo over")])
+    }
+
+    /// It says what it gets and ends.
+    fn telling() -> String {
+        common::signals(&["--exit-on", "TERM=0"]).join(" ")
+    }
+
+    const OPTIONS: [&str; 8] =
+        ["--pre-stop-delay", "0s", "--hold", "never", "--grace-period", "6s", "--kill-margin", "3s"];
+
+    fn start(options: &[&str], command: &[String]) -> Run {
+        let run = Run::start(&[&OPTIONS, options].concat(), command);
+        run.wait_line("ready pid=", DEADLINE);
+        run
+    }
+
+    #[test]
+    fn the_group_and_the_tree_hear_of_the_stop() {
+        for whom in ["group", "tree"] {
+            let run = start(&["--stop-to", whom], &trapping(&telling()));
+            run.stop(libc::SIGTERM);
+            let report = run.ends(Exit::Code(0));
+            assert_eq!(report["sigkill"], false, "{report:#}");
+            let stdout = run.stdout_so_far();
+            assert!(stdout.contains("\nSIGTERM\n") && stdout.ends_with("trapped\n"), "{stdout}");
+            run.wait_line(&format!("SIGTERM to 1 process more of the app's {whom}"), DEADLINE);
+        }
+    }
+
+    #[test]
+    fn control_tini_for_the_group_and_dumb_init_do_the_same() {
+        let (Some(tini), Some(dumb_init)) = (tini(), dumb_init()) else { return };
+        for init in [words(&[&tini.to_string_lossy(), "-g", "--"]), words(&[&dumb_init.to_string_lossy(), "--"])] {
+            let process = Place::Pid1.spawn([init, trapping(&telling())].concat());
+            process.wait_line("ready pid=", DEADLINE);
+            process.signal(libc::SIGTERM);
+            let (exit, stdout, _) = process.wait_output(DEADLINE);
+            assert_eq!(exit, Exit::Code(0), "{}", process.dump());
+            assert!(stdout.ends_with("trapped\n"), "{stdout}");
+        }
+    }
+
+    /// By default it is the app alone; what would be right is said when SIGKILL had to come.
+    #[test]
+    fn the_app_alone_is_killed_and_the_log_says_what_would_help() {
+        let run = start(&[], &trapping(&telling()));
+        run.stop(libc::SIGTERM);
+        run.wait_line("the app is a shell (bash) that was waiting for python3 (pid ", DEADLINE);
+        run.wait_line("--stop-to tree", DEADLINE);
+        assert_eq!(run.ends(Exit::Signal(libc::SIGKILL))["sigkill"], true);
+    }
+
+    /// A group is left with setsid(2), a tree is not.
+    #[test]
+    fn who_has_left_the_group_is_in_the_tree() {
+        let inner = format!("setsid --wait {}", telling());
+        let run = start(&["--stop-to", "tree"], &trapping(&inner));
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Code(0));
+        let run = start(&["--stop-to", "group"], &trapping(&inner));
+        run.stop(libc::SIGTERM);
+        run.wait_line("budget spent", DEADLINE);
+        run.ends(Exit::Signal(libc::SIGKILL));
+    }
+
+    #[test]
+    fn escalations_and_repeated_signals_go_to_the_same() {
+        let app = common::signals(&["--exit-on", "USR1=0"]).join(" ");
+        let run = start(&["--stop-to", "tree", "--escalate", "1s:USR1"], &trapping(&app));
+        run.stop(libc::SIGTERM);
+        run.wait_line("SIGTERM to 1 process more", DEADLINE);
+        run.signal(libc::SIGTERM);
+        run.wait_lines("SIGTERM to 1 process more", 2, DEADLINE);
+        run.wait_line("SIGUSR1 to 1 process more", DEADLINE);
+        let (_, stdout, _) = run.wait_output(DEADLINE);
+        assert!(stdout.contains("SIGUSR1\n"), "{stdout}");
+    }
+
+    /// Hooks are graceful's own, wherever they are in the tree.
+    #[test]
+    fn graceful_s_own_commands_are_spared() {
+        let hook = "post-start=sh -c \"trap 'echo hooked' TERM; echo hook up; sleep 1.5; echo hook ends\"";
+        let run =
+            start(&["--stop-to", "tree", "--hook", hook], &common::signals(&["--exit-on", "TERM=0", "--delay", "2"]));
+        run.wait_line("hook up", DEADLINE);
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Code(0));
+        assert!(!run.stderr_so_far().contains("hooked"), "{}", run.dump());
+    }
+
+    /// In the foreground of a terminal the group is graceful's own, and a neighbour in a pipeline is in it.
+    #[test]
+    fn on_a_terminal_neighbours_of_the_pipeline_are_spared() {
+        let shell = common::pty::Terminal::interactive_bash();
+        let graceful = wrapper(&[&OPTIONS[..], &["--stop-to", "group"]].concat(), &[]).join(" ");
+        shell.type_line(&format!(
+            "{graceful} sh -c 'trap \"echo trapped; exit 3\" TERM; {}' | (trap 'echo neighbour hit' TERM; cat)",
+            telling()
+        ));
+        shell.expect("ready pid=");
+        let found = shell.wait_member("graceful", |member| member.name == "graceful" && member.state != 'Z');
+        kill(found.pid, libc::SIGTERM);
+        shell.expect("SIGTERM to 1 process more of the app's group");
+        shell.expect("prompt> ");
+        let output = shell.output();
+        assert!(output.contains("trapped") && !output.contains("neighbour hit"), "{output}");
+    }
+}
+
+mod background {
+    use super::*;
+
+    /// Forks twice and leads a session of its own, as daemons do, and does not leave before it is up.
+    const DAEMON: &str = "
+import os, signal, sys, time
+def stop(number, frame):
+    print('daemon told', flush=True)
+    os._exit(6)
+ready, up = os.pipe()
+if os.fork():
+    os.read(ready, 1)
+    os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGHUP, lambda *_: print('daemon reloads', flush=True))
+print('daemon up', os.getpid(), flush=True)
+os.write(up, b'x')
+end = time.time() + 60
+while time.time() < end and not os.path.exists(sys.argv[1]): time.sleep(0.02)
+os._exit(4)
+";
+
+    fn start(options: &[&str], folder: &Path) -> Run {
+        let quick = ["--pre-stop-delay", "0s", "--hold", "never"];
+        let end = folder.join("end").to_string_lossy().into_owned();
+        Run::start(&[&quick, options].concat(), &[python3(), "-c".to_owned(), DAEMON.to_owned(), end])
+    }
+
+    #[test]
+    fn an_app_that_goes_into_the_background_is_told_what_it_did() {
+        let folder = run::folder();
+        let run = start(&[], folder.path());
+        run.wait_line("warning: the app put itself into the background (python3, pid ", DEADLINE);
+        run.wait_line("--leftovers wait", DEADLINE);
+        let report = run.ends(Exit::Code(0));
+        assert!(run::warnings(&report).contains("put itself into the background"), "{report:#}");
+    }
+
+    /// What was left in graceful's own session is a job of a script, and no daemon.
+    #[test]
+    fn control_a_script_that_leaves_a_job_is_not() {
+        let run = Run::start(&["--pre-stop-delay", "0s"], &shell("sleep 1000 & exit 0"));
+        run.ends(Exit::Code(0));
+        run.wait_line("the app is gone, 1 other process is still there: SIGTERM", DEADLINE);
+        assert!(!run.stderr_so_far().contains("background"), "{}", run.dump());
+    }
+
+    #[test]
+    fn followed_it_runs_on_hears_signals_and_gives_its_status() {
+        let folder = run::folder();
+        let run = start(&["--leftovers", "wait"], folder.path());
+        run.wait_line("is followed there", DEADLINE);
+        let up = run.wait_line("daemon up", DEADLINE);
+        let daemon = run::number_after(&up.text, "daemon up ");
+        run.wait_line(&format!("(python3, pid {daemon}) and is followed there"), DEADLINE);
+        run.signal(libc::SIGHUP);
+        run.wait_line("daemon reloads", DEADLINE);
+        std::fs::write(folder.path().join("end"), "").expect("our own");
+        let report = run.ends(Exit::Code(4));
+        assert_eq!(report["app"]["pid"], daemon);
+        assert!(!run.stdout_so_far().contains("told"), "no signal came before its end\n{}", run.dump());
+    }
+
+    #[test]
+    fn followed_it_gets_the_whole_stop() {
+        let folder = run::folder();
+        let run = start(&["--leftovers", "wait", "--hook", "pre-stop=echo hook"], folder.path());
+        let up = run.wait_line("daemon up", DEADLINE);
+        let daemon = run::number_after(&up.text, "daemon up ");
+        run.wait_line(&format!("(python3, pid {daemon}) and is followed there"), DEADLINE);
+        run.stop(libc::SIGTERM);
+        let report = run.ends(Exit::Code(6));
+        run.wait_line("daemon told", DEADLINE);
+        assert_eq!(signals_sent(&report), ["SIGTERM stop"]);
+        assert_eq!(run::phases(&report)[..3], ["running", "pre-stop", "drain"]);
+    }
+
+    #[test]
+    fn as_pid_1_too() {
+        let folder = run::folder();
+        let end = folder.path().join("end").to_string_lossy().into_owned();
+        let app = [python3(), "-c".to_owned(), DAEMON.to_owned(), end];
+        let run = Run::start_pid1(&["--leftovers", "wait", "--pre-stop-delay", "0s", "--hold", "never"], &app);
+        let up = run.wait_line("daemon up", DEADLINE);
+        let daemon = run::number_after(&up.text, "daemon up ");
+        run.wait_line(&format!("(python3, pid {daemon}) and is followed there"), DEADLINE);
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Code(6));
+    }
+
+    /// nginx without `daemon off`, whose profile knows better.
+    #[test]
+    fn nginx_is_told_its_own_option() {
+        let Some(nginx) = common::nginx() else { return };
+        let folder = run::folder();
+        let config = format!(
+            "pid {0}/pid; error_log {0}/error.log; events {{}} http {{ access_log off; server {{ listen 127.0.0.1:{1}; }} }}",
+            folder.path().display(),
+            common::free_port()
+        );
+        let path = folder.path().join("nginx.conf");
+        std::fs::write(&path, config).expect("our own");
+        let run =
+            Run::start(&["--pre-stop-delay", "0s"], &words(&[&nginx.to_string_lossy(), "-c", &path.to_string_lossy()]));
+        run.wait_line("the app put itself into the background (nginx, pid ", DEADLINE);
+        run.wait_line("run it in the foreground (nginx -g 'daemon off;')", DEADLINE);
+        run.ends(Exit::Code(0));
+    }
+
+    /// setsid(1) forks where it leads a process group, and exits: under graceful as under every init, and as PID 1.
+    #[test]
+    fn setsid_as_the_app_is_one_that_goes_into_the_background() {
+        let run = Run::start(&["--pre-stop-delay", "0s"], &words(&["setsid", "sleep", "1000"]));
+        run.wait_line("run it in the foreground (without setsid, or with its --wait", DEADLINE);
+        run.ends(Exit::Code(0));
+        let run = Run::start(&["--pre-stop-delay", "0s"], &words(&["setsid", "--wait", "sh", "-c", "exit 5"]));
+        run.ends(Exit::Code(5));
+    }
+}

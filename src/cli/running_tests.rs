@@ -47,7 +47,14 @@ impl Proc {
 
     fn search_with(&self, environment: &[(&str, &str)], socket: &Path) -> Result<Listen, Unknown> {
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let own = Surroundings { environment, cwd: self.path().to_owned(), pid: 77, https: true, foreign: false };
+        let own = Surroundings {
+            environment,
+            cwd: self.path().to_owned(),
+            pid: 77,
+            https: true,
+            foreign: false,
+            above: None,
+        };
         search(&own, OsStr::new("/usr/local/bin/graceful"), self.path(), socket)
     }
 }
@@ -237,7 +244,8 @@ fn nothing_found_says_what_was_looked_at() {
     fs::write(proc.path().join("g.toml"), "").unwrap();
     let text = nowhere(proc.search_with(&[("GRACEFUL_CONFIG", "g.toml")], Path::new("/nonexistent")));
     assert!(text.contains("g.toml has no probe_listen, graceful (pid 1) runs without --probe-listen"), "{text}");
-    let own = Surroundings { environment: Vec::new(), cwd: "/".into(), pid: 77, https: true, foreign: false };
+    let own =
+        Surroundings { environment: Vec::new(), cwd: "/".into(), pid: 77, https: true, foreign: false, above: None };
     let text = nowhere(search(&own, OsStr::new("graceful"), Path::new("/nonexistent"), Path::new("/nonexistent")));
     assert!(text.contains("no other process called graceful"), "{text}");
 }

@@ -10,8 +10,8 @@ use super::raw::{Problem, Raw};
 use super::suggest::did_you_mean;
 use super::values::SuccessStatus;
 use super::{
-    Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW,
-    Readiness, Stage, Startup, StartupAction, Surroundings, Target, hook, stop_signals,
+    Advice, AdviceAt, Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat,
+    LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, Surroundings, Target, hook, stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::secret::{CommandLine, Url};
@@ -59,7 +59,9 @@ pub(crate) struct Draft {
     pub(crate) probe_listen: Option<Given<Listen>>,
     pub(crate) fail_readiness: Option<Given<FailReadiness>>,
     pub(crate) drain_file: GivenPath,
+    pub(crate) stop_to: Option<Given<StopTo>>,
     pub(crate) leftovers: Option<Given<Leftovers>>,
+    pub(crate) parent_death_signal: Option<Given<Signal>>,
     pub(crate) success: Vec<Given<SuccessStatus>>,
     pub(crate) termination_log: GivenPath,
     pub(crate) report: GivenPath,
@@ -70,6 +72,8 @@ pub(crate) struct Draft {
     /// Names of options with a value that did not parse: what depends on them is not judged, lest one slip be
     /// reported twice and the second time wrongly.
     pub(crate) broken: Vec<&'static str>,
+    /// Where options were given that count for the graceful above this one only.
+    pub(crate) of_above: Vec<String>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -218,7 +222,9 @@ impl Draft {
             fail_readiness,
             checks,
             drain_file: file(&self.drain_file, Purpose::Create),
+            stop_to: self.stop_to.map_or(StopTo::App, |given| given.value),
             leftovers: self.leftovers.map_or(Leftovers::Stop, |given| given.value),
+            parent_death_signal: self.parent_death_signal.map(|given| given.value),
             success: success(&self.success),
             termination_log: file(&self.termination_log, Purpose::Append),
             report: file(&self.report, Purpose::Replace),
@@ -229,6 +235,12 @@ impl Draft {
         let variable = |name: &str| surroundings.variable(name).map(OsString::from);
         let around = profile::Around { cwd: &surroundings.cwd, variable: &variable };
         profile::apply(&mut config, &explicit, &around);
+        if let (Some(above), false) = (&surroundings.above, self.of_above.is_empty()) {
+            let (names, pid) = (self.of_above.join(", "), above.pid);
+            let what =
+                format!("{names}: of the graceful above this one (pid {pid}), and without effect here; a flag has one");
+            config.advice.push(Advice { at: AdviceAt::Detail, what });
+        }
         config
     }
 
@@ -305,7 +317,7 @@ impl Draft {
         {
             problems.push(given.raw.problem(
                 "leave only works when graceful is not PID 1: the kernel ends every process of a container \
-                 together with its PID 1; right is stop",
+                 together with its PID 1; right is stop or wait",
             ));
         }
     }

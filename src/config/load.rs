@@ -36,7 +36,22 @@ pub struct Surroundings {
     pub https: bool,
     /// They are another process's: a descriptor that they name is not ours.
     pub foreign: bool,
+    /// The graceful above this one, if there is one.
+    pub above: Option<Above>,
 }
+
+/// A graceful that supervises this one's container or command. What is there once for both is its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Above {
+    /// Its pid.
+    pub pid: i32,
+    /// Its variables; `None` where they may not be read.
+    pub environment: Option<Vec<(OsString, OsString)>>,
+}
+
+/// Options that name one thing for a container: a port, a file that tells of a stop, the report of the container's end.
+/// (`docker exec c graceful -- migrate` has the image's variables, too.)
+const ONE_EACH: [&str; 4] = [PROBE_LISTEN, "drain-file", "report", "termination-log"];
 
 impl Surroundings {
     /// Those of this process.
@@ -48,7 +63,18 @@ impl Surroundings {
             pid: std::process::id(),
             https: cfg!(feature = "https"),
             foreign: false,
+            above: None,
         }
+    }
+
+    /// Whether a variable was set for both, so that what it names is that of the graceful above.
+    fn is_of_above(&self, name: &str) -> bool {
+        let Some(above) = &self.above else { return false };
+        let theirs =
+            |all: &Vec<(OsString, OsString)>| all.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let same =
+            |own: &OsStr| above.environment.as_ref().is_none_or(|all| theirs(all).is_some_and(|value| value == own));
+        self.variable(name).is_some_and(same)
     }
 
     /// The value of a variable; an empty one counts as unset.
@@ -73,7 +99,8 @@ pub fn load(settings: Settings, command: Vec<OsString>, surroundings: &Surroundi
     for spec in OPTIONS {
         let before = problems.len();
         let from_file = file.as_ref().map(|file| file.values(spec, &mut problems)).unwrap_or_default();
-        for raws in [from_file, variable_values(spec, surroundings), flag_values(spec, &flags, &mut problems)] {
+        let weaker = draft.own(spec, [from_file, variable_values(spec, surroundings)], &flags, surroundings);
+        for raws in weaker.into_iter().chain([flag_values(spec, &flags, &mut problems)]) {
             if !raws.is_empty() {
                 (spec.read)(&mut draft, &separated(raws, spec.repeat), &mut problems);
             }
@@ -84,6 +111,34 @@ pub fn load(settings: Settings, command: Vec<OsString>, surroundings: &Surroundi
     }
     let config = draft.finish(command, surroundings, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+impl Draft {
+    /// What file and variable say of an option, without what they say to the graceful above this one.
+    fn own(
+        &mut self,
+        spec: &OptionSpec,
+        [mut file, mut variable]: [Vec<Raw>; 2],
+        flags: &[(&'static str, OsString)],
+        surroundings: &Surroundings,
+    ) -> [Vec<Raw>; 2] {
+        if surroundings.above.is_none() || !ONE_EACH.contains(&spec.name) {
+            return [file, variable];
+        }
+        let by_flag = |name: &str| flags.iter().any(|(flag, _)| *flag == name);
+        let their_file =
+            by_name(CONFIG).is_some_and(|file| surroundings.is_of_above(file.variable)) && !by_flag(CONFIG);
+        let mut theirs = if their_file { std::mem::take(&mut file) } else { Vec::new() };
+        if surroundings.is_of_above(spec.variable) {
+            theirs.append(&mut variable);
+        }
+        if !theirs.is_empty() && !by_flag(spec.name) {
+            // Nothing that hangs on it is judged.
+            self.broken.push(spec.name);
+        }
+        self.of_above.extend(theirs.iter().map(|raw| raw.origin.name()));
+        [file, variable]
+    }
 }
 
 /// Where a graceful with these flags listens for probes, if anywhere, as [`load`] would find it: the flag, else the

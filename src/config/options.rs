@@ -5,7 +5,9 @@
 
 use super::draft::{Draft, set_all, set_last};
 use super::raw::{Problem, Raw};
-use super::{FailReadiness, Leftovers, LogFormat, LogLevel, StartupAction, check, hook, profile, target, values};
+use super::{
+    FailReadiness, Leftovers, LogFormat, LogLevel, StartupAction, StopTo, check, hook, profile, target, values,
+};
 
 /// One option of `run`.
 pub(crate) struct OptionSpec {
@@ -119,7 +121,9 @@ pub(crate) const OTHER: &str = "Other";
 const STARTUP_ACTIONS: &[(&str, StartupAction)] = &[("report", StartupAction::Report), ("stop", StartupAction::Stop)];
 const FAIL_READINESS: &[(&str, FailReadiness)] =
     &[("at-stop", FailReadiness::AtStop), ("at-drain", FailReadiness::AtDrain), ("never", FailReadiness::Never)];
-const LEFTOVERS: &[(&str, Leftovers)] = &[("stop", Leftovers::Stop), ("leave", Leftovers::Leave)];
+const STOP_TO: &[(&str, StopTo)] = &[("app", StopTo::App), ("group", StopTo::Group), ("tree", StopTo::Tree)];
+const LEFTOVERS: &[(&str, Leftovers)] =
+    &[("stop", Leftovers::Stop), ("wait", Leftovers::Wait), ("leave", Leftovers::Leave)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: &[(&str, LogLevel)] =
     &[("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
@@ -186,6 +190,19 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         help: "The signals that begin the shutdown, exactly these, as TERM,USR1 for an image with another STOPSIGNAL; \
                every other one is the app's; repeatable. Default: TERM and INT, as PID 1 also RTMIN+3 and PWR",
         read: |draft, raw, problems| set_all(&mut draft.stop_on, raw, problems, values::stop_on),
+    },
+    OptionSpec {
+        name: "stop-to",
+        variable: "GRACEFUL_STOP_TO",
+        key: Some("stop_to"),
+        value: ValueKind::Choice("WHOM", &["app", "group", "tree"]),
+        repeat: Repeat::No,
+        heading: SIGNALS,
+        help: "Who gets the stop signal and the escalations: app, its process group, or the tree (the app and every \
+               descendant), for a shell that traps the signal and waits. Default: app",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.stop_to, raw, problems, |text| values::choice(text, STOP_TO));
+        },
     },
     OptionSpec {
         name: "rewrite",
@@ -377,13 +394,25 @@ pub(crate) static OPTIONS: &[OptionSpec] = &[
         name: "leftovers",
         variable: "GRACEFUL_LEFTOVERS",
         key: Some("leftovers"),
-        value: ValueKind::Choice("WHAT", &["stop", "leave"]),
+        value: ValueKind::Choice("WHAT", &["stop", "wait", "leave"]),
         repeat: Repeat::No,
         heading: ENDING,
-        help: "Processes that outlive the app: stop (SIGTERM, the rest of the budget, SIGKILL) or, when not PID 1, \
-               leave. Default: stop",
+        help: "Processes that outlive the app: stop (SIGTERM, the rest of the budget, SIGKILL), wait (follow an app that \
+               puts itself into the background) or, when not PID 1, leave. Default: stop",
         read: |draft, raw, problems| {
             set_last(&mut draft.leftovers, raw, problems, |text| values::choice(text, LEFTOVERS));
+        },
+    },
+    OptionSpec {
+        name: "parent-death-signal",
+        variable: "GRACEFUL_PARENT_DEATH_SIGNAL",
+        key: Some("parent_death_signal"),
+        value: ValueKind::Signal,
+        repeat: Repeat::No,
+        heading: ENDING,
+        help: "What graceful itself gets when the process that started it ends, as TERM for a stop of its own. Default: none",
+        read: |draft, raw, problems| {
+            set_last(&mut draft.parent_death_signal, raw, problems, values::parent_death_signal);
         },
     },
     OptionSpec {

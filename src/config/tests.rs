@@ -47,7 +47,8 @@ impl Typed {
         }
         let settings = Settings { flags: self.flags, problems: Vec::new() };
         let cwd = dir.path().to_owned();
-        let mut surroundings = Surroundings { environment: self.environment, cwd, pid: 7, https: true, foreign: false };
+        let mut surroundings =
+            Surroundings { environment: self.environment, cwd, pid: 7, https: true, foreign: false, above: None };
         change(&mut surroundings);
         let mut config = load(settings, ARGV.map(OsString::from).to_vec(), &surroundings)?;
         // The hooks and checks of these tests are not on the machine that runs them.

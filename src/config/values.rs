@@ -78,6 +78,16 @@ pub(crate) fn stop_on(text: &str) -> Result<Signal, Reason> {
     receivable(signal(text)?)
 }
 
+/// `--parent-death-signal`: SIGKILL included, of which graceful dies at once, and its app by the signal for that.
+pub(crate) fn parent_death_signal(text: &str) -> Result<Signal, Reason> {
+    match signal(text)? {
+        other @ (Signal::CHLD | Signal::STOP | Signal::CONT) => {
+            Err(format!("{other} would end nothing; expected a signal that begins a stop, as TERM"))
+        }
+        other => Ok(other),
+    }
+}
+
 /// `FROM:TO` of `--rewrite`.
 pub(crate) fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), Reason> {
     let (from, to) = text.split_once(':').ok_or("the form is FROM:TO, as HUP:USR1, or FROM:0 to drop the signal")?;

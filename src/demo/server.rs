@@ -268,6 +268,7 @@ fn start_child() -> Result<i32, String> {
     };
     spawn::spawn(&command).map_err(|error| match error {
         spawn::Error::Fork(error) | spawn::Error::Exec(error) => format!("cannot start its child: {error}"),
+        spawn::Error::Format(_, format) => format!("cannot start its child: {}", format.why()),
     })
 }
 

@@ -295,6 +295,7 @@ fn spawned(argv: &[OsString], inherited: Inherited, dies_by: Option<Signal>, out
     };
     spawn::spawn(&command).map_err(|error| match error {
         spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), in_words(&error)),
+        spawn::Error::Format(file, format) => format!("cannot run {}: {}", file.display(), format.why()),
         spawn::Error::Fork(error) => format!("cannot start a process: {}", in_words(&error)),
     })
 }

@@ -8,7 +8,7 @@ use crate::lifecycle::{Action, Input};
 use crate::probe::worker::Job;
 use crate::secret::Url;
 use crate::status::{self, ExitStatus};
-use crate::sys::{cgroup, fds, signals, spawn};
+use crate::sys::{cgroup, executable, fds, signals, spawn};
 use crate::timeline::{Cause, Event, Stage};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -118,10 +118,11 @@ impl Supervisor {
         let (code, why) = match error {
             spawn::Error::Fork(error) => (status::FAILURE, format!("no new process: {error}")),
             spawn::Error::Exec(error) => match (error.raw_os_error(), found) {
-                (Some(libc::ENOENT), Some(file)) => (
-                    status::NOT_EXECUTABLE,
-                    format!("{} is there, but the interpreter or loader that it names is not", file.display()),
-                ),
+                (Some(libc::ENOENT), Some(file)) => {
+                    let named = executable::interpreter(&file).map(|name| format!(": {name}")).unwrap_or_default();
+                    let what = "is there, but the interpreter or loader that it names is not";
+                    (status::NOT_EXECUTABLE, format!("{} {what}{named}", file.display()))
+                }
                 (Some(libc::ENOENT | libc::ENOTDIR), None) if program.as_bytes().contains(&b'/') => {
                     (status::NOT_FOUND, "no such file".to_owned())
                 }
@@ -131,6 +132,7 @@ impl Supervisor {
                 }
                 (_, _) => (status::NOT_EXECUTABLE, error.to_string()),
             },
+            spawn::Error::Format(_, format) => (status::NOT_EXECUTABLE, format.why()),
         };
         let program = words::program(&self.config.command).to_string_lossy().into_owned();
         self.record(Event::SpawnFailed { program, why, code });

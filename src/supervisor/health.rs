@@ -244,6 +244,15 @@ impl Supervisor {
         self.health.as_ref().is_some_and(|health| health.killed.iter().any(|pid| process::may_signal(*pid)))
     }
 
+    /// The commands of checks that run.
+    pub(super) fn check_pids(&self) -> impl Iterator<Item = i32> {
+        let of = |health: &Health| {
+            let running = health.commands.iter().map(|active| active.running.pid());
+            running.chain(health.killed.iter().copied()).collect::<Vec<_>>()
+        };
+        self.health.as_deref().map(of).unwrap_or_default().into_iter()
+    }
+
     /// A child ended; says whether it was a check's command.
     pub(super) fn check_exited(&mut self, now: Duration, pid: i32, status: ExitStatus) -> bool {
         let Some(health) = &mut self.health else { return false };

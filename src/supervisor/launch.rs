@@ -7,7 +7,7 @@ use crate::scribe::Sink;
 use crate::signal::Signal;
 use crate::sys::signals::Inherited;
 use crate::sys::tty::Terminal;
-use crate::sys::{self, at, fds, spawn};
+use crate::sys::{self, at, fds, process, spawn};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -29,6 +29,8 @@ pub(super) struct Launch {
     pub(super) app: Option<Result<i32, spawn::Error>>,
     /// Descriptors that reports are to be written to (`--report /dev/fd/3`), by the path that names them.
     pub(super) kept: Vec<(PathBuf, File)>,
+    /// Who started graceful was gone before the kernel could be told to tell of it: the signal for that.
+    pub(super) parent_died: Option<Signal>,
     /// Where probes come in.
     pub(super) listener: Option<Listener>,
     /// Why the app must not be started at all.
@@ -58,6 +60,7 @@ impl Launch {
             dir: original_dir(config),
             app: None,
             kept: kept(config),
+            parent_died: parent_died(config),
             listener: None,
             refused: None,
         };
@@ -123,6 +126,18 @@ fn comes_between(config: &Config) -> bool {
     let stop_signal = config.stop_signal.or(config.profile_signal);
     config.rewrite.iter().any(|(from, _)| keys.contains(from))
         || stop_signal.map_or(config.stop_on.contains(Signal::WINCH), |signal| signal == Signal::WINCH)
+}
+
+/// `--parent-death-signal`.
+fn parent_died(config: &mut Config) -> Option<Signal> {
+    let signal = config.parent_death_signal?;
+    match process::on_parent_death(signal) {
+        Ok(already) => already.then_some(signal),
+        Err(error) => {
+            config.warnings.push(format!("--parent-death-signal {signal} (PR_SET_PDEATHSIG): {error}"));
+            None
+        }
+    }
 }
 
 /// Duplicates of the descriptors that reports go to: those that were inherited are let go of when the app has them.

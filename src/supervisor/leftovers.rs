@@ -180,7 +180,7 @@ impl Supervisor {
         }
     }
 
-    fn seen(&mut self, list: Option<Vec<Process>>) -> Option<Vec<Process>> {
+    pub(super) fn seen(&mut self, list: Option<Vec<Process>>) -> Option<Vec<Process>> {
         if list.is_none() {
             self.trouble_once("/proc is not there or shows another namespace: leftovers cannot be listed".to_owned());
         }
@@ -279,6 +279,7 @@ impl Supervisor {
     /// SIGKILL to the app and all the rest. First the deed, then the words.
     pub(super) fn kill_everything(&mut self) {
         let app = self.app.is_some();
+        let hint = if self.sigkill_sent { None } else { self.stop_to_hint() };
         if !self.sigkill_sent {
             // The numbers are there already: nothing waits for this.
             self.record_in_flight(Moment::Kill);
@@ -288,6 +289,9 @@ impl Supervisor {
             self.record(Event::EverythingKilled { count, app });
             if app {
                 self.advise(AdviceAt::Kill);
+            }
+            if let Some(what) = hint {
+                self.record(Event::Advice { what, detail: false });
             }
         }
     }

@@ -15,6 +15,7 @@
 //! loop panic after all, `last_resort` goes on forwarding and reaping until the app has ended.
 
 mod act;
+mod background;
 mod health;
 mod inflight;
 mod last_resort;
@@ -22,13 +23,14 @@ mod launch;
 mod leftovers;
 mod readiness;
 mod signalling;
+mod stop_to;
 mod words;
 
 use crate::command::Origin;
 use crate::config::{Config, Hold as HoldConfig, StartupAction};
 use crate::hold::Hold;
 use crate::hooks::Hooks;
-use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, Plan};
+use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, Plan, Source};
 use crate::probe::worker::Worker;
 use crate::scribe::Scribe;
 use crate::signal::Signal;
@@ -81,6 +83,8 @@ struct Supervisor {
     notifier: Option<OwnedFd>,
     /// The app, from its start until it is reaped.
     app: Option<i32>,
+    /// How the app ended, until it is known whether it goes on in the background.
+    ended: Option<ExitStatus>,
     /// Answers of actions, before anything from outside.
     inputs: VecDeque<Input>,
     /// wait(2) knows of children.
@@ -136,6 +140,7 @@ impl Supervisor {
             waker: None,
             notifier: None,
             app: launch.started(),
+            ended: None,
             inputs: VecDeque::new(),
             children: false,
             more_to_reap: false,
@@ -177,6 +182,9 @@ impl Supervisor {
             self.record(Event::PhaseBegan { phase: Phase::PreStart });
         }
         self.act();
+        if let Some(signal) = self.launch.parent_died.take() {
+            self.feed(Input::Signal { signal, source: Source::Process });
+        }
         while self.outcome.is_none() {
             let deadline = self.deadline();
             self.wait(deadline);
@@ -298,6 +306,11 @@ impl Supervisor {
             }
         }
         // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
+        if let Some(status) = self.ended.take()
+            && !(self.children && self.goes_on_in_background(status))
+        {
+            self.app_ended(status);
+        }
         self.act();
         let look_again = std::mem::take(&mut self.left.look_again);
         if (look_again || !self.children) && self.lifecycle.is_waiting_for_the_last() {
@@ -312,11 +325,7 @@ impl Supervisor {
         }
         if self.app == Some(pid) {
             self.app = None;
-            self.out_of_memory(status);
-            self.in_flight_over();
-            self.readiness_over();
-            self.foreign_signal_may_have_ended_it();
-            self.inputs.push_back(Input::AppExited(status));
+            self.ended = Some(status);
         } else if self.hooks.exited(now, pid, status, &self.origin) {
             self.hook_news();
         } else if let Some(result) = self.hold.exited(now, pid, status) {
@@ -331,6 +340,14 @@ impl Supervisor {
             self.orphans += 1;
             self.count_orphan();
         }
+    }
+
+    fn app_ended(&mut self, status: ExitStatus) {
+        self.out_of_memory(status);
+        self.in_flight_over();
+        self.readiness_over();
+        self.foreign_signal_may_have_ended_it();
+        self.inputs.push_back(Input::AppExited(status));
     }
 
     /// The kernel kills whom it will: the app, or a process of it whose death shows in the app's own status or not at all.

@@ -82,11 +82,11 @@ impl Supervisor {
 
     pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
         let Some(pid) = self.app else { return };
-        let value = self.value.filter(|_| reason == SignalReason::Forwarded);
         let foreign = reason == SignalReason::Forwarded && self.foreign.now && !self.foreign.told;
         let ignored = foreign && ignores(pid, signal);
-        let error = process::signal_child(pid, signal, value).err().map(|error| error.to_string());
+        let (error, others) = self.send(pid, signal, reason);
         self.record(Event::SignalSent { signal, reason, pid, error });
+        self.also_signalled(signal, others);
         if ignored {
             self.foreign.told = true;
             self.record(Event::ForeignSignal { signal, ignored });

@@ -6,6 +6,7 @@ use crate::lifecycle::Outcome;
 use crate::scribe::Complain;
 use crate::secret::hidden_command;
 use crate::status::{self, ExitStatus};
+use crate::sys::above;
 use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
 use crate::timeline::{Cause, Entry, Event, Limits, Timeline, text};
 use std::ffi::OsString;
@@ -109,7 +110,12 @@ impl Supervisor {
         let asked = self.config.termination_log.as_deref();
         // Unasked it is written only after a stop: for an app that crashed by itself Kubernetes may show the app's last
         // log lines there instead (FallbackToLogsOnError), which a file with our words would hide.
-        let default = || self.worth_a_message().then(|| Path::new(TERMINATION_LOG)).filter(|path| path.exists());
+        // And not below another graceful, whose container's end it is for.
+        let of_another = || !self.launch.init && above::look().is_some();
+        let default = || {
+            let path = self.worth_a_message().then(|| Path::new(TERMINATION_LOG)).filter(|path| path.exists())?;
+            (!of_another()).then_some(path)
+        };
         if let Some(path) = asked.or_else(default) {
             let message = Report::new(&self.timeline, end, code).to_message();
             let sink = self.launch.sink(path);

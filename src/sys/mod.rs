@@ -7,6 +7,8 @@
 //! - `reap`: the one owner of wait(2), for app, hooks and orphans.
 //! - `process`: sending signals: to one, to what is ours, and (PID 1 only) to all.
 //! - `at`: files by their directory's descriptor.
+//! - `executable`: what a file is that the kernel does not execute.
+//! - `above`: the graceful above this one.
 //! - `disk`: how full a file system is.
 //! - `tree`: what /proc says about processes; `handlers`: what they do about a signal.
 //! - `sockets`: the TCP sockets of some ports, and who listens.
@@ -18,9 +20,11 @@
 //! The system calls for masks and waiting are made directly: the C library's versions hide signals 32 and 33, and a
 //! supervisor that does not block them dies of them.
 
+pub mod above;
 pub mod at;
 pub mod cgroup;
 pub mod disk;
+pub mod executable;
 pub mod fds;
 pub mod handlers;
 mod memory;
@@ -56,22 +60,29 @@ pub fn getpid() -> i32 {
     unsafe { libc::syscall(libc::SYS_getpid) as i32 }
 }
 
-/// Whether a variable's name begins with this. Looks at the environment as it is, without making a copy of it.
-pub fn environment_has(prefix: &[u8]) -> bool {
+/// The environment as it is, without making a copy of it, and with what is no variable (environ(7)).
+fn environment() -> impl Iterator<Item = &'static CStr> {
     unsafe extern "C" {
         static environ: *const *const c_char;
     }
-    // SAFETY: environ(7) is an array of strings that a null ends; no other thread runs yet that could change it.
-    unsafe {
-        let mut variable = environ;
-        while !variable.is_null() && !(*variable).is_null() {
-            if CStr::from_ptr(*variable).to_bytes().starts_with(prefix) {
-                return true;
+    // SAFETY: nothing in this program changes the environment.
+    let mut variable = unsafe { environ };
+    std::iter::from_fn(move || {
+        // SAFETY: an array of strings that a null ends, which is not passed.
+        unsafe {
+            if variable.is_null() || (*variable).is_null() {
+                return None;
             }
+            let found = CStr::from_ptr(*variable);
             variable = variable.add(1);
+            Some(found)
         }
-    }
-    false
+    })
+}
+
+/// Whether a variable's name begins with this.
+pub fn environment_has(prefix: &[u8]) -> bool {
+    environment().any(|variable| variable.to_bytes().starts_with(prefix))
 }
 
 /// Ends this process at once: nothing is flushed or freed, and no thread that hangs in a write is waited for.

@@ -6,7 +6,7 @@
 
 use crate::signal::Signal;
 use crate::sys::tree::Process;
-use crate::sys::{check, getpid};
+use crate::sys::{check, getpid, getppid};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -113,6 +113,22 @@ pub fn group_of(pid: i32) -> Option<i32> {
     // SAFETY: getpgid(2) takes a number.
     let group = if pid > 1 { unsafe { libc::getpgid(pid) } } else { -1 };
     (group > 1).then_some(group)
+}
+
+/// The session of a process.
+pub fn session_of(pid: i32) -> Option<i32> {
+    // SAFETY: getsid(2) takes a number.
+    let session = if pid > 0 { unsafe { libc::getsid(pid) } } else { -1 };
+    (session >= 0).then_some(session)
+}
+
+/// Has the kernel send this process a signal when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG). Says whether
+/// that has happened already: then the signal does not come.
+pub fn on_parent_death(signal: Signal) -> io::Result<bool> {
+    let parent = getppid();
+    // SAFETY: takes numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong) }.into())?;
+    Ok(getppid() != parent)
 }
 
 /// Whether a child shares graceful's process group.

@@ -4,25 +4,35 @@
 //! copied, which makes it faster than the fork of any init, and the error of a failed exec comes back through shared
 //! memory. Hooks are forked plainly instead: a hook whose file lies on a dead network disk must not stop PID 1.
 //!
-//! execvp(3) looks the command up in PATH and runs a script without `#!` through /bin/sh, as shells do.
+//! Where the two flags are not honoured (qemu-user makes a fork of it) the child's memory is a copy, which shows in that it
+//! has not even said that it began. Then the error comes as the child's name ([`copied`]): that costs a start elsewhere
+//! nothing, where a pipe made for it would cost each.
+//!
+//! The command is looked up in PATH, and a script without `#!` runs through /bin/sh, as execvp(3) does it for shells; but
+//! only what is text ([`Format`]).
+//!
+//! What a service manager tells of a process by its pid ([`NAMED_BY_PID`]) is true of the app once it names the app: where a
+//! variable names graceful, the child puts its own pid in.
 //!
 //! Between clone and exec the child makes system calls only; it allocates nothing and takes no lock.
 
 use crate::signal::Signal;
+use crate::sys::executable::Format;
 use crate::sys::signals::{Inherited, restore_in_child};
-use crate::sys::{check, getpid};
+use crate::sys::{check, environment, getpid, tree};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::ptr;
+use std::time::{Duration, Instant};
+use std::{ptr, thread};
 
 /// What to start and how.
 pub struct Command<'a> {
     /// The arguments, the program first.
     pub argv: &'a [CString],
-    /// The environment; `None` is graceful's own, untouched.
+    /// The environment; `None` is graceful's own, untouched but for what names graceful by its pid.
     pub env: Option<&'a [CString]>,
     /// The signal state to give it.
     pub inherited: Inherited,
@@ -44,19 +54,37 @@ pub enum Error {
     Fork(io::Error),
     /// The command could not be executed.
     Exec(io::Error),
+    /// This file is no program for this machine, and no script that a shell could run.
+    Format(PathBuf, Format),
 }
+
+/// Variables that name the process that the service manager started: sd_listen_fds(3), sd_watchdog_enabled(3),
+/// systemd.exec(5). Who does not find itself named there takes them for another's.
+const NAMED_BY_PID: [&[u8]; 3] = [b"LISTEN_PID=", b"WATCHDOG_PID=", b"SYSTEMD_EXEC_PID="];
+/// The same process by the inode of its pidfd, which another process cannot have. Without it the pid alone counts.
+const NAMED_BY_INODE: &[u8] = b"LISTEN_PIDFDID=";
+
+/// Variables of [`NAMED_BY_PID`], each with room for a pid and the end of the string.
+type Variables = Vec<Box<[u8; 32]>>;
 
 struct Child<'a> {
     argv: *const *const c_char,
+    /// What /bin/sh gets: itself, the file, the rest of the arguments.
+    script: *mut *const c_char,
     env: *const *const c_char,
+    /// The files to try, in the order of PATH.
+    files: &'a [CString],
+    variables: &'a mut Variables,
     command: &'a Command<'a>,
     parent: i32,
+    /// Set by the child, first of all.
+    began: bool,
     /// Shares the parent's memory, and the parent waits.
     shared: bool,
     errno: c_int,
 }
 
-/// For execvp's own frames; its arrays, which grow with the arguments, are added.
+/// Of the child, until it executes.
 const STACK: usize = 64 * 1024;
 
 /// Starts a child and waits until it has executed the command, or failed to.
@@ -71,17 +99,28 @@ pub fn fork(command: &Command<'_>) -> Result<i32, Error> {
 
 fn clone_child(command: &Command<'_>, shared: bool) -> Result<i32, Error> {
     let argv = pointers(command.argv);
-    let env = command.env.map(pointers);
+    let mut script = [&[c"/bin/sh".as_ptr(), ptr::null()], argv.get(1..).unwrap_or_default()].concat();
+    let mut variables = Variables::new();
+    let env = match command.env {
+        Some(env) => Some(pointers(env)),
+        // Output that is redirected is that of graceful's own commands.
+        None if command.output.is_none() => naming_the_child(&mut variables),
+        None => None,
+    };
+    let files = candidates(command.argv.first().map_or(c"", CString::as_c_str));
     let mut child = Child {
         argv: argv.as_ptr(),
-        env: env.as_ref().map_or(ptr::null(), Vec::as_ptr),
+        script: script.as_mut_ptr(),
+        env: env.as_ref().map_or_else(own_environment, Vec::as_ptr),
+        files: &files,
+        variables: &mut variables,
         command,
         parent: getpid(),
+        began: false,
         shared,
         errno: 0,
     };
-    let size = STACK + size_of_val(argv.as_slice());
-    let stack = Stack::new(size).map_err(Error::Fork)?;
+    let stack = Stack::new(STACK).map_err(Error::Fork)?;
     let flags = libc::SIGCHLD | if shared { libc::CLONE_VM | libc::CLONE_VFORK } else { 0 };
     // SAFETY: the stack is ours, big enough and unmapped only after the child no longer uses it: with CLONE_VFORK this
     // thread sleeps until the child has executed or exited; without, the child has a copy. `child` outlives the call.
@@ -89,26 +128,103 @@ fn clone_child(command: &Command<'_>, shared: bool) -> Result<i32, Error> {
     if pid < 0 {
         return Err(Error::Fork(io::Error::last_os_error()));
     }
-    // SAFETY: a read of a live field; volatile because a process that the compiler knows nothing of wrote it.
-    match unsafe { ptr::read_volatile(&raw const child.errno) } {
+    // SAFETY: reads of live fields; volatile because a process that the compiler knows nothing of wrote them.
+    let (began, errno) =
+        unsafe { (ptr::read_volatile(&raw const child.began), ptr::read_volatile(&raw const child.errno)) };
+    match if shared && !began { copied::errno(pid) } else { errno } {
         0 => Ok(pid),
         errno => {
             // It has exited; nobody else waits for it yet. EINTR cannot be: no handler is installed.
             // SAFETY: a pid of our own child and no status wanted.
             unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
-            Err(Error::Exec(io::Error::from_raw_os_error(errno)))
+            Err(refused(&files, errno))
         }
     }
+}
+
+/// The file that was tried last is the one of which the kernel knows no format.
+fn refused(files: &[CString], errno: c_int) -> Error {
+    // SAFETY: access(2) reads a live string.
+    let executable = |file: &&CString| unsafe { libc::access(file.as_ptr(), libc::X_OK) } == 0;
+    match files.iter().find(executable) {
+        Some(file) if errno == libc::ENOEXEC => {
+            Error::Format(PathBuf::from(OsStr::from_bytes(file.as_bytes())), Format::of_file(file))
+        }
+        Some(_) | None => Error::Exec(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// What execvp(3) would try: the path itself, or the name in each folder of PATH, an empty one being the working directory.
+fn candidates(program: &CStr) -> Vec<CString> {
+    let program = program.to_bytes();
+    if program.is_empty() || program.contains(&b'/') {
+        return CString::new(program).into_iter().collect();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let file = |folder: &[u8]| match folder {
+        [] => CString::new(program),
+        folder => CString::new([folder, b"/", program].concat()),
+    };
+    path.as_bytes().split(|byte| *byte == b':').flat_map(file).collect()
+}
+
+/// graceful's own environment with variables in it that the child will write; `None` where none names graceful.
+fn naming_the_child(variables: &mut Variables) -> Option<Vec<*const c_char>> {
+    let own = getpid().to_string();
+    let names_us = |variable: &CStr, name: &[u8]| variable.to_bytes().strip_prefix(name) == Some(own.as_bytes());
+    let named = |variable: &CStr| NAMED_BY_PID.into_iter().find(|name| names_us(variable, name));
+    environment().find(|variable| named(variable).is_some())?;
+    let mut pointers = Vec::new();
+    for variable in environment().filter(|variable| !variable.to_bytes().starts_with(NAMED_BY_INODE)) {
+        pointers.push(match named(variable) {
+            None => variable.as_ptr(),
+            Some(name) => {
+                let mut text = Box::new([0; 32]);
+                text.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+                let pointer = text.as_ptr().cast();
+                variables.push(text);
+                pointer
+            }
+        });
+    }
+    pointers.push(ptr::null());
+    Some(pointers)
+}
+
+/// Writes the number behind the variable's `=`. Allocates nothing.
+fn put_pid(variable: &mut [u8], pid: i32) {
+    let at = variable.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
+    let mut digits = [0; 10];
+    let (mut rest, mut count) = (pid.unsigned_abs(), 0);
+    for digit in &mut digits {
+        *digit = b'0' + (rest % 10) as u8;
+        (rest, count) = (rest / 10, count + 1);
+        if rest == 0 {
+            break;
+        }
+    }
+    let number = digits.iter().take(count).rev().chain([&0]);
+    variable.iter_mut().skip(at).zip(number).for_each(|(to, from)| *to = *from);
+}
+
+fn own_environment() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: a read of a pointer that nothing in this program changes.
+    unsafe { environ }
 }
 
 extern "C" fn in_child(argument: *mut c_void) -> c_int {
     // SAFETY: the pointer that clone was given.
     let child = unsafe { &mut *argument.cast::<Child<'_>>() };
+    // SAFETY: a live field, which the parent reads.
+    unsafe { ptr::write_volatile(&raw mut child.began, true) };
     // SAFETY: we are the child, about to exec.
-    let error = unsafe { become_command(child) };
-    let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+    let errno = unsafe { become_command(child) };
     if child.shared {
         child.errno = errno;
+        copied::tell(errno);
     } else {
         complain(child, errno);
     }
@@ -118,7 +234,7 @@ extern "C" fn in_child(argument: *mut c_void) -> c_int {
 
 /// # Safety
 /// Only in the child.
-unsafe fn become_command(child: &Child<'_>) -> io::Error {
+unsafe fn become_command(child: &mut Child<'_>) -> c_int {
     let command = child.command;
     // SAFETY: plain system calls on values that outlive them.
     unsafe {
@@ -144,14 +260,84 @@ unsafe fn become_command(child: &Child<'_>) -> io::Error {
             // It is gone since graceful was started there: run at the root rather than not at all.
             libc::chdir(c"/".as_ptr());
         }
+        let pid = getpid();
+        child.variables.iter_mut().for_each(|variable| put_pid(variable.as_mut_slice(), pid));
         restore_in_child(&command.inherited);
-        if child.env.is_null() {
-            libc::execvp(*child.argv, child.argv);
-        } else {
-            libc::execvpe(*child.argv, child.argv, child.env);
+        execute(child)
+    }
+}
+
+fn last_errno() -> c_int {
+    // SAFETY: this thread's own.
+    unsafe { *libc::__errno_location() }
+}
+
+/// As execvp(3) goes through PATH: what is not there is passed over, and what may not be executed as well, unless nothing
+/// else is found.
+///
+/// # Safety
+/// Only in the child.
+unsafe fn execute(child: &Child<'_>) -> c_int {
+    let (mut denied, mut errno) = (false, libc::ENOENT);
+    for file in child.files {
+        // SAFETY: live strings in arrays that null ends; where it comes back, nothing has changed.
+        unsafe { libc::execve(file.as_ptr(), child.argv, child.env) };
+        errno = last_errno();
+        match errno {
+            // SAFETY: as above.
+            libc::ENOEXEC => return unsafe { execute_by_shell(child, file) },
+            libc::EACCES => denied = true,
+            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+            errno => return errno,
         }
     }
-    io::Error::last_os_error()
+    if denied { libc::EACCES } else { errno }
+}
+
+/// # Safety
+/// Only in the child.
+unsafe fn execute_by_shell(child: &Child<'_>, file: &CStr) -> c_int {
+    if Format::of_file(file) == Format::Text {
+        // SAFETY: the array has room for two strings before the rest of the arguments, and null ends it.
+        unsafe {
+            *child.script.add(1) = file.as_ptr();
+            libc::execve(c"/bin/sh".as_ptr(), child.script.cast_const(), child.env);
+        }
+    }
+    libc::ENOEXEC
+}
+
+/// For a child that has a copy of the parent's memory.
+mod copied {
+    use super::*;
+
+    /// What its name begins with when it could not execute the command; the number follows.
+    const MARK: &[u8] = b"exec-errno=";
+    /// The longest wait for a child to execute or fail. What fails later is seen by its exit status alone.
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    /// In the child. A name is all that a process leaves to be read until it is reaped (proc(5), comm).
+    pub(super) fn tell(errno: c_int) {
+        let mut name = [0; 16];
+        name.iter_mut().zip(MARK).for_each(|(to, from)| *to = *from);
+        put_pid(&mut name, errno);
+        // SAFETY: a string of 15 bytes at most, and its end.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+
+    /// In the parent: 0 where the command was executed.
+    pub(super) fn errno(pid: i32) -> c_int {
+        let (own, until) = (tree::name_of(getpid()), Instant::now() + PATIENCE);
+        let mark = String::from_utf8_lossy(MARK);
+        while Instant::now() < until {
+            match tree::name_of(pid) {
+                Some(name) if name.starts_with(&*mark) => return name[mark.len()..].parse().unwrap_or(libc::EINVAL),
+                name if name == own => thread::sleep(Duration::from_millis(1)),
+                Some(_) | None => break,
+            }
+        }
+        0
+    }
 }
 
 /// # Safety
@@ -192,6 +378,7 @@ fn complain(child: &Child<'_>, errno: c_int) {
         libc::ENOENT => b": not found\n",
         libc::EACCES => b": permission denied\n",
         libc::E2BIG => b": the arguments are too long\n",
+        libc::ENOEXEC => b": neither a program for this machine nor a script that a shell could run\n",
         _ => b": cannot be executed\n",
     };
     let Some(name) = child.command.argv.first() else { return };

@@ -76,6 +76,25 @@ pub fn descriptors(pid: i32) -> io::Result<Option<PathBuf>> {
     Ok(open.next())
 }
 
+/// The name of a process's executable, 15 bytes at most; that of one that was not reaped yet, too.
+pub fn name_of(pid: i32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
+}
+
+/// The parent of a process.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    read(pid).map(|process| process.parent)
+}
+
+/// Everything that descends from this process but not from one of these, and has not ended; `None` without a usable /proc.
+pub fn descendants_but(spared: &[i32]) -> Option<Vec<Process>> {
+    let all = all()?;
+    let below_spared: HashSet<i32> = below(all.clone(), spared).iter().map(|process| process.pid).collect();
+    let is_spared = |pid: i32| spared.contains(&pid) || below_spared.contains(&pid);
+    Some(below(all, &[getpid()]).into_iter().filter(|process| !is_spared(process.pid)).collect())
+}
+
 /// Everything that descends from this process and has not ended; `None` without a usable /proc.
 pub fn descendants() -> Option<Vec<Process>> {
     Some(below(all()?, &[getpid()]))

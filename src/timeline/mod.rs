@@ -175,8 +175,23 @@ pub enum Event {
         /// The app ignores it; otherwise it ended after it.
         ignored: bool,
     },
+    /// By `--stop-to`: so many others got what the app got.
+    AlsoSignalled {
+        signal: Signal,
+        /// `group` or `tree`.
+        whom: &'static str,
+        count: usize,
+    },
     AppStarted {
         pid: i32,
+    },
+    /// The app exited with 0, and this process of its is a daemon, or is the app now.
+    InBackground {
+        pid: i32,
+        name: String,
+        /// How it is kept in the foreground.
+        foreground: Option<String>,
+        followed: bool,
     },
     Listening {
         at: String,
@@ -446,6 +461,7 @@ impl Timeline {
         match &event {
             Event::StopBegan { .. } => self.t0 = self.t0.or(Some(at)),
             Event::AppStarted { pid } => (self.app, self.app_started) = (Some(*pid), at),
+            Event::InBackground { pid, followed: true, .. } => self.app = Some(*pid),
             Event::SignalSent { reason: SignalReason::Stop, signal, .. } => {
                 self.told = self.told.or(Some((at, *signal)));
             }

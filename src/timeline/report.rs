@@ -283,7 +283,8 @@ impl<'a> Report<'a> {
                 self.leftovers.orphans_reaped = *orphans;
                 self.leftovers.killed = *after_sigkill;
             }
-            Event::StillReady
+            Event::InBackground { followed: false, .. }
+            | Event::StillReady
             | Event::Unanswered { .. }
             | Event::StartupLate { .. }
             | Event::ReadyWarning { .. }
@@ -299,6 +300,8 @@ impl<'a> Report<'a> {
             | Event::ResizeDropped
             | Event::SignalUnheard { .. }
             | Event::AppStarted { .. }
+            | Event::AlsoSignalled { .. }
+            | Event::InBackground { .. }
             | Event::Listening { .. }
             | Event::Advice { .. }
             | Event::HoldBegan { .. }

@@ -59,6 +59,7 @@ pub fn level(event: &Event) -> LogLevel {
             (None, _) => LogLevel::Debug,
         },
         Event::Advice { detail: true, .. } => LogLevel::Debug,
+        Event::InBackground { followed: false, .. } => LogLevel::Warn,
         Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
         Event::StopBegan { cause: Cause::AppExited | Cause::NotStarted } => LogLevel::Debug,
@@ -82,6 +83,8 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::NotReady { .. }
         | Event::HookOutput { .. }
         | Event::LeftoversFound { .. }
+        | Event::AlsoSignalled { .. }
+        | Event::InBackground { .. }
         | Event::NotWaitedFor { .. } => LogLevel::Info,
         Event::PhaseBegan { .. }
         | Event::StopSignalFrom { .. }
@@ -211,6 +214,12 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             let orphans = format!("{orphans} {} reaped in all", plural(*orphans as usize, "orphan", "orphans"));
             let killed = plural(*after_sigkill as usize, "process", "processes");
             format!("{orphans}; {after_sigkill} {killed} besides the app ended after SIGKILL")
+        }
+        Event::AlsoSignalled { signal, whom, count } => {
+            format!("{signal} to {count} {} more of the app's {whom}", plural(*count, "process", "processes"))
+        }
+        Event::InBackground { pid, name, foreground, followed } => {
+            in_background(*pid, name, foreground.as_deref(), *followed)
         }
         Event::NotDead => "not even SIGKILL ended everything: leaving it to the kernel".to_owned(),
         Event::Trouble { what } => what.clone(),
@@ -415,6 +424,17 @@ fn not_ready(timeline: &Timeline, at: Duration, detail: &str, refused: bool) -> 
         Some(_) => format!("{what} {} ({detail})", since_told(timeline, at)),
         None => format!("{what} ({detail})"),
     }
+}
+
+fn in_background(pid: i32, name: &str, foreground: Option<&str>, followed: bool) -> String {
+    let what = format!("the app put itself into the background ({name}, pid {pid})");
+    if followed {
+        return format!("{what} and is followed there");
+    }
+    let how = foreground.map(|how| format!(" ({how})")).unwrap_or_default();
+    format!(
+        "{what}, and nothing is left to wait for: run it in the foreground{how}, or have it followed with --leftovers wait"
+    )
 }
 
 fn not_waited_for(count: usize, names: &str, why: Unwaited) -> String {

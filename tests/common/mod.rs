@@ -39,7 +39,7 @@ pub mod stopping;
 
 pub use needs::{
     Venv, apache2, busybox, catatonit, chromium, dumb_init, go, haproxy, java, mariadbd, memcached, mosquitto,
-    nats_server, nginx, node, npm, php, php_fpm, postgresql, prometheus, puma, rabbitmq_server, redis_server,
+    nats_server, nginx, node, npm, php, php_fpm, postgresql, prometheus, puma, qemu, rabbitmq_server, redis_server,
     release_binary, requires, root, sidekiq, strace, su, supervisord, tini, tini_static, unicorn, uwsgi, venv,
 };
 pub use net::{address, free_port, get, get_json, wait_http};

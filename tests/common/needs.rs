@@ -72,6 +72,13 @@ pub fn uwsgi() -> Option<PathBuf> {
     requires("uwsgi with its plugin for Python 3", program("uwsgi").filter(|_| has_plugin))
 }
 
+/// QEMU's emulator of this machine's own kind of program, where CLONE_VM and CLONE_VFORK become a fork.
+#[track_caller]
+pub fn qemu() -> Option<PathBuf> {
+    let name = format!("qemu-{}", std::env::consts::ARCH);
+    requires("qemu-user", program(&name))
+}
+
 #[track_caller]
 pub fn strace() -> Option<PathBuf> {
     requires("strace", program("strace"))

@@ -1,0 +1,64 @@
+//! The graceful above this one: an ancestor that supervises something, or PID 1 of the same namespace, which is none of the
+//! ancestors of what `docker exec` starts.
+//!
+//! It is told by its file, which is this process's own, or by its name; and by a command line that supervises.
+
+use crate::sys::{getpid, getppid, tree};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+/// What is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Above {
+    /// Its pid.
+    pub pid: i32,
+    /// Its environment; `None` where it may not be read, which another user may not.
+    pub environment: Option<Vec<(OsString, OsString)>>,
+}
+
+/// As deep as trees are looked up.
+const DEEPEST: usize = 100;
+/// Commands of graceful that supervise nothing.
+const OTHERS: [&[u8]; 7] = [b"drill", b"probe", b"plan", b"sleep", b"completions", b"demo-app", b"help"];
+
+/// Looks for it; none without a usable /proc.
+pub fn look() -> Option<Above> {
+    if getpid() == 1 || !tree::is_usable() {
+        return None;
+    }
+    let mut pid = getppid();
+    for _ in 0..DEEPEST {
+        if pid <= 1 {
+            break;
+        }
+        if supervises(pid) {
+            return Some(found(pid));
+        }
+        pid = tree::parent_of(pid)?;
+    }
+    supervises(1).then(|| found(1))
+}
+
+fn found(pid: i32) -> Above {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok();
+    let variable = |text: &[u8]| {
+        let at = text.iter().position(|byte| *byte == b'=')?;
+        Some((OsStr::from_bytes(&text[..at]).to_owned(), OsStr::from_bytes(&text[at + 1..]).to_owned()))
+    };
+    let environment = bytes.map(|bytes| bytes.split(|byte| *byte == 0).filter_map(variable).collect());
+    Above { pid, environment }
+}
+
+fn supervises(pid: i32) -> bool {
+    let file = |pid: &str| fs::metadata(format!("/proc/{pid}/exe")).ok().map(|found| (found.dev(), found.ino()));
+    let own = file("self");
+    let same = own.is_some() && file(&pid.to_string()) == own;
+    if !same && tree::name_of(pid).as_deref() != Some("graceful") {
+        return false;
+    }
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = line.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+    !OTHERS.contains(&command)
+}
