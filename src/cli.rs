@@ -516,6 +516,7 @@ mod tests {
         assert_eq!((config.hooks[0].name.as_str(), config.hooks[0].priority), ("drain", 10));
         let mut check = config.checks[0].clone();
         assert_eq!(check.degraded_after.take(), Some(Duration::from_millis(500)));
+        assert_eq!(check.breaker_after.take(), Some(5));
         let Target::Tcp { send, expect, .. } = &mut check.target else { panic!("{check:?}") };
         assert_eq!((send.take().as_deref(), expect.take().as_deref()), (Some("PING\r\n"), Some("+PONG")));
         // All the rest it calls defaults.

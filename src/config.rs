@@ -308,12 +308,14 @@ pub struct Check {
     pub degraded_after: Option<Duration>,
     /// Whether the app is not ready while this is unhealthy.
     pub critical: bool,
-    /// So many failures in a row open the circuit breaker; at least 1.
+    /// So many failures in a row make a check that has worked unhealthy, and fewer degraded; at least 1.
     pub failure_threshold: u32,
     /// So many successes in a row make an unhealthy check healthy again; at least 1.
     pub success_threshold: u32,
+    /// So many failures in a row open the circuit breaker, at least 1; none has none.
+    pub breaker_after: Option<u32>,
     /// An open breaker answers unhealthy without trying for this long.
-    pub reset_after: Duration,
+    pub breaker_reset: Duration,
 }
 
 /// What a check asks.

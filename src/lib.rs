@@ -18,8 +18,8 @@
 //! ```text
 //!   main ──► cli ──► config ──► supervisor ──┬──► lifecycle   pure: what happens when (no I/O, clock, async, libc)
 //!                                            ├──► hooks, hold ──► command   commands run for graceful's own ends
-//!                                            ├──► probe ──► health   HTTP, client and server, on a thread that the
-//!                                            │                       first use starts; what probes say is pure
+//!                                            ├──► probe ──► health   HTTP, client and server, each on a thread that
+//!                                            │                       its first use starts; what probes say is pure
 //!                                            ├──► inflight    what the app's connections do, on a thread from t0 on
 //!                                            ├──► scribe ──► files   writing, on a thread that the first line starts;
 //!                                            │                what is opened, and what is left alone
@@ -36,7 +36,8 @@
 //!
 //! # A few threads at most, one usually
 //!
-//! The main thread waits in one system call and never for anything else: not for a server (`probe` has a thread), not for
+//! The main thread waits in one system call and never for anything else: not for a server (`probe` has a thread that
+//! asks, started by the first readiness poll, URL or check, and one that answers, with `--probe-listen`), not for
 //! a log reader or a disk (`scribe` has two), not for a look at the app's connections (`inflight` has one, from the stop on), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
 //! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer. (`disk:` checks have threads of their own: a file
 //! system can hang.)

@@ -148,7 +148,7 @@ fn a_check_by_command_is_healthy_degraded_or_unhealthy_by_its_exit_status() {
         interval = "20ms"
         timeout = "20s"
         jitter = "0s"
-        failure_threshold = 1000
+        failure_threshold = 1
         [[check]]
         name = "slow"
         target = "exec:sh -c 'sleep 60 & echo $! >sleeper; wait'"

@@ -35,9 +35,9 @@ fn tcp_check(name: &str, port: u16, more: &str) -> String {
     a_check(name, &target, &format!("send = \"PING\\r\\n\"\nexpect = \"+PONG\"\n{more}"))
 }
 
-/// Of the app itself, which does not listen yet when it is asked for the first time: its breaker never opens.
+/// Of the app itself, which does not listen yet when it is asked for the first time.
 fn http_check(port: u16) -> String {
-    a_check("http", &format!("http://127.0.0.1:{port}/"), "failure_threshold = 100000")
+    a_check("http", &format!("http://127.0.0.1:{port}/"), "")
 }
 
 /// One test of this file at a time: they measure, or try things often.
@@ -81,9 +81,8 @@ mod a_hanging_dependency {
             + &a_check("command", "exec:true", "")
             + &a_check("disk", "disk:/", "degraded_free = \"2B\"\nunhealthy_free = \"1B\"");
         let others = others.replace("20ms", interval);
-        let hanging =
-            tcp_check("late", silent.port(), "critical = false\ntimeout = \"200ms\"\nfailure_threshold = 100000")
-                + &tcp_check("stuck", silent.port(), "critical = false\ninterval = \"1h\"\ntimeout = \"1h\"");
+        let hanging = tcp_check("late", silent.port(), "critical = false\ntimeout = \"200ms\"")
+            + &tcp_check("stuck", silent.port(), "critical = false\ninterval = \"1h\"\ntimeout = \"1h\"");
         let start = |file: &str, command: &[String]| {
             let port = free_port();
             (start(port, file, &[], command), port)
@@ -214,8 +213,11 @@ mod the_breaker {
     fn is_seen_opening_and_closing() {
         let _alone = alone();
         let (port, database) = (free_port(), Dependency::answering(free_port()));
-        let file =
-            tcp_check("db", database.port(), "interval = \"100ms\"\nfailure_threshold = 2\nreset_after = \"300ms\"");
+        let file = tcp_check(
+            "db",
+            database.port(),
+            "interval = \"100ms\"\nfailure_threshold = 2\nbreaker_after = 2\nbreaker_reset = \"300ms\"",
+        );
         let run = start(port, &file, &[], &idle());
         wait_for("the first result", || check_status_of(port) == "healthy");
         history_until(port, (1.0, 0.0));
@@ -225,7 +227,7 @@ mod the_breaker {
         drop(database);
         let opening = history_until(port, (0.0, 1.0));
         // One failure is one too few, which a slow machine may not show.
-        let expected = [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)];
+        let expected = [(1.0, 0.0), (0.5, 0.0), (0.0, 1.0)];
         assert!(opening.iter().all(|now| expected.contains(now)), "{opening:?}");
         assert_eq!(get(port, "/readyz", DEADLINE).expect("an answer").0, 503);
         run.wait_line("check db: unhealthy: connection refused", DEADLINE);
@@ -251,7 +253,7 @@ mod the_breaker {
         let _alone = alone();
         let (port, database_port) = (free_port(), free_port());
         let other = Dependency::answering(free_port());
-        let open = "failure_threshold = 2\nreset_after = \"1h\"";
+        let open = "breaker_after = 2\nbreaker_reset = \"1h\"";
         let file = tcp_check("db", database_port, open) + &tcp_check("other", other.port(), "");
         let run = start(port, &file, &[], &idle());
         run.wait_line("check db: unhealthy", DEADLINE);
@@ -261,6 +263,126 @@ mod the_breaker {
         let begin = other.connections();
         wait_for("twenty tries of the other", || other.connections() >= begin + 20);
         assert_eq!((database.connections(), seen(port)), (0, (0.0, 1.0)), "{}", run.dump());
+    }
+}
+
+/// Servers that send without an end what is no message yet.
+mod an_endless_dependency {
+    use super::*;
+    use std::io::{Read, Write};
+
+    const CHUNK: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// Says the first once and the second until the client hangs up, to everybody.
+    fn endless(first: &'static str, then: &'static str) -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    _ = stream.read(&mut [0; 1024]);
+                    let then = then.repeat(4096);
+                    _ = stream.write_all(first.as_bytes());
+                    while stream.write_all(then.as_bytes()).is_ok() {}
+                });
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn fails_its_check_and_holds_up_no_probe() {
+        let _alone = alone();
+        let (port, size, hints) = (free_port(), endless(CHUNK, "0"), endless("", "HTTP/1.1 100 Continue\r\n\r\n"));
+        let file = [("size", size), ("hints", hints)].map(|(name, port)| {
+            a_check(name, &format!("http://127.0.0.1:{port}/"), "interval = \"50ms\"\nfailure_threshold = 1")
+        });
+        let run = start(port, &file.concat(), &[], &idle());
+        // Without an end of their own they would last as long as their timeout.
+        run.wait_line("check size: unhealthy: 200, but more than 256 KiB came", DEADLINE);
+        run.wait_line("check hints: unhealthy: more than 256 KiB came before the answer was complete", DEADLINE);
+        let mut times: Vec<Duration> = (0..21)
+            .map(|_| {
+                let start = Instant::now();
+                assert_eq!(get(port, "/livez", DEADLINE).expect("an answer").0, 200);
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        assert!(times[10] < Duration::from_millis(500), "{times:?}");
+    }
+
+    /// The names of graceful's helper threads for HTTP.
+    fn threads(run: &Run) -> Vec<String> {
+        let folder = std::fs::read_dir(format!("/proc/{}/task", run.pid())).expect("it runs");
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let names = folder.flatten().map(|task| name(task).trim().to_owned());
+        let mut names: Vec<_> =
+            names.filter(|name| matches!(name.as_str(), "graceful-http" | "graceful-probes")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn is_asked_on_another_thread_than_the_one_that_answers() {
+        let (port, other) = (free_port(), free_port());
+        let both = start(port, &http_check(other), &[], &idle());
+        wait_for("an answer", || get(port, "/livez", DEADLINE).is_ok());
+        wait_for("both threads", || threads(&both) == ["graceful-http", "graceful-probes"]);
+        // Where nothing is asked there is no thread for it.
+        let port = free_port();
+        let one = start(port, "", &[], &idle());
+        wait_for("an answer", || get(port, "/livez", DEADLINE).is_ok());
+        assert_eq!(threads(&one), ["graceful-probes"]);
+    }
+}
+
+/// Docker's retries and Kubernetes' failureThreshold: so many failures in a row, and no fewer, are unhealthy.
+mod the_threshold {
+    use super::*;
+
+    fn readiness(port: u16) -> u16 {
+        get(port, "/readyz", DEADLINE).expect("an answer").0
+    }
+
+    fn status_now(port: u16) -> f64 {
+        value(&metrics(port), "graceful_check_status{check=\"db\"}").expect("a check")
+    }
+
+    #[test]
+    fn fewer_failures_only_degrade() {
+        let _alone = alone();
+        let (port, database) = (free_port(), Dependency::answering(free_port()));
+        // One failure more than there will be.
+        let run = start(port, &tcp_check("db", database.port(), "failure_threshold = 1000000"), &[], &idle());
+        wait_for("the first result", || get(port, "/readyz", DEADLINE).is_ok_and(|(status, ..)| status == 200));
+        drop(database);
+        let tried = tries(port, "db");
+        wait_for("twenty failures", || tries(port, "db") >= tried + 20.0);
+        assert_eq!((readiness(port), status_now(port)), (200, 0.5), "{}", run.dump());
+        run.wait_line("check db: degraded: 1 of 1000000 failures: connection refused", DEADLINE);
+    }
+
+    #[test]
+    fn so_many_in_a_row_are_unhealthy_and_one_success_ends_it() {
+        let _alone = alone();
+        let (port, database) = (free_port(), Dependency::answering(free_port()));
+        let run = start(port, &tcp_check("db", database.port(), "interval = \"50ms\""), &[], &idle());
+        wait_for("the first result", || get(port, "/readyz", DEADLINE).is_ok_and(|(status, ..)| status == 200));
+        let database_port = database.port();
+        drop(database);
+        wait_for("503", || readiness(port) == 503);
+        run.wait_line("check db: unhealthy: connection refused", DEADLINE);
+        let lines: Vec<String> = run.lines().into_iter().map(|line| line.text).collect();
+        let line = |text: &str| lines.iter().position(|line| line.contains(text));
+        let (degraded, unhealthy) = (line("check db: degraded: 1 of 3 failures"), line("check db: unhealthy"));
+        assert!(degraded.is_some() && degraded < unhealthy, "{}", run.dump());
+        // No breaker keeps it away.
+        let tried = tries(port, "db");
+        wait_for("tries go on", || tries(port, "db") >= tried + 10.0);
+        let _database = Dependency::answering(database_port);
+        wait_for("200", || readiness(port) == 200);
+        run.wait_line("check db: healthy again (answered as expected)", DEADLINE);
     }
 }
 
@@ -296,8 +418,8 @@ fn after_the_drain_begins_only_readiness_is_asked() {
     run.stop_begun(libc::SIGTERM);
     wait_for_more("tries while the app still serves");
 
-    // The second one ends the delay.
-    run.stop(libc::SIGTERM);
+    // A person's Ctrl-C ends the delay.
+    run.stop(libc::SIGINT);
     wait_for("the app's signal", || run.lines().iter().any(|line| line.text == "SIGTERM"));
     // A try that was under way when the drain began is over when readiness has been asked a few times since.
     let polls = requests("/ready");

@@ -121,7 +121,7 @@ mod rolling_restarts {
     }
 
     /// The two ways to say that a server without any endpoint is ready when it takes connections. It is asked often, so
-    /// that a new instance is soon in use; no failure before it listens opens a breaker.
+    /// that a new instance is soon in use.
     const READY: [&str; 2] = [
         "ready_url = \"tcp://127.0.0.1:$PORT\"\n\
          ready_interval = \"50ms\"",
@@ -129,8 +129,7 @@ mod rolling_restarts {
          name = \"app\"\n\
          target = \"tcp://127.0.0.1:$PORT\"\n\
          interval = \"50ms\"\n\
-         timeout = \"1s\"\n\
-         failure_threshold = 1000",
+         timeout = \"1s\"",
     ];
     const BUDGET: &str = "grace_period = \"20s\"\npre_stop_delay = \"1500ms\"\n";
 
@@ -323,7 +322,8 @@ CMD ["sleep", "1000"]
             expect = "+PONG"
             interval = "100ms"
             timeout = "500ms"
-            reset_after = "300ms"
+            breaker_after = 3
+            breaker_reset = "300ms"
             "#
         );
         let Some(image) = build(&config, &[]) else { return };
@@ -434,7 +434,8 @@ CMD ["sleep", "1000"]
             degraded_status = [1]
             interval = "100ms"
             timeout = "5s"
-            reset_after = "300ms"
+            breaker_after = 3
+            breaker_reset = "300ms"
             "#
         );
         let Some(image) = build(&config, &[&isready]) else { return };

@@ -57,7 +57,8 @@ impl Busy {
             interval = "50ms"
             critical = false
             failure_threshold = 1
-            reset_after = "1h"
+            breaker_after = 1
+            breaker_reset = "1h"
             "#
         );
         let folder = folder();

@@ -44,6 +44,20 @@ fn changes(report: &Value) -> Vec<&'static str> {
     changes.map(text).collect()
 }
 
+/// A wrong --ready-url: no listener closes that never was.
+#[test]
+fn a_port_where_nobody_ever_listened_is_said_to_be_one() {
+    let url = format!("http://127.0.0.1:{}/", common::free_port());
+    let options = ["--ready-url", &url, "--pre-stop-delay", "0s", "--log-level", "debug"];
+    let run = Run::signals(&options, &["--exit-on", "USR1=3"]);
+    run.wait_line("not ready yet: connection refused", DEADLINE);
+    run.stop(libc::SIGTERM);
+    run.wait_line("nothing has ever listened at --ready-url (connection refused)", DEADLINE);
+    run.signal(libc::SIGUSR1);
+    run.wait(DEADLINE);
+    assert!(!run.dump().contains("listener closed"), "{}", run.dump());
+}
+
 #[test]
 fn the_log_says_when_the_app_was_ready() {
     let options = [&NO_DELAY[..], &["--ready-interval", "50ms", "--log-level", "debug"]].concat();

@@ -72,13 +72,14 @@ Environment and file:
     send = \"PING\\r\\n\"          # tcp only; default: nothing
     expect = \"+PONG\"           # tcp only, part of the answer; default: connecting is enough
     degraded_after = \"500ms\"   # a slower success is degraded; default: none
+    breaker_after = 5          # failures in a row until it is no longer asked; default: none
     interval = \"10s\"           # this and all below are the defaults
     timeout = \"2s\"             # or the interval if shorter
     jitter = \"1s\"              # a tenth of the interval; up to this is added to each, at random
     critical = true            # false: unhealthy only degrades
-    failure_threshold = 3      # failures in a row until it is unhealthy, and no longer asked
-    reset_after = \"30s\"        # for this long
+    failure_threshold = 3      # failures in a row until it is unhealthy; fewer are degraded
     success_threshold = 1      # successes in a row until it is healthy again
+    breaker_reset = \"30s\"      # so long it is not asked; then one try decides
     # exec only: degraded_status = [2], exit statuses that mean degraded; default: none
     # disk only: degraded_free = \"20%\", unhealthy_free = \"10%\", or sizes, as \"5GiB\"
 

@@ -21,7 +21,7 @@ const RESERVED: &[&str] = &["running", "startup", "ready-url", "shutdown"];
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Or the interval if that is shorter.
 const TIMEOUT: Duration = Duration::from_secs(2);
-const RESET_AFTER: Duration = Duration::from_secs(30);
+const BREAKER_RESET: Duration = Duration::from_secs(30);
 const FAILURE_THRESHOLD: u32 = 3;
 const SUCCESS_THRESHOLD: u32 = 1;
 
@@ -36,8 +36,12 @@ const COMMON_KEYS: &[&str] = &[
     "critical",
     "failure_threshold",
     "success_threshold",
-    "reset_after",
+    "breaker_after",
+    "breaker_reset",
 ];
+
+/// What `breaker_reset` was called when each check had a breaker, which opened at `failure_threshold`.
+const OLD_RESET: &str = "reset_after";
 
 /// Keys of one kind of target, with that kind.
 const KEYS_OF_A_KIND: &[(&str, &str)] = &[
@@ -82,7 +86,8 @@ fn short(text: &str) -> Result<Check, String> {
         critical: true,
         failure_threshold: FAILURE_THRESHOLD,
         success_threshold: SUCCESS_THRESHOLD,
-        reset_after: RESET_AFTER,
+        breaker_after: None,
+        breaker_reset: BREAKER_RESET,
     })
 }
 
@@ -106,7 +111,7 @@ pub(crate) fn add_tables(checks: &mut Vec<DraftCheck>, file: &str, value: &Value
 
 fn from_table(table: &mut TableReader<'_>) -> Option<DraftCheck> {
     let keys: Vec<&str> = COMMON_KEYS.iter().copied().chain(KEYS_OF_A_KIND.iter().map(|(key, _)| *key)).collect();
-    table.check_keys("key of a check", &keys);
+    check_keys(table, &keys);
     let name = required(table, "name", "redis", name);
     let target = required(table, "target", "tcp://redis:6379", target).map(|target| with_its_keys(target, table));
     // What is there but wrong has no value, and nothing that hangs on it is judged.
@@ -115,9 +120,9 @@ fn from_table(table: &mut TableReader<'_>) -> Option<DraftCheck> {
     let jitter = or_default(table, "jitter", interval.map(|interval| interval / 10), duration);
     let degraded_after = degraded_after(table, timeout);
     let critical = critical(table);
-    let failure_threshold = threshold(table, "failure_threshold", FAILURE_THRESHOLD);
-    let success_threshold = threshold(table, "success_threshold", SUCCESS_THRESHOLD);
-    let reset_after = or_default(table, "reset_after", Some(RESET_AFTER), positive_duration);
+    let failure_threshold = count(table, "failure_threshold", FAILURE_THRESHOLD).unwrap_or(FAILURE_THRESHOLD);
+    let success_threshold = count(table, "success_threshold", SUCCESS_THRESHOLD).unwrap_or(SUCCESS_THRESHOLD);
+    let (breaker_after, breaker_reset) = breaker(table);
     if table.is_wrong() {
         return None;
     }
@@ -131,7 +136,8 @@ fn from_table(table: &mut TableReader<'_>) -> Option<DraftCheck> {
         critical,
         failure_threshold,
         success_threshold,
-        reset_after: reset_after?,
+        breaker_after,
+        breaker_reset: breaker_reset?,
     };
     Some(DraftCheck { check, place: table.place("target"), name_place: table.place("name") })
 }
@@ -178,12 +184,32 @@ fn critical(table: &mut TableReader<'_>) -> bool {
     }
 }
 
-fn threshold(table: &mut TableReader<'_>, key: &str, default: u32) -> u32 {
-    let Some(value) = table.get(key) else { return default };
-    match value.as_integer().and_then(|number| u32::try_from(number).ok()) {
-        Some(number) if number > 0 => number,
-        _ => table.wrong(key, format!("right is a whole number from 1, as {default}")).unwrap_or(default),
+/// A number from 1; `None` if it is absent or wrong.
+fn count(table: &mut TableReader<'_>, key: &str, example: u32) -> Option<u32> {
+    match table.get(key)?.as_integer().and_then(|number| u32::try_from(number).ok()) {
+        Some(number) if number > 0 => Some(number),
+        _ => table.wrong(key, format!("right is a whole number from 1, as {example}")),
     }
+}
+
+/// `breaker_after` and `breaker_reset`.
+fn breaker(table: &mut TableReader<'_>) -> (Option<u32>, Option<Duration>) {
+    let after = count(table, "breaker_after", 5);
+    let reset = or_default(table, "breaker_reset", Some(BREAKER_RESET), positive_duration);
+    if table.get("breaker_reset").is_some() && table.get("breaker_after").is_none() {
+        table.wrong::<()>("breaker_reset", "has no effect without breaker_after, as breaker_after = 5");
+    }
+    (after, reset)
+}
+
+/// Names those that are unknown. One that was known once is told what it is called now.
+fn check_keys(table: &mut TableReader<'_>, known: &[&str]) {
+    if table.get(OLD_RESET).is_some() {
+        let reason = "is called breaker_reset now, and has no effect without breaker_after, as breaker_after = 3 \
+                      (failure_threshold alone opens no breaker any more)";
+        table.wrong::<()>(OLD_RESET, reason);
+    }
+    table.check_keys("key of a check", known, &[OLD_RESET]);
 }
 
 /// The target with what the keys of its kind say; a key of another kind is a problem.

@@ -79,7 +79,7 @@ pub(crate) fn add_tables(hooks: &mut Vec<DraftHook>, file: &str, value: &Value, 
 }
 
 fn from_table(table: &mut TableReader<'_>) -> Option<DraftHook> {
-    table.check_keys("key of a hook", HOOK_KEYS);
+    table.check_keys("key of a hook", HOOK_KEYS, &[]);
     let stage = required_stage(table);
     let action = action(table);
     let name = table.parse("name", "a string, as \"drain\"", name);

@@ -40,9 +40,11 @@ pub(crate) fn each(
 }
 
 impl TableReader<'_> {
-    /// A problem for each key that is none of these; `what` is a key, as "key of a hook".
-    pub(crate) fn check_keys(&mut self, what: &str, known: &[&str]) {
-        for key in self.table.keys().filter(|key| !known.contains(&key.as_str())) {
+    /// A problem for each key that is neither known nor former; `what` is a key, as "key of a hook". Only the known are
+    /// offered.
+    pub(crate) fn check_keys(&mut self, what: &str, known: &[&str], former: &[&str]) {
+        let is_one = |key: &&String| known.contains(&key.as_str()) || former.contains(&key.as_str());
+        for key in self.table.keys().filter(|key| !is_one(key)) {
             let reason = values::unknown_key(what, key, known.iter().copied());
             self.problems.push(Problem::new(self.origin(key).name(), reason));
         }

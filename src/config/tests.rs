@@ -575,7 +575,7 @@ const VALUE: &str = concat!(
 const FILE_LINE: &str = concat!(
     r#"(\[\[hook\]\]|\[\[check\]\]|\[[a-z]{1,4}\]|"#,
     r#"(stage|run|timeout|priority|name|url|hook|grace_period|stop_on|check|target|interval|jitter|degraded_after|"#,
-    r#"critical|failure_threshold|reset_after|send|expect|degraded_status|degraded_free|unhealthy_free|"a\\nb") = "#,
+    r#"critical|failure_threshold|breaker_after|breaker_reset|reset_after|send|expect|degraded_status|degraded_free|unhealthy_free|"a\\nb") = "#,
     r#"("(pre-stop|1s|x|\\n|exec:x|tcp://h:1|disk:/|5%|30%)"|[0-9]{1,3}|\[.{0,4}\]|true|\{.{0,3}\})|.{0,9})"#
 );
 

@@ -48,7 +48,7 @@ pub(super) fn check(runtime: &tokio::runtime::Runtime, targets: &Targets, plan: 
 /// No load balancer sends to an app that is not ready.
 pub(super) fn is_ready(runtime: &tokio::runtime::Runtime, url: Option<&Url>) -> Result<(), Trouble> {
     let Some(url) = url else { return Ok(()) };
-    let client = Client::new().map_err(|error| Trouble::Final(error.to_string()))?;
+    let client = Client::new();
     let look = runtime.block_on(client.get(url, READY));
     match look.verdict.is_ready() {
         true => Ok(()),

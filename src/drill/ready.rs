@@ -26,7 +26,7 @@ impl Readiness {
     pub(super) fn watch(url: &Url) -> io::Result<Readiness> {
         let (changes, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let runtime = super::load::runtime()?;
-        let client = Client::new().map_err(io::Error::other)?;
+        let client = Client::new();
         let (url, seen, ended) = (url.clone(), changes.clone(), over.clone());
         let body = move || {
             while !ended.load(Ordering::Relaxed) {

@@ -1,17 +1,24 @@
 //! One check's memory: what its last tries mean for its status, and its circuit breaker.
 //!
 //! ```text
-//!            failure_threshold failures in a row          reset_after
-//!   CLOSED ────────────────────────────────────► OPEN ─────────────────► HALF-OPEN ──┐
-//!     ▲                                           ▲     a failure            │       │
-//!     │                                           └──────────────────────────┘       │
-//!     └──────────────────────────────────────────── success_threshold successes ◄────┘
+//!              a failure               failure_threshold failures in a row
+//!   HEALTHY ───────────────► DEGRADED ────────────────────────────────────► UNHEALTHY
+//!      ▲                         │ a success                                    │
+//!      └─────────────────────────┴────────── success_threshold successes ───────┘
+//!
+//!             breaker_after failures in a row          breaker_reset
+//!   CLOSED ──────────────────────────────────► OPEN ─────────────────► HALF-OPEN ──┐
+//!     ▲                                         ▲       a failure          │       │
+//!     │                                         └──────────────────────────┘       │
+//!     └──────────────────────────────────────────── success_threshold successes ◄──┘
 //! ```
 //!
-//! - A failure makes the check unhealthy at once. Whoever asks a probe has a threshold of its own (kubelet's
-//!   failureThreshold, Docker's retries, HAProxy's fall); a second one here would only add up with it.
+//! - `failure_threshold` means what Kubernetes' failureThreshold, Docker's retries and HAProxy's fall mean: so many failures
+//!   in a row are unhealthy, and fewer are degraded.
+//! - It is for what has worked: until the first success each failure is unhealthy at once. Nobody knows yet that there is
+//!   anything that could be wrong for a moment (kubelet, too, takes a container for unready until a probe succeeds).
 //! - Once unhealthy it takes `success_threshold` successes in a row to be healthy again.
-//! - While the breaker is open nothing is asked, and the check is unhealthy.
+//! - The breaker is there only with `breaker_after`. While it is open nothing is asked, and the check is unhealthy.
 //! - A success that took longer than `degraded_after` is degraded.
 
 use std::time::Duration;
@@ -54,12 +61,14 @@ pub struct Attempt {
 /// What turns tries into a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Failures in a row that open the breaker.
+    /// Failures in a row that are unhealthy.
     pub failure_threshold: u32,
     /// Successes in a row that end being unhealthy.
     pub success_threshold: u32,
+    /// Failures in a row that open the breaker; without it there is none.
+    pub breaker_after: Option<u32>,
     /// How long the breaker stays open.
-    pub reset_after: Duration,
+    pub breaker_reset: Duration,
     /// A success that took longer is degraded.
     pub degraded_after: Option<Duration>,
 }
@@ -146,11 +155,19 @@ impl Tracker {
     fn failed(&mut self, now: Duration, detail: String) {
         self.successes = 0;
         self.failures = self.failures.saturating_add(1);
-        self.status = Some(Status::Unhealthy);
-        self.detail = detail;
-        if self.breaker == Breaker::HalfOpen || self.failures >= self.rules.failure_threshold {
+        let opens = self.rules.breaker_after.is_some_and(|count| self.failures >= count);
+        if opens || self.breaker == Breaker::HalfOpen {
             self.breaker = Breaker::Open;
-            self.open_until = now.saturating_add(self.rules.reset_after);
+            self.open_until = now.saturating_add(self.rules.breaker_reset);
+        }
+        let worked = matches!(self.status, Some(Status::Healthy | Status::Degraded));
+        let threshold = self.rules.failure_threshold;
+        if worked && self.breaker == Breaker::Closed && self.failures < threshold {
+            self.status = Some(Status::Degraded);
+            self.detail = format!("{} of {threshold} failures: {detail}", self.failures);
+        } else {
+            self.status = Some(Status::Unhealthy);
+            self.detail = detail;
         }
     }
 
@@ -204,7 +221,8 @@ mod tests {
     const RULES: Rules = Rules {
         failure_threshold: 3,
         success_threshold: 2,
-        reset_after: Duration::from_secs(30),
+        breaker_after: Some(4),
+        breaker_reset: Duration::from_secs(30),
         degraded_after: Some(Duration::from_millis(100)),
     };
 
@@ -240,30 +258,73 @@ mod tests {
         assert_eq!(run(&mut Tracker::new(RULES), 0, "u"), [(Some(Status::Unhealthy), Breaker::Closed)]);
     }
 
+    /// The statuses alone, a letter each.
+    fn statuses(rules: Rules, tries: &str) -> String {
+        let letter = |(status, _)| match status {
+            Some(Status::Healthy) => 'h',
+            Some(Status::Degraded) => 'd',
+            Some(Status::Unhealthy) => 'u',
+            None => '-',
+        };
+        run(&mut Tracker::new(rules), 0, tries).into_iter().map(letter).collect()
+    }
+
+    #[test]
+    fn fewer_failures_in_a_row_than_the_threshold_are_degraded() {
+        let rules = Rules { breaker_after: None, success_threshold: 1, ..RULES };
+        assert_eq!(statuses(rules, "huuhuuuuhuuu"), "hddhdduuhddu");
+        assert_eq!(statuses(rules, "duudu"), "ddddd");
+        assert_eq!(statuses(Rules { failure_threshold: 1, ..rules }, "huhu"), "huhu");
+        // What never worked is not wrong for a moment.
+        assert_eq!(statuses(rules, "uuhu"), "uuhd");
+        let mut tracker = Tracker::new(rules);
+        run(&mut tracker, 0, "h");
+        let refused = Attempt { detail: "refused".to_owned(), ..attempt(Status::Unhealthy) };
+        let details = [1, 2, 3].map(|at| {
+            tracker.record(seconds(at), refused.clone());
+            tracker.detail().to_owned()
+        });
+        assert_eq!(details, ["1 of 3 failures: refused", "2 of 3 failures: refused", "refused"]);
+    }
+
+    #[test]
+    fn without_a_breaker_it_is_asked_on_and_on() {
+        let mut tracker = Tracker::new(Rules { breaker_after: None, ..RULES });
+        let seen = run(&mut tracker, 0, &format!("h{}", "u".repeat(1000)));
+        assert!(seen.iter().all(|(_, breaker)| *breaker == Breaker::Closed));
+    }
+
+    #[test]
+    fn a_breaker_that_opens_before_the_threshold_is_unhealthy() {
+        let mut tracker = Tracker::new(Rules { breaker_after: Some(2), ..RULES });
+        let seen = run(&mut tracker, 0, "huu");
+        assert_eq!(seen[1..], [(Some(Status::Degraded), Breaker::Closed), (Some(Status::Unhealthy), Breaker::Open)]);
+    }
+
     #[test]
     fn the_breaker_opens_waits_tries_once_and_closes() {
         let mut tracker = Tracker::new(RULES);
-        let seen = run(&mut tracker, 0, "huuu");
-        assert_eq!(seen[2], (Some(Status::Unhealthy), Breaker::Closed));
-        assert_eq!(seen[3], (Some(Status::Unhealthy), Breaker::Open));
-        // Opened at 3: nothing is tried until 33.
-        assert_eq!(tracker.wait(seconds(10)), seconds(23));
+        let seen = run(&mut tracker, 0, "huuuu");
+        assert_eq!(seen[3], (Some(Status::Unhealthy), Breaker::Closed));
+        assert_eq!(seen[4], (Some(Status::Unhealthy), Breaker::Open));
+        // Opened at 4: nothing is tried until 34.
+        assert_eq!(tracker.wait(seconds(10)), seconds(24));
         assert_eq!(tracker.breaker(), Breaker::Open);
-        assert_eq!(tracker.wait(seconds(33)), Duration::ZERO);
+        assert_eq!(tracker.wait(seconds(34)), Duration::ZERO);
         assert_eq!(tracker.breaker(), Breaker::HalfOpen);
         // One failure is enough now.
-        assert_eq!(run(&mut tracker, 33, "u"), [(Some(Status::Unhealthy), Breaker::Open)]);
-        assert_eq!(tracker.wait(seconds(62)), seconds(1));
-        let seen = run(&mut tracker, 63, "hh");
+        assert_eq!(run(&mut tracker, 34, "u"), [(Some(Status::Unhealthy), Breaker::Open)]);
+        assert_eq!(tracker.wait(seconds(63)), seconds(1));
+        let seen = run(&mut tracker, 64, "hh");
         assert_eq!(seen, [(Some(Status::Unhealthy), Breaker::HalfOpen), (Some(Status::Healthy), Breaker::Closed)]);
         // The count begins anew.
-        assert_eq!(run(&mut tracker, 70, "uu")[1], (Some(Status::Unhealthy), Breaker::Closed));
+        assert_eq!(run(&mut tracker, 70, "uuu")[2], (Some(Status::Unhealthy), Breaker::Closed));
     }
 
     #[test]
     fn only_failures_in_a_row_open_it() {
         let mut tracker = Tracker::new(RULES);
-        assert!(run(&mut tracker, 0, "uuhuuduuhuud").iter().all(|(_, breaker)| *breaker == Breaker::Closed));
+        assert!(run(&mut tracker, 0, "uuuhuuuduuuhuuud").iter().all(|(_, breaker)| *breaker == Breaker::Closed));
     }
 
     #[test]
@@ -284,7 +345,9 @@ mod tests {
         assert_eq!((tracker.status(), tracker.detail()), (Some(Status::Degraded), "slow, 101 ms"));
         tracker.record(seconds(1), Attempt { took: Duration::from_millis(100), ..attempt(Status::Healthy) });
         assert_eq!(tracker.status(), Some(Status::Healthy));
-        tracker.record(seconds(2), slow(Status::Unhealthy));
+        for at in 2..5 {
+            tracker.record(seconds(at), slow(Status::Unhealthy));
+        }
         assert_eq!(tracker.status(), Some(Status::Unhealthy));
     }
 
@@ -295,9 +358,11 @@ mod tests {
         assert_eq!((first.from, first.to), (None, Status::Healthy));
         assert_eq!(tracker.record(seconds(1), attempt(Status::Healthy)), None);
         let change = tracker.record(seconds(2), attempt(Status::Unhealthy)).unwrap();
-        assert_eq!((change.from, change.to), (Some(Status::Healthy), Status::Unhealthy));
+        assert_eq!((change.from, change.to), (Some(Status::Healthy), Status::Degraded));
         assert_eq!(tracker.record(seconds(3), attempt(Status::Unhealthy)), None);
         let change = tracker.record(seconds(4), attempt(Status::Unhealthy)).unwrap();
+        assert_eq!((change.from, change.to), (Some(Status::Degraded), Status::Unhealthy));
+        let change = tracker.record(seconds(5), attempt(Status::Unhealthy)).unwrap();
         assert_eq!((change.breaker_from, change.breaker_to), (Breaker::Closed, Breaker::Open));
     }
 
@@ -307,7 +372,7 @@ mod tests {
         #[test]
         fn any_tries(tries in proptest::collection::vec((0u8..3, 0u64..40), 0..60)) {
             let mut tracker = Tracker::new(RULES);
-            let (mut now, mut failures, mut successes) = (0, 0, 0);
+            let (mut now, mut failures, mut successes, mut worked) = (0, 0, 0, false);
             for (result, gap) in tries {
                 now += gap;
                 if tracker.wait(seconds(now)) > Duration::ZERO {
@@ -319,8 +384,14 @@ mod tests {
                 tracker.record(seconds(now), attempt(status));
                 let failed = status == Status::Unhealthy;
                 (failures, successes) = if failed { (failures + 1, 0) } else { (0, successes + 1) };
-                let opens = failed && (half_open || failures >= 3);
+                let opens = failed && (half_open || failures >= 4);
                 proptest::prop_assert_eq!(tracker.breaker() == Breaker::Open, opens);
+                if failures >= 3 {
+                    proptest::prop_assert_eq!(tracker.status(), Some(Status::Unhealthy));
+                } else if failed && worked {
+                    proptest::prop_assert_eq!(tracker.status(), Some(Status::Degraded));
+                }
+                worked = matches!(tracker.status(), Some(Status::Healthy | Status::Degraded));
                 if successes >= 2 {
                     proptest::prop_assert_eq!(tracker.status(), Some(status));
                     proptest::prop_assert_eq!(tracker.breaker(), Breaker::Closed);

@@ -50,7 +50,25 @@ struct Page<'a> {
     /// Of the parts that fail the probe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed: Vec<Failed<'a>>,
+    /// What the lines of the text are.
+    parts: Vec<Part<'a>>,
+    /// Names of `?exclude=` that no part has.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    unmatched: &'a [String],
     checks: Vec<Check<'a>>,
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    name: &'a str,
+    status: &'static str,
+    /// Whether the probe can pass with it.
+    ok: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+    /// By `?exclude=`: it does not count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    excluded: bool,
 }
 
 #[derive(Serialize)]
@@ -82,10 +100,17 @@ pub fn json(probe: Probe, verdict: &Verdict, situation: &Situation) -> String {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: rounded(now, 1.0),
         failed: failed.map(|item| Failed { name: item.name, detail: &item.detail }).collect(),
+        parts: verdict.items.iter().map(part).collect(),
+        unmatched: &verdict.unmatched,
         checks: situation.checks.iter().map(|check| described(check, now)).collect(),
     };
     // Cannot fail: no map has a key that is not a string.
     serde_json::to_string(&page).unwrap_or_default()
+}
+
+fn part<'a>(item: &'a Item<'a>) -> Part<'a> {
+    let Item { name, ok, status, detail, excluded } = item;
+    Part { name, status: status.name(), ok: *ok, detail, excluded: *excluded }
 }
 
 fn described<'a>(check: &Checked<'a>, now: Duration) -> Check<'a> {
@@ -122,7 +147,13 @@ mod tests {
 
     fn tracker(status: Status, detail: &str) -> Tracker {
         let second = Duration::from_secs(1);
-        let rules = Rules { failure_threshold: 1, success_threshold: 1, reset_after: second, degraded_after: None };
+        let rules = Rules {
+            failure_threshold: 1,
+            success_threshold: 1,
+            breaker_after: Some(1),
+            breaker_reset: second,
+            degraded_after: None,
+        };
         let mut tracker = Tracker::new(rules);
         let took = Duration::from_micros(1500);
         tracker.record(second, Attempt { status, detail: detail.to_owned(), said: None, took });
@@ -175,6 +206,12 @@ mod tests {
         let expected = serde_json::json!({
             "status": "unhealthy", "probe": "readyz", "phase": "running", "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": 3.25, "failed": [{ "name": "db", "detail": "connection refused" }],
+            "parts": [
+                { "name": "running", "status": "healthy", "ok": true },
+                { "name": "startup", "status": "healthy", "ok": true },
+                { "name": "db", "status": "unhealthy", "ok": false, "detail": "connection refused" },
+                { "name": "shutdown", "status": "healthy", "ok": true },
+            ],
             "checks": [{
                 "name": "db", "status": "unhealthy", "critical": true, "latency_ms": 1.5,
                 "detail": "connection refused", "age_s": 2.25, "breaker": "open",
@@ -184,5 +221,36 @@ mod tests {
         let live: serde_json::Value =
             serde_json::from_str(&json(Probe::Live, &judge(Probe::Live, &situation, &[]), &situation)).unwrap();
         assert_eq!((live["status"].as_str(), live.get("failed")), (Some("healthy"), None));
+        let exclude = ["db".to_owned(), "nope".to_owned()];
+        let verdict = judge(Probe::Ready, &situation, &exclude);
+        let page: serde_json::Value = serde_json::from_str(&json(Probe::Ready, &verdict, &situation)).unwrap();
+        assert_eq!((&page["status"], &page["unmatched"]), (&"healthy".into(), &serde_json::json!(["nope"])));
+        assert_eq!((&page["parts"][2]["name"], &page["parts"][2]["excluded"]), (&"db".into(), &true.into()));
+    }
+
+    /// Whoever reads JSON is told no less than whoever reads text.
+    #[test]
+    fn json_has_all_that_the_text_has() {
+        let (db, cache) = (tracker(Status::Unhealthy, "connection refused"), tracker(Status::Degraded, "slow"));
+        let mut situation = situation(vec![
+            Checked { name: "db", critical: true, tracker: &db },
+            Checked { name: "cache", critical: false, tracker: &cache },
+        ]);
+        situation.standing.t0 = Some(Duration::from_secs(1));
+        let url = super::super::verdict::ReadyUrl { ready: Some(false), detail: "503".to_owned() };
+        situation.ready_url = Some(&url);
+        for probe in Probe::ALL {
+            let verdict = judge(probe, &situation, &["nope".to_owned()]);
+            let (text, json) = (text(probe, &verdict, true), json(probe, &verdict, &situation));
+            let page: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let parts = page["parts"].as_array().unwrap();
+            let lines = text.lines().filter(|line| line.starts_with('[')).count();
+            assert_eq!(parts.len(), lines, "{text}\n{json}");
+            for (part, line) in parts.iter().zip(text.lines()) {
+                let word = |key: &str| part[key].as_str().unwrap_or_default().to_owned();
+                assert!(line.contains(&word("name")) && line.ends_with(&word("detail")), "{line}: {part}");
+                assert_eq!(line.starts_with("[-]"), part["ok"] == false, "{line}: {part}");
+            }
+        }
     }
 }

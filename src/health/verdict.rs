@@ -204,7 +204,13 @@ mod tests {
 
     fn tracker(status: Option<Status>) -> Tracker {
         let second = Duration::from_secs(1);
-        let rules = Rules { failure_threshold: 3, success_threshold: 1, reset_after: second, degraded_after: None };
+        let rules = Rules {
+            failure_threshold: 3,
+            success_threshold: 1,
+            breaker_after: None,
+            breaker_reset: second,
+            degraded_after: None,
+        };
         let mut tracker = Tracker::new(rules);
         if let Some(status) = status {
             tracker.record(second, Attempt { status, detail: "why".to_owned(), said: None, took: second });

@@ -1,4 +1,4 @@
-//! Work that may block, on a thread of its own: what waits for a disk must not hold up what answers probes.
+//! Work that may block, on a thread of its own: what waits for a disk must not hold up polls and other checks.
 //!
 //! Not tokio's `spawn_blocking`: that one panics where no thread can be started (pids.max, RLIMIT_NPROC), which would
 //! take the probe server along just when the container is in trouble, and a runtime that is dropped waits for such

@@ -9,20 +9,30 @@
 //! Redirects are followed here and not by the library, because each step must end in one of those outcomes with
 //! words for it, and because each step decides anew whether its certificate is verified (see `tls`).
 
-#[cfg(feature = "https")]
-use super::aside;
 use super::connect;
-use super::fault::{self, Fault};
+use super::exchange::{Exchange, Wire};
+use super::fault::Fault;
+#[cfg(feature = "https")]
+use super::fault::of_tls;
 use super::is_loopback;
 use super::names::Names;
-use crate::sys::sockets;
-use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode};
+#[cfg(feature = "https")]
+use super::{aside, tls};
+use crate::secret;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue, LOCATION};
+use hyper::{Method, Request, Response, StatusCode};
+#[cfg(feature = "https")]
+use rustls::{ClientConfig, pki_types::ServerName};
+use std::sync::Arc;
 #[cfg(feature = "https")]
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
-use url::Url;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use url::{Position, Url};
 
 /// So many redirects are followed; one more is a failure.
 pub const MAX_REDIRECTS: usize = 10;
@@ -31,6 +41,9 @@ pub const MAX_REDIRECTS: usize = 10;
 const ODD_REDIRECT: &str = "redirect to what is neither http:// nor https://";
 
 const NOT_FOLLOWED: &str = "redirect to another host not followed";
+
+/// Of a head; an app's own with its cookies has a few KiB.
+const MAX_HEAD: usize = 64 * 1024;
 
 /// So much of a body is read.
 pub const MAX_BODY: usize = 10 * 1024;
@@ -69,21 +82,20 @@ impl Verdict {
     }
 }
 
-/// Why there is no client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot set up the HTTP client: {0}")]
-pub struct ClientError(String);
-
 /// Makes requests; each on a connection of its own. Needs a tokio runtime with I/O and time.
 pub struct Client {
-    /// For http:// anywhere and https:// on loopback.
-    unverified: reqwest::Client,
+    names: Names,
+    /// For https:// on loopback.
+    #[cfg(feature = "https")]
+    unverified: OnceLock<Tls>,
     /// For https:// elsewhere; built when first needed and aside, for it reads the system's certificates, which takes
     /// tens of milliseconds, or for ever where they are on a file system that does not answer.
     #[cfg(feature = "https")]
-    verified: OnceLock<aside::Pending<Result<reqwest::Client, ClientError>>>,
-    names: Names,
+    verified: OnceLock<aside::Pending<Tls>>,
 }
+
+#[cfg(feature = "https")]
+type Tls = Result<Arc<ClientConfig>, String>;
 
 /// What a check can see of one request.
 pub(super) struct Page {
@@ -120,17 +132,18 @@ pub(super) struct Deadline {
 
 impl Client {
     /// Reads no file and opens no socket.
-    pub fn new() -> Result<Client, ClientError> {
+    pub fn new() -> Client {
         Client::with_names(Names::of_the_system())
     }
 
-    pub(super) fn with_names(names: Names) -> Result<Client, ClientError> {
-        Ok(Client {
-            unverified: build(&names, Trust::Anyone)?,
+    pub(super) fn with_names(names: Names) -> Client {
+        Client {
+            names,
+            #[cfg(feature = "https")]
+            unverified: OnceLock::new(),
             #[cfg(feature = "https")]
             verified: OnceLock::new(),
-            names,
-        })
+        }
     }
 
     /// A readiness probe: 200 to 399 is success, by kubelet's rules. Of tcp://HOST:PORT a connection is a success, as for
@@ -169,15 +182,11 @@ impl Client {
     /// second time or somewhere else.
     pub async fn post(&self, url: &Url, timeout: Duration) -> Observation {
         let deadline = Deadline::after(timeout);
-        let client = sockets::Client::of(url.port_or_known_default());
         let outcome = async {
-            let response = self.send(Method::POST, url, deadline).await?;
-            finish(response, None, deadline).await
+            let hop = self.send(Method::POST, url, deadline).await?;
+            finish(hop, None, deadline).await
         }
         .await;
-        if outcome.is_ok() {
-            client.answered();
-        }
         let outcome = outcome.map(|Answer { status, .. }| match status.as_u16() {
             200..=299 => (Verdict::Ready, name(status)),
             300..=399 => (Verdict::NotReady, format!("{}, and a POST follows no redirect", name(status))),
@@ -194,76 +203,149 @@ impl Client {
 
     /// GETs and follows redirects on the same host.
     async fn follow(&self, start: &Url, deadline: Deadline) -> Result<Answer, Fault> {
-        // Failed or given up, the connection is still there: the library closes it later on this thread.
-        let client = sockets::Client::of(start.port_or_known_default());
-        let outcome = self.follow_from(start, deadline).await;
-        if outcome.is_ok() {
-            client.answered();
-        }
-        outcome
-    }
-
-    async fn follow_from(&self, start: &Url, deadline: Deadline) -> Result<Answer, Fault> {
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(Method::GET, &url, deadline).await?;
-            match next(start, &url, &response)? {
-                Next::Here => return finish(response, None, deadline).await,
-                Next::OtherHost(host) => return finish(response, Some(host), deadline).await,
-                Next::Follow(target) => url = target,
+            let hop = self.send(Method::GET, &url, deadline).await?;
+            match next(start, &url, &hop.exchange.response)? {
+                Next::Here => return finish(hop, None, deadline).await,
+                Next::OtherHost(host) => return finish(hop, Some(host), deadline).await,
+                Next::Follow(target) => {
+                    hop.has_answered();
+                    url = target;
+                }
             }
         }
         Err(Fault::new(format!("redirect loop: more than {MAX_REDIRECTS} redirects")))
     }
 
     /// One request up to the headers of its answer.
-    async fn send(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Response, Fault> {
-        let exchange = async {
-            let mut request = self.for_url(url).await?.request(method.clone(), url.clone());
-            if method == Method::POST {
-                // The library leaves it out for an empty body, and some servers then say 411.
-                request = request.header(CONTENT_LENGTH, 0);
-            }
-            request.send().await.map_err(|error| fault::explain(&error))
-        };
-        let late = |_| Err(Fault::new(format!("no answer within {}", deadline.shown())));
-        timeout_at(deadline.at(), exchange).await.unwrap_or_else(late)
-    }
-
-    /// The client whose idea of a certificate fits the URL.
-    async fn for_url(&self, url: &Url) -> Result<reqwest::Client, Fault> {
-        match url.scheme() {
-            "http" => Ok(self.unverified.clone()),
-            "https" => self.for_https(is_loopback(url)).await,
-            // Only a redirect leads here.
-            other => Err(Fault::quoting(format!("{other}:// is neither http:// nor https://"), ODD_REDIRECT)),
+    async fn send(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Hop, Fault> {
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline.at()) => Err(Fault::new(format!("no answer within {}", deadline.shown()))),
+            hop = self.begin(method, url, deadline) => hop,
         }
     }
 
+    async fn begin(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Hop, Fault> {
+        let is_https = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            // Only a redirect leads here.
+            other => {
+                return Err(Fault::quoting(format!("{other}:// is neither http:// nor https://"), ODD_REDIRECT));
+            }
+        };
+        let request = request(method, url)?;
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let wire = async {
+            let stream = connect::to_host(&self.names, host, port, deadline).await?;
+            // A Nagle's delay would be taken for the app's.
+            _ = stream.set_nodelay(true);
+            Ok::<_, Fault>(Wire::new(stream, Some(port)))
+        };
+        if is_https {
+            return self.begin_tls(url, is_loopback(url), wire, request).await;
+        }
+        let wire = wire.await?;
+        let answered = wire.answered();
+        Ok(Hop { exchange: Exchange::begin(wire, request, MAX_HEAD).await?, answered })
+    }
+
     #[cfg(feature = "https")]
-    async fn for_https(&self, loopback: bool) -> Result<reqwest::Client, Fault> {
+    async fn begin_tls(
+        &self,
+        url: &Url,
+        loopback: bool,
+        wire: impl Future<Output = Result<Wire<TcpStream>, Fault>>,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Hop, Fault> {
+        let config = self.trust(loopback).await?;
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| Fault::new(format!("TLS: {error}")))?;
+        let wire = wire.await?;
+        let answered = wire.answered();
+        let connected = tokio_rustls::TlsConnector::from(config).connect(name, wire).await;
+        let stream = connected.map_err(|error| of_tls(&error))?;
+        Ok(Hop { exchange: Exchange::begin(stream, request, MAX_HEAD).await?, answered })
+    }
+
+    #[cfg(not(feature = "https"))]
+    async fn begin_tls(
+        &self,
+        _: &Url,
+        _: bool,
+        _: impl Future<Output = Result<Wire<TcpStream>, Fault>>,
+        _: Request<Empty<Bytes>>,
+    ) -> Result<Hop, Fault> {
+        Err(Fault::new("this graceful was built without https"))
+    }
+
+    /// Whose certificates are good enough.
+    #[cfg(feature = "https")]
+    async fn trust(&self, loopback: bool) -> Result<Arc<ClientConfig>, Fault> {
+        let build = |config: Result<ClientConfig, _>| config.map(Arc::new).map_err(|error| format!("TLS: {error}"));
         if loopback {
-            return Ok(self.unverified.clone());
+            return self.unverified.get_or_init(|| build(tls::unverified())).clone().map_err(Fault::new);
         }
         let mut verified = match self.verified.get() {
             Some(verified) => verified.clone(),
             None => {
-                let names = self.names.clone();
-                let started = aside::start(move || build(&names, Trust::Verified));
-                let started = started.map_err(|e| Fault::new(format!("no thread for TLS: {}", fault::os(&e))))?;
+                let started = aside::start(move || build(tls::verified()));
+                let started =
+                    started.map_err(|e| Fault::new(format!("no thread for TLS: {}", super::fault::os(&e))))?;
                 self.verified.get_or_init(|| started).clone()
             }
         };
         match verified.wait().await {
-            Some(built) => built.map_err(|e| Fault::new(e.to_string())),
+            Some(built) => built.map_err(Fault::new),
             None => Err(Fault::new("TLS could not be set up")),
         }
     }
+}
 
-    #[cfg(not(feature = "https"))]
-    async fn for_https(&self, _: bool) -> Result<reqwest::Client, Fault> {
-        Err(Fault::new("this graceful was built without https"))
+impl Default for Client {
+    fn default() -> Client {
+        Client::new()
     }
+}
+
+/// One request of a chain of redirects.
+struct Hop {
+    exchange: Exchange,
+    answered: Arc<AtomicBool>,
+}
+
+impl Hop {
+    /// The app has nothing more to do for it. Failed or given up, the connection is noted as one that graceful closed.
+    fn has_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The request for this URL, with its user name and password as Basic authentication.
+fn request(method: Method, url: &Url) -> Result<Request<Empty<Bytes>>, Fault> {
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let mut request = Request::builder()
+        .uri(target)
+        .header(header::ACCEPT, "*/*")
+        .header(header::CONNECTION, "close")
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("graceful/", env!("CARGO_PKG_VERSION")));
+    if method == Method::POST {
+        // hyper leaves it out for an empty body, and some servers then say 411.
+        request = request.header(header::CONTENT_LENGTH, 0);
+    }
+    let credentials = secret::Url::from(url.clone()).basic_authorization();
+    if let Some(Ok(mut value)) = credentials.map(|value| HeaderValue::from_str(&value)) {
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    request
+        .method(method)
+        .body(Empty::new())
+        .map_err(|error| Fault::new(format!("the URL cannot be asked for: {error}")))
 }
 
 impl Answer {
@@ -275,44 +357,8 @@ impl Answer {
     }
 }
 
-enum Trust {
-    Anyone,
-    #[cfg(feature = "https")]
-    Verified,
-}
-
-fn build(names: &Names, trust: Trust) -> Result<reqwest::Client, ClientError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("graceful/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .dns_resolver(names.clone())
-        .http1_only()
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never());
-    with_tls(builder, trust)?.build().map_err(|e| ClientError(fault::explain(&e).detail))
-}
-
-#[cfg(feature = "https")]
-fn with_tls(builder: reqwest::ClientBuilder, trust: Trust) -> Result<reqwest::ClientBuilder, ClientError> {
-    let config = match trust {
-        Trust::Anyone => super::tls::unverified(),
-        Trust::Verified => super::tls::verified(),
-    };
-    Ok(builder.tls_backend_preconfigured(config.map_err(|e| ClientError(format!("TLS: {e}")))?))
-}
-
-#[cfg(not(feature = "https"))]
-fn with_tls(builder: reqwest::ClientBuilder, Trust::Anyone: Trust) -> Result<reqwest::ClientBuilder, ClientError> {
-    Ok(builder)
-}
-
 /// Where this answer to `url` leads, when the first request was for `start`.
-fn next(start: &Url, url: &Url, response: &Response) -> Result<Next, Fault> {
+fn next<B>(start: &Url, url: &Url, response: &Response<B>) -> Result<Next, Fault> {
     // 304 and the like are no redirects; neither is one without a Location.
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(Next::Here);
@@ -329,37 +375,38 @@ fn next(start: &Url, url: &Url, response: &Response) -> Result<Next, Fault> {
 }
 
 /// Reads the body as far as kubelet does. A body that breaks off turns a success into a failure.
-async fn finish(mut response: Response, elsewhere: Option<String>, deadline: Deadline) -> Result<Answer, Fault> {
-    let status = response.status();
-    let mut json = is_json(&response).then(Vec::new);
+async fn finish(mut hop: Hop, elsewhere: Option<String>, deadline: Deadline) -> Result<Answer, Fault> {
+    let status = hop.exchange.response.status();
+    let mut json = is_json(&hop.exchange.response).then(Vec::new);
     let read = async {
         let mut seen = 0;
-        while seen < MAX_BODY {
-            match response.chunk().await? {
-                Some(chunk) => {
-                    seen += chunk.len();
-                    json.iter_mut().for_each(|json| json.extend_from_slice(&chunk));
-                }
-                None => break,
-            }
+        while seen < MAX_BODY
+            && let Some(chunk) = hop.exchange.chunk().await
+        {
+            let chunk = chunk?;
+            seen += chunk.len();
+            json.iter_mut().for_each(|json| json.extend_from_slice(&chunk));
         }
-        Ok::<_, reqwest::Error>(())
+        Ok::<_, Fault>(())
     };
     let failure = match timeout_at(deadline.at(), read).await {
         Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(fault::explain(&error).detail),
+        Ok(Err(fault)) => Some(fault.detail),
         Err(_) => Some(format!("the body was not complete within {}", deadline.shown())),
     };
     match failure {
         // A status that is a failure in itself is the better explanation.
         Some(why) if (200..400).contains(&status.as_u16()) => Err(Fault::new(format!("{}, but {why}", name(status)))),
-        _ => Ok(Answer { status, elsewhere, json }),
+        _ => {
+            hop.has_answered();
+            Ok(Answer { status, elsewhere, json })
+        }
     }
 }
 
 /// application/json, application/health+json and their like.
-fn is_json(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+fn is_json<B>(response: &Response<B>) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || kind.ends_with("+json")
 }

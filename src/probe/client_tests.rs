@@ -11,7 +11,7 @@ const LONG: Duration = DEADLINE;
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn get(url: &Url, timeout: Duration) -> Observation {
-    Client::new().unwrap().get(url, timeout).await
+    Client::new().get(url, timeout).await
 }
 
 /// Verdict and words for an answer of exactly these bytes.
@@ -196,6 +196,29 @@ async fn endless_heads_end() {
     assert_eq!((seen.verdict, seen.detail.as_str()), (Verdict::NotReady, endless));
 }
 
+/// What is no message yet, and never will be: it is no head and no body, so that no limit on those ends it.
+const ENDLESS: [(&[u8], &[u8], &str); 4] = [
+    (b"", b"HTTP/1.1 100 Continue\r\n\r\n", ""),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", "200, but "),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n", "200, but "),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;xxxxxxxxxxxxxxxxxxxxxxxxxxx\r\ny\r\n", "200, but "),
+];
+
+#[tokio::test]
+async fn what_never_becomes_a_message_ends() {
+    for (head, piece, before) in ENDLESS {
+        let server = Server::start(move |mut stream, _| {
+            let _ = stream.write_all(head);
+            say_for_ever(stream, &piece.repeat(1000));
+        });
+        let seen = get(&server.url("/"), LONG).await;
+        let shown = String::from_utf8_lossy(piece);
+        assert_eq!(seen.verdict, Verdict::NotReady, "{shown:?}");
+        assert!(seen.detail.starts_with(before), "{shown:?}: {}", seen.detail);
+        assert!(seen.took < DEADLINE / 2, "{shown:?}: {seen:?}");
+    }
+}
+
 #[tokio::test]
 async fn ten_kibibytes_of_a_body_are_enough() {
     let body = vec![b'x'; MAX_BODY];
@@ -312,7 +335,7 @@ async fn another_host_is_a_warning_and_never_asked() {
     let seen = get(&server.url("/1"), LONG).await;
     let detail = "302 Found, redirect to another host not followed: 127.0.0.2";
     assert_eq!((seen.verdict, seen.detail.as_str()), (Verdict::Warning, detail));
-    let held = Client::new().unwrap().get_2xx(&server.url("/1"), LONG).await;
+    let held = Client::new().get_2xx(&server.url("/1"), LONG).await;
     assert_eq!((held.verdict, held.detail.as_str()), (Verdict::NotReady, detail));
     assert_eq!(target.drain(), 0);
     // Other spellings of the same address are other hosts, too, as kubelet compares names.
@@ -343,7 +366,7 @@ async fn odd_locations_are_no_trap() {
 
 #[tokio::test]
 async fn a_hold_wants_2xx() {
-    let client = Client::new().unwrap();
+    let client = Client::new();
     let server = countdown(|n| format!("/{n}"));
     assert_eq!(client.get_2xx(&server.url("/3"), LONG).await.verdict, Verdict::Ready);
     let server = Server::answering("HTTP/1.1 304 x\r\n\r\n");
@@ -353,7 +376,7 @@ async fn a_hold_wants_2xx() {
 
 #[tokio::test]
 async fn a_post_has_no_body_and_follows_nothing() {
-    let client = Client::new().unwrap();
+    let client = Client::new();
     let server = Server::answering("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n");
     let seen = client.post(&server.url("/drain"), LONG).await;
     assert_eq!((seen.verdict, seen.detail.as_str()), (Verdict::Ready, "202"));
@@ -376,7 +399,7 @@ async fn a_post_has_no_body_and_follows_nothing() {
 #[tokio::test]
 async fn names_that_do_not_resolve_are_said_so() {
     let nowhere = PathBuf::from("/nonexistent/file");
-    let client = Client::with_names(Names { hosts: nowhere.clone(), resolv_conf: nowhere }).unwrap();
+    let client = Client::with_names(Names { hosts: nowhere.clone(), resolv_conf: nowhere });
     let seen = client.get(&Url::parse("http://amy:s3cret@app.example/").unwrap(), LONG).await;
     let detail = "cannot resolve app.example: no DNS server, /nonexistent/file: no such file or directory";
     assert_eq!((seen.verdict, seen.detail.as_str(), seen.refused), (Verdict::NotReady, detail, false));
@@ -411,7 +434,7 @@ mod https {
         let mut hosts = tempfile::NamedTempFile::new().unwrap();
         hosts.write_all(b"127.0.0.1 app.test\n").unwrap();
         let names = Names { hosts: hosts.path().to_owned(), resolv_conf: "/nonexistent/file".into() };
-        (Client::with_names(names).unwrap(), hosts)
+        (Client::with_names(names), hosts)
     }
 
     #[tokio::test]
@@ -492,6 +515,16 @@ mod https {
         let file = std::env::var_os("SSL_CERT_FILE").unwrap();
         std::fs::write(file, server.authority_pem()).unwrap();
         assert_eq!(client.get(&server.url("app.test"), LONG).await.detail, "200");
+    }
+
+    /// The bound is below TLS: it counts what encrypted answers weigh.
+    #[tokio::test]
+    async fn what_never_becomes_a_message_ends_behind_tls_too() {
+        let hints = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(40_000).leak();
+        let server = TlsServer::start("127.0.0.1", hints);
+        let seen = get(&server.url("127.0.0.1"), LONG).await;
+        let detail = "more than 256 KiB came before the answer was complete";
+        assert_eq!((seen.verdict, seen.detail.as_str()), (Verdict::NotReady, detail));
     }
 
     #[tokio::test]

@@ -17,11 +17,7 @@ pub type Outcome = (bool, String);
 
 /// Makes one readiness probe of a URL.
 pub fn http(url: &Url, timeout: Duration) -> Outcome {
-    let observed = block_on(async {
-        let client = Client::new().map_err(|e| e.to_string())?;
-        Ok(client.get(url, timeout).await)
-    });
-    match observed.and_then(|observed| observed) {
+    match block_on(async { Client::new().get(url, timeout).await }) {
         Ok(observation) => (observation.verdict.is_ready(), line(url, &observation)),
         Err(why) => (false, format!("{url}: {why}")),
     }

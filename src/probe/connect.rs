@@ -13,7 +13,7 @@ pub(super) async fn to_host(names: &Names, host: &str, port: u16, deadline: Dead
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let found = match bare.parse::<IpAddr>() {
         Ok(address) => vec![address],
-        Err(_) => timeout_at(deadline.at(), names.look_up(bare))
+        Err(_) => timeout_at(deadline.at(), names.look_up(bare, deadline.at()))
             .await
             .map_err(|_| Fault::new(format!("{bare} was not resolved within {}", deadline.shown())))?
             .map_err(|error| Fault::new(error.to_string()))?,

@@ -1,10 +1,9 @@
 //! What went wrong with a request, in a few words for a log line.
 //!
-//! The libraries' errors are chains of five wrappers whose outermost says "error sending request for url (…)", with
-//! the URL and so its credentials. Only the cause at the bottom is of use, and only some causes need words of
-//! their own.
+//! The libraries' errors are chains of wrappers. Only the cause at the bottom is of use, and only some causes need words
+//! of their own.
 
-use super::names::LookupError;
+use super::exchange::TooMuch;
 use crate::sys::in_words;
 use std::error::Error;
 use std::io;
@@ -37,14 +36,14 @@ impl Fault {
     }
 }
 
-/// The cause of a client error.
-pub(super) fn explain(error: &reqwest::Error) -> Fault {
-    // The outermost error prints the URL, so its text is never used.
-    error.source().map_or_else(|| Fault::new("the request could not be made"), cause)
-}
-
 /// The cause of an error of a connection that speaks HTTP.
 pub(super) fn of_http(error: &hyper::Error) -> Fault {
+    cause(error)
+}
+
+/// The cause of an error of a TLS handshake.
+#[cfg(feature = "https")]
+pub(super) fn of_tls(error: &io::Error) -> Fault {
     cause(error)
 }
 
@@ -76,15 +75,15 @@ pub(super) fn os(error: &io::Error) -> String {
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<Fault> {
-    if let Some(lookup) = cause.downcast_ref::<LookupError>() {
-        return Some(Fault::new(lookup.to_string()));
+    if let Some(too_much) = cause.downcast_ref::<TooMuch>() {
+        return Some(Fault::new(too_much.to_string()));
     }
     if let Some(io) = cause.downcast_ref::<io::Error>() {
         return Some(of_io(io));
     }
     #[cfg(feature = "https")]
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some(of_tls(tls));
+        return Some(of_rustls(tls));
     }
     of_hyper(cause.downcast_ref::<hyper::Error>()?)
 }
@@ -117,7 +116,7 @@ fn of_hyper(error: &hyper::Error) -> Option<Fault> {
 }
 
 #[cfg(feature = "https")]
-fn of_tls(error: &rustls::Error) -> Fault {
+fn of_rustls(error: &rustls::Error) -> Fault {
     match error {
         rustls::Error::InvalidMessage(_) => Fault::new("not TLS: the server does not speak https"),
         // Says for which names it is valid.

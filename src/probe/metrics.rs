@@ -19,6 +19,7 @@
 //! - Lengths of time come from the monotonic clock, and so they are lengths and not the usual timestamps: a clock
 //!   that is set in a stop must not move its budget.
 
+use super::state::locked;
 use crate::config::Budget;
 use crate::health::{App, Board, Breaker, Checked, Probe, Situation, Standing, Status, judge};
 use crate::signal::Signal;
@@ -31,9 +32,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry, Unit};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ const STATUSES: [Status; 3] = [Status::Healthy, Status::Degraded, Status::Unheal
 
 /// All metrics of one graceful.
 pub(super) struct Metrics {
-    counted: RefCell<Counted>,
+    counted: Mutex<Counted>,
 }
 
 /// What has happened so far.
@@ -80,37 +81,37 @@ impl Metrics {
         }
         counted.readiness_changes.get(readiness_labels(true), Counter::default);
         counted.readiness_changes.get(readiness_labels(false), Counter::default);
-        Metrics { counted: RefCell::new(counted) }
+        Metrics { counted: Mutex::new(counted) }
     }
 
     /// A probe was answered.
     pub(super) fn answered(&self, probe: Probe, ok: bool, took: Duration) {
-        let mut counted = self.counted.borrow_mut();
+        let mut counted = locked(&self.counted);
         counted.probe_requests.get(answer_labels(probe, ok), Counter::default).inc();
         counted.probe_durations.get(probe_labels(probe), own_histogram).observe(took.as_secs_f64());
     }
 
     /// The readiness endpoint was polled.
     pub(super) fn polled(&self, took: Duration) {
-        self.counted.borrow().ready_url_duration.observe(took.as_secs_f64());
+        locked(&self.counted).ready_url_duration.observe(took.as_secs_f64());
     }
 
     /// A try of a check has ended.
     pub(super) fn checked(&self, name: &str, status: Status, took: Duration) {
-        let mut counted = self.counted.borrow_mut();
+        let mut counted = locked(&self.counted);
         counted.check_tries.get(try_labels(name, status), Counter::default).inc();
         counted.check_durations.get(check_labels(name), asked_histogram).observe(took.as_secs_f64());
     }
 
     /// /readyz turned to this.
     pub(super) fn readiness_changed(&self, ready: bool) {
-        self.counted.borrow_mut().readiness_changes.get(readiness_labels(ready), Counter::default).inc();
+        locked(&self.counted).readiness_changes.get(readiness_labels(ready), Counter::default).inc();
     }
 
     /// A hook has ended.
     pub(super) fn hook_ended(&self, name: &str, stage: Stage, result: &HookResult, took: Duration) {
         let labels = labels([("hook", name), ("stage", &stage.to_string()), ("result", hook_result(result))]);
-        self.counted.borrow_mut().hook_durations.get(labels, Gauge::default).set(took.as_secs_f64());
+        locked(&self.counted).hook_durations.get(labels, Gauge::default).set(took.as_secs_f64());
     }
 
     /// The app has ended with this status, as graceful passes it on.
@@ -120,13 +121,13 @@ impl Metrics {
             ExitStatus::Signaled(_) => "signal",
         };
         let labels = labels([("reason", reason), ("code", &status.code().to_string())]);
-        self.counted.borrow_mut().app_exits.get(labels, Counter::default).inc();
+        locked(&self.counted).app_exits.get(labels, Counter::default).inc();
     }
 
     /// The page for /metrics, made of what was counted and of what is known now. It is to be sent as
     /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub(super) fn page(&self, situation: &Situation, board: &Board, budget: &Budget) -> String {
-        let mut counted = self.counted.borrow_mut();
+        let mut counted = locked(&self.counted);
         counted.foresee(&situation.checks);
         let mut page = Page { registry: Registry::with_prefix("graceful") };
         page.graceful(&situation.standing);

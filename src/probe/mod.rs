@@ -1,15 +1,18 @@
 //! HTTP, both ways. As a client: readiness polls, hooks that POST, holds that wait for a URL, and the `probe` command.
 //!
 //! ```text
-//! command ──┬─► own ─► connect ─┐  (graceful's own server; ports)
-//!           │                   ├─► names   (host name to addresses)
-//!           ├─► client ─────────┼─► tls     (whose certificate counts)
-//! worker ───┘                   └─► fault   (an error as a few plain words)
+//! command ──┬─► own ────┐ (graceful's own server)
+//!           │           ├─► exchange  (one request, one answer, bounded)
+//!           ├─► client ─┤
+//! worker ───┘           ├─► connect ─► names   (host name to addresses)
+//!                       ├─► tls       (whose certificate counts)
+//!                       └─► fault     (an error as a few plain words)
 //! ```
 //!
 //! - [`client`] makes one request by kubelet's rules and says in words what it saw.
-//! - [`worker`] does it on a thread of its own, so that the main loop never waits for a server. That thread is
-//!   started with the first HTTP job; a graceful without any has no HTTP client, resolver or TLS in its memory.
+//! - [`worker`] does it on a thread of its own, so that the main loop never waits for a server, and answers probes on
+//!   another. Each is started with its first job; a graceful without any has no HTTP client, resolver or TLS in its
+//!   memory.
 //! - `aside` is for what may block: the system's certificates, the free space of a disk.
 //! - [`command`] is `graceful probe`: a URL by [`client`], a port by `connect`, a graceful that runs by `own`.
 //!
@@ -25,6 +28,7 @@ pub mod worker;
 
 mod aside;
 mod connect;
+mod exchange;
 mod fault;
 mod metrics;
 mod names;
@@ -38,8 +42,8 @@ mod testing;
 
 pub use client::{Client, Observation, Verdict};
 pub use server::Listener;
-pub use state::Facts;
-pub use worker::{Fact, Job, Worker};
+pub use state::{Facts, Shared};
+pub use worker::{Fact, Job, Role, Worker};
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -51,7 +55,8 @@ pub async fn resolve(host: &str, timeout: Duration) -> Result<Vec<IpAddr>, Strin
         return Ok(vec![address]);
     }
     let names = names::Names::of_the_system();
-    match tokio::time::timeout(timeout, names.look_up(host)).await {
+    let until = client::Deadline::after(timeout).at();
+    match tokio::time::timeout_at(until, names.look_up(host, until)).await {
         Ok(found) => found.map_err(|error| error.to_string()),
         Err(_) => Err(format!("{host} was not resolved within {}", humantime::format_duration(timeout))),
     }

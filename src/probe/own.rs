@@ -1,25 +1,23 @@
 //! Asking graceful's own probe server: one GET over TCP or a Unix socket.
 //!
-//! Built on hyper's bare connection: the client for the app's URLs brings redirects, names and TLS, none of which can
-//! occur here, and cannot speak to a Unix socket. What is read is bounded: the head by hyper, the body by
-//! [`MAX_BODY`].
+//! The client for the app's URLs brings redirects, names and TLS, none of which can occur here, and cannot speak to a Unix
+//! socket. What is read is bounded: all of it by `exchange`, the body by [`MAX_BODY`].
 
 use super::client::{Deadline, MAX_BODY};
 use super::connect;
-use super::fault::{Fault, of_connect, of_http};
+use super::exchange::{Exchange, Wire};
+use super::fault::{Fault, of_connect};
 use crate::config::Listen;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
+use http_body_util::Empty;
+use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, StatusCode};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout_at;
 
-/// More than graceful's own server ever sends as a head; hyper takes no less than 8 KiB.
+/// More than graceful's own server ever sends as a head.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// What the server said.
@@ -53,12 +51,12 @@ pub(super) async fn ask(listen: &Listen, path: &str, deadline: Deadline) -> Resu
             }
         }
     };
-    let response = timeout_at(deadline.at(), asked)
+    let exchange = timeout_at(deadline.at(), asked)
         .await
         .map_err(|_| Fault::new(format!("no answer within {}", deadline.shown())))??;
-    let mut answer = Answer { status: response.status(), failures: Vec::new() };
+    let mut answer = Answer { status: exchange.response.status(), failures: Vec::new() };
     if !answer.is_ready() {
-        answer.failures = failures(&body(response, deadline).await);
+        answer.failures = failures(&body(exchange, deadline).await);
     }
     Ok(answer)
 }
@@ -76,14 +74,10 @@ pub(super) fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
     }
 }
 
-async fn request<S>(stream: S, host: &str, path: &str) -> Result<Response<Incoming>, Fault>
+async fn request<S>(stream: S, host: &str, path: &str) -> Result<Exchange, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(|error| of_http(&error))?;
-    // Its end, and its error, are told to the request as well.
-    drop(tokio::spawn(connection));
     let request = Request::get(path)
         .header(HOST, host)
         .header(USER_AGENT, concat!("graceful/", env!("CARGO_PKG_VERSION")))
@@ -91,16 +85,16 @@ where
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| Fault::new(error.to_string()))?;
-    sender.send_request(request).await.map_err(|error| of_http(&error))
+    Exchange::begin(Wire::new(stream, None), request, MAX_HEAD).await
 }
 
 /// As much of the body as comes in time. The status is known already: a body that breaks off takes nothing from it.
-async fn body(response: Response<Incoming>, deadline: Deadline) -> Vec<u8> {
-    let (mut body, mut read) = (response.into_body(), Vec::new());
+async fn body(mut exchange: Exchange, deadline: Deadline) -> Vec<u8> {
+    let mut read = Vec::new();
     while read.len() < MAX_BODY
-        && let Ok(Some(Ok(frame))) = timeout_at(deadline.at(), body.frame()).await
+        && let Ok(Some(Ok(chunk))) = timeout_at(deadline.at(), exchange.chunk()).await
     {
-        read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        read.extend_from_slice(&chunk);
     }
     read.truncate(MAX_BODY);
     read

@@ -1,15 +1,19 @@
-//! Everything HTTP, on one thread of its own.
+//! Everything HTTP, on threads of its own: one that asks, and one that answers.
 //!
 //! ```text
-//! main loop ── Job ──►  control task ──spawns──► poll / hold / post tasks, the probe server, a task for each check
-//!     ▲                                                   │
+//! main loop ── Job ──►  control task ──spawns──► poll / hold / post tasks, a task for each check     graceful-http
+//!     ▲    └── Job ──►  control task ──spawns──► the probe server                                  graceful-probes
+//!     │                                                   │
 //!     └──── notify() ◄── Fact queue ◄─────────────────────┘
 //! ```
 //!
 //! The main loop is synchronous, must never wait for a server, and must not touch an async runtime when there is
-//! nothing to ask. So the runtime lives on this thread, which is started with the first job that needs it. The two
-//! sides share nothing but two queues. Neither side ever waits for the other: sending a job and taking a fact return
-//! at once, and `notify` (an eventfd write) tells the main loop that a fact is there.
+//! nothing to ask. So a runtime lives on each of these threads, which are started with the first job that needs them.
+//! What answers probes is not on the thread that asks: whatever a server sends there, and however much work it is to make
+//! sense of that, no probe waits for it. They share what `state` holds.
+//!
+//! A worker and the main loop share nothing but two queues. Neither side ever waits for the other: sending a job and
+//! taking a fact return at once, and `notify` (an eventfd write) tells the main loop that a fact is there.
 //!
 //! - Every observation is reported; the main loop decides what is news. The queue cannot grow without bound: facts
 //!   come no faster than jobs and intervals make them, and each wakes the main loop, which takes all.
@@ -18,14 +22,14 @@
 //! - Signals: the thread has the mask of the one that started it. The main loop has all signals blocked by then, so
 //!   none is ever delivered here. Nothing in this module changes a mask.
 //! - Probes are answered from what is known (`state`); checks and polls only change that.
-//! - The thread starts no further ones but for what may hang (`aside`: statvfs(2), the system's certificates). Name
+//! - These threads start no further ones but for what may hang (`aside`: statvfs(2), the system's certificates). Name
 //!   resolution is done in the same loop, without libc's blocking resolver.
 
 use super::checks;
 use super::client::{Client, Observation};
 use super::names::Names;
 use super::server::{self, Listener};
-use super::state::{Facts, Shared};
+use super::state::Shared;
 use crate::config::Check;
 use crate::health::{Attempt, Change};
 use crate::secret::Url;
@@ -37,6 +41,7 @@ use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc as sync;
 use std::thread;
 use std::time::Duration;
@@ -45,8 +50,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet, LocalSet};
 use tokio::time::{Instant, sleep};
 
-/// The thread's name, for `ps -T` and tests.
-const THREAD_NAME: &str = "graceful-http";
+/// What a thread is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything that graceful asks.
+    Ask,
+    /// The probe server.
+    Answer,
+}
+
+impl Role {
+    /// The thread's name, for `ps -T` and tests.
+    fn thread_name(self) -> &'static str {
+        match self {
+            Role::Ask => "graceful-http",
+            Role::Answer => "graceful-probes",
+        }
+    }
+}
 
 /// An overflow would kill the whole process. In a debug build, name resolution and the verification of a certificate
 /// need between 160 and 256 KiB; this is several times that. It is address space: only what is used becomes memory.
@@ -58,17 +79,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 /// What the main loop wants done.
 #[derive(Debug)]
 pub enum Job {
-    /// Answer probes there, and get to know these checks. First of all jobs, if it comes.
-    Attend {
-        /// Where probes come in, if anywhere.
-        listener: Option<Listener>,
-        /// What the main loop knows.
-        facts: Facts,
-        /// All checks; none is tried yet.
-        checks: Vec<Check>,
-    },
+    /// Answer probes there.
+    Serve(Listener),
     /// Try all checks, from now on.
-    StartChecks,
+    StartChecks(Vec<Check>),
     /// Try none any more; what is under way is given up.
     StopChecks,
     /// A command of [`Fact::RunCommand`] has ended.
@@ -192,8 +206,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. `notify` is called on it after each fact that was queued, and must return at once.
-    pub fn start(notify: impl Fn() + Send + 'static) -> io::Result<Worker> {
+    /// Starts the thread. What it learns of checks and readiness, and what the probe server says, is in `shared`; without
+    /// it there are neither. `notify` is called on the thread after each fact that was queued, and must return at once.
+    pub fn start(role: Role, shared: Option<Arc<Shared>>, notify: impl Fn() + Send + 'static) -> io::Result<Worker> {
         // Built here so that a lack of descriptors is an error of this function.
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let (jobs, job_queue) = mpsc::unbounded_channel();
@@ -201,14 +216,14 @@ impl Worker {
         let body = move || {
             let outbox = Rc::new(Outbox { facts: fact_queue, notify });
             // Unwind safety: after a panic the outbox is only used to say so, and everything else is gone.
-            let ended = catch_unwind(AssertUnwindSafe(|| serve(&runtime, job_queue, outbox.clone())));
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&runtime, job_queue, shared, outbox.clone())));
             drop(runtime);
             if let Err(why) = ended.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
                 // The panic may have been notify's own.
                 let _ = catch_unwind(AssertUnwindSafe(|| outbox.put(Fact::Died(why))));
             }
         };
-        thread::Builder::new().name(THREAD_NAME.to_owned()).stack_size(STACK).spawn(body)?;
+        thread::Builder::new().name(role.thread_name().to_owned()).stack_size(STACK).spawn(body)?;
         Ok(Worker { jobs, facts })
     }
 
@@ -246,15 +261,9 @@ struct Tasks<N> {
     running: JoinSet<()>,
     readiness: Option<AbortHandle>,
     hold: Option<AbortHandle>,
-    attended: Option<Attended>,
+    shared: Option<Arc<Shared>>,
+    checks: Vec<AbortHandle>,
     commands: Rc<RefCell<Commands>>,
-}
-
-/// What probes and checks need.
-struct Attended {
-    shared: Rc<Shared>,
-    checks: Vec<Check>,
-    tasks: Vec<AbortHandle>,
 }
 
 /// The commands that the main loop runs for checks.
@@ -268,16 +277,18 @@ struct Commands {
 fn serve<N: Fn() + 'static>(
     runtime: &Runtime,
     mut jobs: mpsc::UnboundedReceiver<Job>,
+    shared: Option<Arc<Shared>>,
     outbox: Rc<Outbox<N>>,
 ) -> Result<(), String> {
-    let client = Rc::new(Client::new().map_err(|e| e.to_string())?);
+    let client = Rc::new(Client::new());
     let mut tasks = Tasks {
         client,
         outbox,
         running: JoinSet::new(),
         readiness: None,
         hold: None,
-        attended: None,
+        shared,
+        checks: Vec::new(),
         commands: Rc::default(),
     };
     LocalSet::new().block_on(runtime, async move {
@@ -301,8 +312,8 @@ impl<N: Fn() + 'static> Tasks<N> {
     fn take(&mut self, job: Job) {
         let (client, outbox) = (self.client.clone(), self.outbox.clone());
         match job {
-            Job::Attend { listener, facts, checks } => self.attend(listener, facts, checks),
-            Job::StartChecks => self.start_checks(),
+            Job::Serve(listener) => self.serve(listener),
+            Job::StartChecks(checks) => self.start_checks(checks),
             Job::StopChecks => self.stop_checks(),
             Job::CommandEnded { id, attempt } => {
                 if let Some(waiting) = self.commands.borrow_mut().waiting.remove(&id) {
@@ -313,7 +324,7 @@ impl<N: Fn() + 'static> Tasks<N> {
             Job::Note(note) => self.note(note),
             Job::PollReadiness { url, interval, timeout, until_ready } => {
                 stop(&mut self.readiness);
-                let shared = self.attended.as_ref().map(|attended| attended.shared.clone());
+                let shared = self.shared.clone();
                 self.readiness = Some(self.running.spawn_local(every(interval, async move || {
                     let observation = client.get(&url, timeout).await;
                     if let Some(shared) = &shared {
@@ -349,26 +360,23 @@ impl<N: Fn() + 'static> Tasks<N> {
         }
     }
 
-    fn attend(&mut self, listener: Option<Listener>, facts: Facts, checks: Vec<Check>) {
-        let shared = Rc::new(Shared::new(facts, &checks));
-        if let Some(listener) = listener {
-            let (shared, outbox) = (shared.clone(), self.outbox.clone());
-            self.running.spawn_local(async move {
-                let why = server::serve(listener, shared).await;
-                outbox.put(Fact::ServerEnded(why.to_string()));
-            });
-        }
-        self.attended = Some(Attended { shared, checks, tasks: Vec::new() });
+    fn serve(&mut self, listener: Listener) {
+        let Some(shared) = self.shared.clone() else { return };
+        let outbox = self.outbox.clone();
+        self.running.spawn_local(async move {
+            let why = server::serve(listener, shared).await;
+            outbox.put(Fact::ServerEnded(why.to_string()));
+        });
     }
 
-    fn start_checks(&mut self) {
+    fn start_checks(&mut self, checks: Vec<Check>) {
         self.stop_checks();
-        let Some(attended) = &mut self.attended else { return };
+        let Some(shared) = self.shared.clone() else { return };
         let (reporter, runner, commands) = (self.outbox.clone(), self.outbox.clone(), self.commands.clone());
         let desk = checks::Desk {
             client: self.client.clone(),
             names: Names::of_the_system(),
-            shared: attended.shared.clone(),
+            shared,
             report: Rc::new(move |fact| reporter.put(fact)),
             run: Rc::new(move |command| {
                 let (answer, answered) = oneshot::channel();
@@ -377,20 +385,18 @@ impl<N: Fn() + 'static> Tasks<N> {
                 answered
             }),
         };
-        for (index, check) in attended.checks.iter().enumerate() {
-            attended.tasks.push(self.running.spawn_local(checks::run(index, check.clone(), desk.clone())));
+        for (index, check) in checks.into_iter().enumerate() {
+            self.checks.push(self.running.spawn_local(checks::run(index, check, desk.clone())));
         }
     }
 
     fn stop_checks(&mut self) {
-        if let Some(attended) = &mut self.attended {
-            attended.tasks.drain(..).for_each(|task| task.abort());
-        }
+        self.checks.drain(..).for_each(|task| task.abort());
         self.commands.borrow_mut().waiting.clear();
     }
 
     fn note(&self, note: Note) {
-        let Some(Attended { shared, .. }) = &self.attended else { return };
+        let Some(shared) = &self.shared else { return };
         match note {
             Note::Phase => shared.reassess(),
             Note::HookEnded { name, stage, result, took } => shared.metrics.hook_ended(&name, stage, &result, took),

@@ -22,7 +22,7 @@ struct Desk {
 impl Desk {
     fn new() -> Desk {
         let (wake, wakes) = sync::channel();
-        let worker = Worker::start(move || {
+        let worker = Worker::start(Role::Ask, None, move || {
             // SAFETY: gettid has no preconditions.
             let thread = unsafe { libc::gettid() };
             let _ = wake.send(thread);
@@ -259,7 +259,7 @@ fn a_panic_is_the_last_word_and_no_more() {
     let server = Server::answering(OK);
     let (wake, wakes) = sync::channel();
     let first = std::cell::Cell::new(true);
-    let worker = Worker::start(move || {
+    let worker = Worker::start(Role::Ask, None, move || {
         if first.replace(false) {
             panic!("on purpose");
         }

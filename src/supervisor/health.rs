@@ -9,23 +9,28 @@ use crate::config::{Config, Stage};
 use crate::health::{Attempt, Board, Status};
 use crate::probe::checks::Command;
 use crate::probe::worker::{Fact, Job, Note};
-use crate::probe::{Facts, Listener};
+use crate::probe::{Facts, Listener, Role, Shared, Worker};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::sys::process;
 use crate::sys::tree::Process;
 use crate::timeline::{Event, HookResult, InFlight, Phase};
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// After a failure of the HTTP thread it is started again this much later: what made it fail may come at once again.
+/// After its failure a thread is started again this much later: what made it fail may come at once again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module's text.
 pub(super) struct Health {
     board: Arc<Board>,
+    /// What the threads know.
+    shared: Arc<Shared>,
     listener: Option<Listener>,
+    /// The thread that answers probes.
+    server: Option<Worker>,
     commands: Vec<Active>,
     /// Commands that got SIGKILL and are not reaped yet: nobody's leftovers and no orphans.
     killed: Vec<i32>,
@@ -48,15 +53,28 @@ impl Health {
     pub(super) fn new(config: &Config, listener: Option<Listener>, start: Instant) -> Option<Box<Health>> {
         let needed = listener.is_some() || !config.checks.is_empty();
         needed.then(|| {
+            let board = Arc::new(Board::new(start));
+            let facts = Facts {
+                board: board.clone(),
+                fail_readiness: config.fail_readiness,
+                has_ready_url: config.ready.is_some(),
+                budget: config.budget,
+            };
             Box::new(Health {
-                board: Arc::new(Board::new(start)),
+                board,
+                shared: Arc::new(Shared::new(facts, &config.checks)),
                 listener,
+                server: None,
                 commands: Vec::new(),
                 killed: Vec::new(),
                 checking: false,
                 start_again_at: None,
             })
         })
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     pub(super) fn in_flight(&self, counts: InFlight) {
@@ -96,24 +114,21 @@ impl Health {
 impl Supervisor {
     /// Starts the thread that answers probes.
     pub(super) fn attend(&mut self) {
-        let Some(health) = &self.health else { return };
-        let listener = match health.listener.as_ref().map(Listener::try_clone).transpose() {
-            Ok(listener) => listener,
-            Err(error) => return self.trouble_once(format!("no probe server: {error}")),
-        };
-        let at = listener.as_ref().map(Listener::shown);
-        let facts = Facts {
-            board: health.board.clone(),
-            fail_readiness: self.config.fail_readiness,
-            has_ready_url: self.config.ready.is_some(),
-            budget: self.config.budget,
-        };
-        let job = Job::Attend { listener, facts, checks: self.config.checks.clone() };
-        if self.ask_http(job)
-            && let Some(at) = at
-        {
-            self.record(Event::Listening { at });
+        let Some(listener) = self.health.as_ref().and_then(|health| health.listener.as_ref()) else { return };
+        let at = listener.shown();
+        match listener.try_clone().and_then(|listener| self.start_server(listener)) {
+            Ok(()) => self.record(Event::Listening { at }),
+            Err(error) => self.trouble_once(format!("no probe server: {error}")),
         }
+    }
+
+    fn start_server(&mut self, listener: Listener) -> io::Result<()> {
+        let waker = self.other_waker()?;
+        let Some(health) = &mut self.health else { return Ok(()) };
+        let server = Worker::start(Role::Answer, Some(health.shared()), move || waker.wake())?;
+        server.send(Job::Serve(listener));
+        health.server = Some(server);
+        Ok(())
     }
 
     /// The app runs.
@@ -126,7 +141,13 @@ impl Supervisor {
         if !self.hooks.stages().contains(&Stage::PostStart) {
             health.board.hooks_done();
         }
-        self.ask_http(Job::StartChecks);
+        self.start_checks();
+    }
+
+    fn start_checks(&mut self) {
+        if !self.config.checks.is_empty() {
+            self.ask_http(Job::StartChecks(self.config.checks.clone()));
+        }
     }
 
     /// The app's readiness endpoint said yes.
@@ -161,8 +182,8 @@ impl Supervisor {
     }
 
     fn note(&self, note: Note) {
-        if let Some(http) = &self.http {
-            http.send(Job::Note(note));
+        if let Some(server) = self.health.as_ref().and_then(|health| health.server.as_ref()) {
+            server.send(Job::Note(note));
         }
     }
 
@@ -208,8 +229,24 @@ impl Supervisor {
                 self.record(Event::CheckChanged { name, from, status, detail, said, not_tried_for });
             }
             Fact::RunCommand { id, command } => self.run_command(id, command),
-            Fact::ServerEnded(why) => self.trouble_once(format!("the probe server ended: {why}")),
-            Fact::Readiness(_) | Fact::Posted { .. } | Fact::HoldOver { .. } | Fact::HoldCheck(_) | Fact::Died(_) => {}
+            Fact::ServerEnded(why) | Fact::Died(why) => self.server_lost(&why),
+            Fact::Readiness(_) | Fact::Posted { .. } | Fact::HoldOver { .. } | Fact::HoldCheck(_) => {}
+        }
+    }
+
+    /// What the thread that answers probes has to say.
+    pub(super) fn server_news(&mut self) {
+        while let Some(fact) = self.health.as_ref().and_then(|health| health.server.as_ref()?.try_recv()) {
+            self.health_news(fact);
+        }
+    }
+
+    fn server_lost(&mut self, why: &str) {
+        self.trouble_once(format!("the probe server ended: {why}"));
+        let now = self.now();
+        if let Some(health) = &mut self.health {
+            health.server = None;
+            health.start_again_at = Some(now + PAUSE);
         }
     }
 
@@ -283,7 +320,7 @@ impl Supervisor {
         }
     }
 
-    /// The HTTP thread is gone, and with it what the checks remembered.
+    /// The thread that asks is gone, and with it what was under way.
     pub(super) fn health_lost(&mut self) {
         let now = self.now();
         if let Some(health) = &mut self.health {
@@ -292,10 +329,16 @@ impl Supervisor {
         }
     }
 
+    /// Starts again what is gone.
     fn attend_again(&mut self) {
-        self.attend();
+        if self.health.as_ref().is_some_and(|health| health.server.is_none()) {
+            self.attend();
+        }
+        if self.http.is_some() {
+            return;
+        }
         if self.health.as_ref().is_some_and(|health| health.checking) {
-            self.ask_http(Job::StartChecks);
+            self.start_checks();
         }
         if self.app.is_some() {
             match self.lifecycle.t0() {

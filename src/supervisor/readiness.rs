@@ -8,7 +8,7 @@ use super::Supervisor;
 use crate::config::Hold;
 use crate::lifecycle::Input;
 use crate::probe::client::{Observation, Verdict};
-use crate::probe::worker::{Fact, Job, Worker};
+use crate::probe::worker::{Fact, Job, Role, Worker};
 use crate::sys::fds::Waker;
 use crate::timeline::{Event, Phase};
 use std::io;
@@ -31,6 +31,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     state: Option<State>,
+    /// Something other than a refusal was seen: there is, or was, somebody who listens.
+    listened: bool,
     /// Said last while waiting for the first ready.
     detail: String,
     warning: String,
@@ -65,7 +67,8 @@ impl Supervisor {
 
     fn start_http(&mut self) -> io::Result<Worker> {
         let waker = self.other_waker()?;
-        Worker::start(move || waker.wake())
+        let shared = self.health.as_ref().map(|health| health.shared());
+        Worker::start(Role::Ask, shared, move || waker.wake())
     }
 
     /// For a thread that has something to tell.
@@ -79,11 +82,12 @@ impl Supervisor {
         other_end
     }
 
-    /// Everything that the HTTP thread has to say.
+    /// Everything that the HTTP threads have to say.
     pub(super) fn http_news(&mut self) {
         if let Some(waker) = &self.waker {
             waker.reset();
         }
+        self.server_news();
         while let Some(fact) = self.http.as_ref().and_then(Worker::try_recv) {
             let now = self.now();
             match fact {
@@ -97,7 +101,9 @@ impl Supervisor {
                 // It came when the hold was over for another reason.
                 Fact::HoldOver { .. } => {}
                 Fact::HoldCheck(observation) => self.record(Event::HoldCheck { detail: observation.detail }),
-                Fact::CheckChanged { .. } | Fact::RunCommand { .. } | Fact::ServerEnded(_) => self.health_news(fact),
+                Fact::CheckChanged { .. } | Fact::RunCommand { .. } => self.health_news(fact),
+                // It is the other thread's.
+                Fact::ServerEnded(_) => {}
                 Fact::Died(why) => {
                     self.trouble_once(format!("the HTTP thread failed: {why}"));
                     self.http = None;
@@ -172,6 +178,7 @@ impl Supervisor {
             Verdict::NotReady => State::NotReady,
         };
         let detail = observation.detail;
+        self.readiness.listened |= state != State::Refused;
         if observation.verdict == Verdict::Warning && self.readiness.warning != detail {
             self.readiness.warning.clone_from(&detail);
             self.record(Event::ReadyWarning { detail: detail.clone() });
@@ -186,7 +193,9 @@ impl Supervisor {
             }
         } else if self.lifecycle.t0().is_some() || before.is_some() {
             self.readiness.state = Some(state);
-            if before != Some(state) {
+            if before != Some(state) && !self.readiness.listened {
+                self.record(Event::NeverAnswered { detail });
+            } else if before != Some(state) {
                 self.record(Event::NotReady { detail, refused: state == State::Refused });
             }
         } else if self.readiness.detail != detail {

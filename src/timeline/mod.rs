@@ -296,6 +296,9 @@ pub enum Event {
         detail: String,
         refused: bool,
     },
+    NeverAnswered {
+        detail: String,
+    },
     NotReadyYet {
         detail: String,
     },

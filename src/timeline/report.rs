@@ -258,6 +258,7 @@ impl<'a> Report<'a> {
             Event::ListenFailed { what } => self.app.spawn_error = Some(what.clone()),
             Event::Ready { detail, .. } => self.ready(at_s, true, false, detail),
             Event::NotReady { detail, refused } => self.ready(at_s, false, *refused, detail),
+            Event::NeverAnswered { detail } => self.ready(at_s, false, true, detail),
             Event::HoldEnded { why } => self.hold = Some(why.clone()),
             Event::HoldTimedOut { detail, .. } if detail.is_empty() => self.hold = Some("timed out".to_owned()),
             Event::HoldTimedOut { detail, .. } => self.hold = Some(format!("timed out, {detail}")),

@@ -81,6 +81,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::Listening { .. }
         | Event::Ready { .. }
         | Event::NotReady { .. }
+        | Event::NeverAnswered { .. }
         | Event::HookOutput { .. }
         | Event::LeftoversFound { .. }
         | Event::AlsoSignalled { .. }
@@ -190,6 +191,9 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             format!("ready after {} ({detail})", human(at.saturating_sub(timeline.app_started)))
         }
         Event::NotReady { detail, refused } => not_ready(timeline, at, detail, *refused),
+        Event::NeverAnswered { detail } => {
+            format!("nothing has ever listened at --ready-url ({detail}): is the address right?")
+        }
         Event::NotReadyYet { detail } => format!("not ready yet: {detail}"),
         Event::StillReady => {
             format!("still ready {}: the app does not fail its readiness", since_told(timeline, at))
@@ -323,12 +327,17 @@ fn in_flight(at: Moment, counts: InFlight) -> String {
 
 fn check_changed(event: &Event) -> String {
     let Event::CheckChanged { name, from, status, detail, said, not_tried_for } = event else { return String::new() };
-    let again = if from.is_some() && *status == "healthy" { " again" } else { "" };
-    let mut text = format!("check {name}: {status}{again}");
-    for part in [Some(detail), said.as_ref()].into_iter().flatten().filter(|part| !part.is_empty()) {
-        text.push_str(": ");
-        text.push_str(part);
-    }
+    let parts = [Some(detail), said.as_ref()].into_iter().flatten().map(String::as_str).filter(|part| !part.is_empty());
+    let why = parts.collect::<Vec<_>>().join(": ");
+    // What is well needs no reason; how it shows is an aside.
+    let mut text = match (*status, why.as_str()) {
+        ("healthy", "") if from.is_some() => format!("check {name}: healthy again"),
+        ("healthy", "") => format!("check {name}: healthy"),
+        ("healthy", _) if from.is_some() => format!("check {name}: healthy again ({why})"),
+        ("healthy", _) => format!("check {name}: healthy ({why})"),
+        (status, "") => format!("check {name}: {status}"),
+        (status, _) => format!("check {name}: {status}: {why}"),
+    };
     if let Some(pause) = not_tried_for {
         text.push_str(&format!("; the breaker is open, next try in {}", human(*pause)));
     }

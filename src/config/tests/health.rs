@@ -14,7 +14,8 @@ fn check(name: &str, target: Target) -> Check {
         critical: true,
         failure_threshold: 3,
         success_threshold: 1,
-        reset_after: secs(30),
+        breaker_after: None,
+        breaker_reset: secs(30),
     }
 }
 
@@ -145,7 +146,7 @@ fn the_path_of_a_disk_becomes_absolute() {
 fn a_check_of_the_file_in_full() {
     let text = "[[check]]\nname = \"redis\"\ntarget = \"tcp://redis:6379\"\nsend = \"PING\\r\\n\"\nexpect = \"+PONG\"\n\
                 interval = \"3s\"\ntimeout = \"1s\"\njitter = \"0s\"\ndegraded_after = \"999ms\"\ncritical = false\n\
-                failure_threshold = 1\nsuccess_threshold = 4294967295\nreset_after = \"1m\"";
+                failure_threshold = 1\nsuccess_threshold = 4294967295\nbreaker_after = 7\nbreaker_reset = \"1m\"";
     listening(file(text)).means(|c| {
         listens(c);
         let (send, expect) = (Some("PING\r\n".to_owned().into()), Some("+PONG".into()));
@@ -159,7 +160,8 @@ fn a_check_of_the_file_in_full() {
             critical: false,
             failure_threshold: 1,
             success_threshold: u32::MAX,
-            reset_after: secs(60),
+            breaker_after: Some(7),
+            breaker_reset: secs(60),
         }];
     });
 }

@@ -6,8 +6,8 @@ use crate::health::Board;
 use crate::probe::Facts;
 use std::cell::RefCell;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
@@ -72,7 +72,8 @@ fn check(name: &str, target: Target) -> Check {
         critical: true,
         failure_threshold: 3,
         success_threshold: 1,
-        reset_after: ms(400),
+        breaker_after: Some(3),
+        breaker_reset: ms(400),
     }
 }
 
@@ -81,7 +82,7 @@ fn attempt_of(status: Status, detail: &str, said: Option<&str>) -> Attempt {
 }
 
 /// Runs the checks until the test is done; it sees what is told.
-fn with(checks: Vec<Check>, test: impl AsyncFnOnce(Rc<Shared>, Rc<RefCell<Vec<Fact>>>)) {
+fn with(checks: Vec<Check>, test: impl AsyncFnOnce(Arc<Shared>, Rc<RefCell<Vec<Fact>>>)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let facts = Facts {
         board: Arc::new(Board::new(std::time::Instant::now())),
@@ -89,11 +90,11 @@ fn with(checks: Vec<Check>, test: impl AsyncFnOnce(Rc<Shared>, Rc<RefCell<Vec<Fa
         has_ready_url: false,
         budget: Budget::for_grace_period(DEADLINE),
     };
-    let shared = Rc::new(Shared::new(facts, &checks));
+    let shared = Arc::new(Shared::new(facts, &checks));
     let told = Rc::new(RefCell::new(Vec::new()));
     let (reports, commands, unanswered) = (told.clone(), told.clone(), RefCell::new(Vec::new()));
     let desk = Desk {
-        client: Rc::new(Client::new().unwrap()),
+        client: Rc::new(Client::new()),
         names: Names::of_the_system(),
         shared: shared.clone(),
         report: Rc::new(move |fact| reports.borrow_mut().push(fact)),

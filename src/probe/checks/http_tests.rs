@@ -11,7 +11,7 @@ const LONG: Duration = DEADLINE;
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn ask(url: &Url, timeout: Duration) -> Attempt {
-    attempt(&Client::new().unwrap(), url, timeout).await
+    attempt(&Client::new(), url, timeout).await
 }
 
 /// Status and detail for an answer of exactly these bytes.
@@ -138,7 +138,7 @@ async fn no_connection_is_said_so_without_credentials() {
     let seen = ask(&url.into(), LONG).await;
     assert_eq!((seen.status, seen.detail.as_str(), seen.said), (Status::Unhealthy, "connection refused", None));
     let nowhere = PathBuf::from("/nonexistent/file");
-    let client = Client::with_names(Names { hosts: nowhere.clone(), resolv_conf: nowhere }).unwrap();
+    let client = Client::with_names(Names { hosts: nowhere.clone(), resolv_conf: nowhere });
     let seen = attempt(&client, &Url::parse("http://amy:s3cret@app.example/").unwrap(), LONG).await;
     let detail = "cannot resolve app.example: no DNS server, /nonexistent/file: no such file or directory";
     assert_eq!((seen.status, seen.detail.as_str()), (Status::Unhealthy, detail));
@@ -205,7 +205,7 @@ mod https {
         let names = Names { hosts: hosts.path().to_owned(), resolv_conf: "/nonexistent/file".into() };
         let server = TlsServer::start("s3cret.internal", b"HTTP/1.1 204 x\r\n\r\n");
         std::fs::write(std::env::var_os("SSL_CERT_FILE").unwrap(), server.authority_pem()).unwrap();
-        let seen = attempt(&Client::with_names(names).unwrap(), &server.url("app.test"), LONG).await;
+        let seen = attempt(&Client::with_names(names), &server.url("app.test"), LONG).await;
         let detail = "TLS: the certificate is not valid for this name";
         assert_eq!((seen.status, seen.detail.as_str()), (Status::Unhealthy, detail));
         assert!(seen.said.is_some_and(|said| said.contains("s3cret.internal")));

@@ -12,7 +12,7 @@
 //! - commands run in the main loop, which owns wait(2).
 //!
 //! Invariants: tries of one check never overlap; a try ends by its timeout, whatever the other side does; while the
-//! breaker is open nothing is asked; nothing blocks the thread, which answers probes too; an attempt's detail is of
+//! breaker is open nothing is asked; nothing blocks the thread, which all checks share; an attempt's detail is of
 //! graceful's own making, since everybody may read it, and what the other side said is for the log alone.
 
 mod disk;
@@ -28,6 +28,7 @@ use crate::config::{Check, Target};
 use crate::health::{Attempt, Breaker, Status};
 use crate::secret::CommandLine;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -44,7 +45,7 @@ const MAX_SAID: usize = 100;
 pub(super) struct Desk {
     pub(super) client: Rc<Client>,
     pub(super) names: Names,
-    pub(super) shared: Rc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Queues a fact for the main loop.
     pub(super) report: Rc<dyn Fn(Fact)>,
     /// Has the main loop run a command (it owns wait(2)); the answer comes by the channel. A dropped sender means that

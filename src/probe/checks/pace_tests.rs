@@ -73,9 +73,16 @@ async fn no_interval_is_too_short_or_too_long() {
 
 /// When tries began within this time if these (counted from 0) fail and the others do not, with a breaker that opens
 /// after three failures.
-async fn with_breaker(interval: u64, reset_after: u64, fails: impl Fn(usize) -> bool, within: u64) -> Vec<u64> {
+async fn with_breaker(interval: u64, reset: u64, fails: impl Fn(usize) -> bool, within: u64) -> Vec<u64> {
     let zero = Instant::now();
-    let rules = Rules { failure_threshold: 3, success_threshold: 1, reset_after: s(reset_after), degraded_after: None };
+    let breaker_reset = s(reset);
+    let rules = Rules {
+        failure_threshold: 3,
+        success_threshold: 1,
+        breaker_after: Some(3),
+        breaker_reset,
+        degraded_after: None,
+    };
     let (tracker, begins) = (RefCell::new(Tracker::new(rules)), RefCell::new(Vec::new()));
     let wait = || tracker.borrow_mut().wait(zero.elapsed());
     let tries = keep(every(s(interval)), wait, async || {

@@ -41,7 +41,7 @@ pub(super) async fn attempt(names: &Names, host: &str, port: u16, talk: Talk<'_>
             client.answered();
             // A polite end; that it is no success changes nothing.
             _ = stream.shutdown().await;
-            let detail = if talk.expect.is_some() { "as expected" } else { "connected" };
+            let detail = if talk.expect.is_some() { "answered as expected" } else { "connected" };
             return Attempt { status: Status::Healthy, detail: detail.to_owned(), said: None, took };
         }
         (Ok(Err(error)), _) => fault::of_connect(&error).detail,

@@ -79,7 +79,7 @@ async fn what_is_sent_is_answered_as_expected_and_ended_politely() {
         end.send((request, stream.read_to_end(&mut Vec::new()).map_err(|error| error.kind()))).unwrap();
     });
     let attempt = asked(port, Some("PING\r\n"), Some("+PONG"), LONG).await;
-    assert_eq!((seen(&attempt), attempt.said.as_deref()), ((Status::Healthy, "as expected"), None));
+    assert_eq!((seen(&attempt), attempt.said.as_deref()), ((Status::Healthy, "answered as expected"), None));
     assert_eq!(ended.recv_timeout(DEADLINE).expect("the connection stayed open"), (*b"PING\r\n", Ok(0)));
 }
 
@@ -124,7 +124,7 @@ async fn stray_bytes_are_one_short_line() {
 async fn four_kibibytes_are_read() {
     let after = |count| [vec![b'x'; count], b"+PONG".to_vec(), vec![b'x'; 100_000]].concat();
     let attempt = asked(saying(after(MAX_ANSWER - 5)), None, Some("+PONG"), LONG).await;
-    assert_eq!(seen(&attempt).1, "as expected");
+    assert_eq!(seen(&attempt).1, "answered as expected");
     let attempt = asked(saying(after(MAX_ANSWER - 4)), None, Some("+PONG"), LONG).await;
     assert_eq!(seen(&attempt).1, "unexpected answer");
     let port = server(|mut stream| while stream.write_all(&[b'x'; 1024]).is_ok() {});

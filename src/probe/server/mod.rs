@@ -65,6 +65,7 @@ use std::convert::Infallible;
 use std::future::{poll_fn, ready};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use stream::Stream;
 use tokio::task::yield_now;
@@ -78,7 +79,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Returns only if the runtime cannot take the listener.
-pub(super) async fn serve(listener: Listener, shared: Rc<Shared>) -> io::Error {
+pub(super) async fn serve(listener: Listener, shared: Arc<Shared>) -> io::Error {
     match listener.into_acceptor() {
         Ok(acceptor) => {
             let answer = move |request: &Request<Incoming>| answer::answer(request, &shared);

@@ -14,7 +14,6 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,7 +48,7 @@ impl Server {
         Server::on(&loopback(), move |listener, board| async move {
             let budget = Budget::for_grace_period(Duration::from_secs(30));
             let facts = Facts { board, fail_readiness: FailReadiness::AtStop, has_ready_url: false, budget };
-            let shared = Rc::new(Shared::new(facts, &checks));
+            let shared = Arc::new(Shared::new(facts, &checks));
             found(&shared);
             panic!("it ended: {}", serve(listener, shared).await);
         })
@@ -319,6 +318,7 @@ fn check(name: &str, critical: bool) -> Check {
         critical,
         failure_threshold: 3,
         success_threshold: 1,
-        reset_after: second,
+        breaker_after: Some(3),
+        breaker_reset: second,
     }
 }
