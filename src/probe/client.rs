@@ -25,10 +25,8 @@ use hyper::header::{self, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 #[cfg(feature = "https")]
 use rustls::{ClientConfig, pki_types::ServerName};
-use std::sync::Arc;
 #[cfg(feature = "https")]
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -206,7 +204,7 @@ impl Client {
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let hop = self.send(Method::GET, &url, deadline).await?;
-            match next(start, &url, &hop.exchange.response)? {
+            match next(start, &url, &hop.response)? {
                 Next::Here => return finish(hop, None, deadline).await,
                 Next::OtherHost(host) => return finish(hop, Some(host), deadline).await,
                 Next::Follow(target) => {
@@ -219,7 +217,7 @@ impl Client {
     }
 
     /// One request up to the headers of its answer.
-    async fn send(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Hop, Fault> {
+    async fn send(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Exchange, Fault> {
         tokio::select! {
             biased;
             () = sleep_until(deadline.at()) => Err(Fault::new(format!("no answer within {}", deadline.shown()))),
@@ -227,7 +225,7 @@ impl Client {
         }
     }
 
-    async fn begin(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Hop, Fault> {
+    async fn begin(&self, method: Method, url: &Url, deadline: Deadline) -> Result<Exchange, Fault> {
         let is_https = match url.scheme() {
             "http" => false,
             "https" => true,
@@ -249,7 +247,7 @@ impl Client {
         }
         let wire = wire.await?;
         let answered = wire.answered();
-        Ok(Hop { exchange: Exchange::begin(wire, request, MAX_HEAD).await?, answered })
+        Exchange::begin(wire, answered, request, MAX_HEAD).await
     }
 
     #[cfg(feature = "https")]
@@ -259,7 +257,7 @@ impl Client {
         loopback: bool,
         wire: impl Future<Output = Result<Wire<TcpStream>, Fault>>,
         request: Request<Empty<Bytes>>,
-    ) -> Result<Hop, Fault> {
+    ) -> Result<Exchange, Fault> {
         let config = self.trust(loopback).await?;
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|error| Fault::new(format!("TLS: {error}")))?;
@@ -267,7 +265,7 @@ impl Client {
         let answered = wire.answered();
         let connected = tokio_rustls::TlsConnector::from(config).connect(name, wire).await;
         let stream = connected.map_err(|error| of_tls(&error))?;
-        Ok(Hop { exchange: Exchange::begin(stream, request, MAX_HEAD).await?, answered })
+        Exchange::begin(stream, answered, request, MAX_HEAD).await
     }
 
     #[cfg(not(feature = "https"))]
@@ -277,7 +275,7 @@ impl Client {
         _: bool,
         _: impl Future<Output = Result<Wire<TcpStream>, Fault>>,
         _: Request<Empty<Bytes>>,
-    ) -> Result<Hop, Fault> {
+    ) -> Result<Exchange, Fault> {
         Err(Fault::new("this graceful was built without https"))
     }
 
@@ -307,19 +305,6 @@ impl Client {
 impl Default for Client {
     fn default() -> Client {
         Client::new()
-    }
-}
-
-/// One request of a chain of redirects.
-struct Hop {
-    exchange: Exchange,
-    answered: Arc<AtomicBool>,
-}
-
-impl Hop {
-    /// The app has nothing more to do for it. Failed or given up, the connection is noted as one that graceful closed.
-    fn has_answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
     }
 }
 
@@ -375,13 +360,13 @@ fn next<B>(start: &Url, url: &Url, response: &Response<B>) -> Result<Next, Fault
 }
 
 /// Reads the body as far as kubelet does. A body that breaks off turns a success into a failure.
-async fn finish(mut hop: Hop, elsewhere: Option<String>, deadline: Deadline) -> Result<Answer, Fault> {
-    let status = hop.exchange.response.status();
-    let mut json = is_json(&hop.exchange.response).then(Vec::new);
+async fn finish(mut hop: Exchange, elsewhere: Option<String>, deadline: Deadline) -> Result<Answer, Fault> {
+    let status = hop.response.status();
+    let mut json = is_json(&hop.response).then(Vec::new);
     let read = async {
         let mut seen = 0;
         while seen < MAX_BODY
-            && let Some(chunk) = hop.exchange.chunk().await
+            && let Some(chunk) = hop.chunk().await
         {
             let chunk = chunk?;
             seen += chunk.len();

@@ -50,7 +50,7 @@ impl<S> Wire<S> {
         Wire { client: Some(Client::of(port)), answered: Arc::default(), stream, left: MAX_BYTES }
     }
 
-    /// To be set once there is an answer.
+    /// To be set once there is an answer, while the connection is open.
     pub(super) fn answered(&self) -> Arc<AtomicBool> {
         self.answered.clone()
     }
@@ -69,6 +69,7 @@ impl<S> Drop for Wire<S> {
 pub(super) struct Exchange {
     pub(super) response: Response<Incoming>,
     connection: Connection,
+    answered: Arc<AtomicBool>,
 }
 
 /// The task that moves the bytes.
@@ -88,17 +89,35 @@ impl Drop for Connection {
 impl Exchange {
     /// Sends the request and waits for the head of its answer, which has so many bytes at most; hyper takes no less than
     /// 8 KiB.
-    pub(super) async fn begin<S>(stream: S, request: Request<Empty<Bytes>>, head: usize) -> Result<Exchange, Fault>
+    ///
+    /// `answered` is the stream's own. It is set when the connection ends by itself, or by [`Exchange::has_answered`].
+    pub(super) async fn begin<S>(
+        stream: S,
+        answered: Arc<AtomicBool>,
+        request: Request<Empty<Bytes>>,
+        head: usize,
+    ) -> Result<Exchange, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let handshake = http1::Builder::new().max_buf_size(head).handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.map_err(|error| of_http(&error))?;
+        let (mut sender, mut connection) = handshake.await.map_err(|error| of_http(&error))?;
         // Its end, and its error, are told to the request as well.
-        let task = tokio::spawn(async move { drop(connection.await) });
+        let seen = answered.clone();
+        let task = tokio::spawn(async move {
+            if (&mut connection).await.is_ok() {
+                // Before the connection is dropped, and often before anybody has looked at the end of the body.
+                seen.store(true, Ordering::Relaxed);
+            }
+        });
         let connection = Connection { task, is_over: false };
         let response = sender.send_request(request).await.map_err(|error| of_http(&error))?;
-        Ok(Exchange { response, connection })
+        Ok(Exchange { response, connection, answered })
+    }
+
+    /// The app has nothing more to do for it. Failed or given up, the connection is noted as one that graceful closed.
+    pub(super) fn has_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// The next piece of the body; `None` is its end.

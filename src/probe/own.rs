@@ -85,7 +85,9 @@ where
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| Fault::new(error.to_string()))?;
-    Exchange::begin(Wire::new(stream, None), request, MAX_HEAD).await
+    let wire = Wire::new(stream, None);
+    let answered = wire.answered();
+    Exchange::begin(wire, answered, request, MAX_HEAD).await
 }
 
 /// As much of the body as comes in time. The status is known already: a body that breaks off takes nothing from it.
