@@ -167,7 +167,7 @@ mod stop_to {
             run.stop(libc::SIGTERM);
             let report = run.ends(Exit::Code(0));
             assert_eq!(report["sigkill"], false, "{report:#}");
-            let stdout = run.stdout_so_far();
+            let (_, stdout, _) = run.wait_output(DEADLINE);
             assert!(stdout.contains("\nSIGTERM\n") && stdout.ends_with("trapped\n"), "{stdout}");
             run.wait_line(&format!("SIGTERM to 1 process more of the app's {whom}"), DEADLINE);
         }

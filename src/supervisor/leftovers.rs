@@ -119,6 +119,10 @@ fn is_from_outside(process: &Process, parents: &HashMap<i32, i32>) -> bool {
 impl Supervisor {
     /// Counts who is left and waited for: an input for the next `act`.
     pub(super) fn look(&mut self) {
+        if self.lifecycle.phase() == Phase::Kill {
+            // To look can take long, and who has ended by now must not be missed for it.
+            self.take_exits();
+        }
         // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
         self.children = self.children && reap::any();
         self.left.look_at = None;

@@ -288,6 +288,16 @@ impl Supervisor {
 
     /// Takes every exit that there is: SIGCHLD coalesces.
     fn reap(&mut self) {
+        self.take_exits();
+        self.act();
+        let look_again = std::mem::take(&mut self.left.look_again);
+        if (look_again || !self.children) && self.lifecycle.is_waiting_for_the_last() {
+            self.look();
+        }
+    }
+
+    /// What follows from them is for the next `act`.
+    fn take_exits(&mut self) {
         self.more_to_reap = true;
         for _ in 0..REAPED_AT_ONCE {
             match reap::next() {
@@ -310,11 +320,6 @@ impl Supervisor {
             && !(self.children && self.goes_on_in_background(status))
         {
             self.app_ended(status);
-        }
-        self.act();
-        let look_again = std::mem::take(&mut self.left.look_again);
-        if (look_again || !self.children) && self.lifecycle.is_waiting_for_the_last() {
-            self.look();
         }
     }
 
