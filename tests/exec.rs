@@ -223,7 +223,7 @@ mod parent_death {
         let options = "--pre-stop-delay 0s --hold never --parent-death-signal TERM";
         let app = signals(&["--exit-on", "TERM=0"]).join(" ");
         let launcher = Proc::spawn_group(
-            &mut Command::new("sh")
+            Command::new("sh")
                 .args(["-c", &format!("{} {options} -- {app} & echo started; wait", graceful().display())]),
         );
         launcher.wait_line("ready pid=", DEADLINE);
@@ -239,7 +239,7 @@ mod parent_death {
     fn control_without_it_both_live_on() {
         let app = signals(&["--exit-on", "USR1=0"]).join(" ");
         let script = format!("{} -- {app} & echo graceful=$!; wait", graceful().display());
-        let launcher = Proc::spawn_group(&mut Command::new("sh").args(["-c", &script]));
+        let launcher = Proc::spawn_group(Command::new("sh").args(["-c", &script]));
         launcher.wait_line("ready pid=", DEADLINE);
         launcher.signal(libc::SIGKILL);
         launcher.wait(DEADLINE);
