@@ -67,7 +67,7 @@ fn the_report_of_a_clean_stop_field_by_field() {
     assert!(began(&report, "hold") >= Duration::from_millis(299), "{report:#}");
     assert!(lasted(&report, "drain") >= Duration::from_millis(199), "{report:#}");
     assert_eq!(report["hold"], "the command exited 0");
-    assert_eq!(report["leftovers"], json!({"found": 0, "killed": 0, "orphans_reaped": 0}));
+    assert_eq!(report["leftovers"], json!({"found": 0, "killed": 0, "not_waited_for": 0, "orphans_reaped": 0}));
     assert_eq!((&report["sigkill"], &report["killed_from_outside"]), (&json!(false), &Value::Null));
     assert_eq!((&report["readiness"], &report["warnings"]), (&json!([]), &json!([])));
     assert_eq!(report["checks"], json!([]));

@@ -469,7 +469,10 @@ fn a_leftover_that_ignores_sigterm_is_killed_before_g_wherever_it_hides() {
         assert_killed_in_time(&run, t0);
         assert!(!is_alive(child), "{}", run.dump());
         assert_eq!(report["sigkill"], true);
-        assert_eq!(report["leftovers"], serde_json::json!({"found": 1, "killed": 1, "orphans_reaped": 1}));
+        assert_eq!(
+            report["leftovers"],
+            serde_json::json!({"found": 1, "killed": 1, "not_waited_for": 0, "orphans_reaped": 1})
+        );
         assert!(lasted(&report, "drain") < lasted(&report, "leftovers"), "{report:#}");
     }
 }
