@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// All that the other side may send for one request: far more than certificates, a head and the part of the body that is
@@ -76,6 +77,8 @@ pub(super) struct Exchange {
 struct Connection {
     task: JoinHandle<()>,
     is_over: bool,
+    /// While it is there the socket is open.
+    _held: oneshot::Sender<()>,
 }
 
 impl Drop for Connection {
@@ -90,7 +93,7 @@ impl Exchange {
     /// Sends the request and waits for the head of its answer, which has so many bytes at most; hyper takes no less than
     /// 8 KiB.
     ///
-    /// `answered` is the stream's own. It is set when the connection ends by itself, or by [`Exchange::has_answered`].
+    /// `answered` is the stream's own.
     pub(super) async fn begin<S>(
         stream: S,
         answered: Arc<AtomicBool>,
@@ -103,14 +106,14 @@ impl Exchange {
         let handshake = http1::Builder::new().max_buf_size(head).handshake(TokioIo::new(stream));
         let (mut sender, mut connection) = handshake.await.map_err(|error| of_http(&error))?;
         // Its end, and its error, are told to the request as well.
-        let seen = answered.clone();
+        let (held, released) = oneshot::channel();
         let task = tokio::spawn(async move {
-            if (&mut connection).await.is_ok() {
-                // Before the connection is dropped, and often before anybody has looked at the end of the body.
-                seen.store(true, Ordering::Relaxed);
-            }
+            _ = (&mut connection).await;
+            // It often ends before anybody has looked at the answer, and has to be there until it is known whether there
+            // was one. A sender that is dropped says that it is.
+            _ = released.await;
         });
-        let connection = Connection { task, is_over: false };
+        let connection = Connection { task, is_over: false, _held: held };
         let response = sender.send_request(request).await.map_err(|error| of_http(&error))?;
         Ok(Exchange { response, connection, answered })
     }
