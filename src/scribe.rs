@@ -169,7 +169,7 @@ impl Scribe {
         self.start_lines();
         if let Some(Line::Text(line)) = self.lines.send(Line::Text(line)) {
             self.backlog.fetch_sub(line.len(), Ordering::Relaxed);
-            fds::write_if_room(STDERR, line.as_bytes());
+            self.dropped += u64::from(!fds::write_if_room(STDERR, line.as_bytes()));
         }
     }
 

@@ -361,6 +361,31 @@ mod processes {
         assert!(report.contains("\"oom_kills\": 1"), "{report}");
     }
 
+    /// A twentieth of a processor, all of it taken up by the app: the engine's SIGKILL may come before all is said, but
+    /// never before there is a report, which was written ahead of graceful's own.
+    #[test]
+    fn with_hardly_any_processor_there_is_a_report_whoever_kills_first() {
+        let Some(image) = image() else { return };
+        let spin = "trap '' TERM; for i in 1 2 3 4 5 6 7; do (trap '' TERM; while :; do :; done) & done; echo ready; \
+                    while :; do :; done";
+        let dirs = [0, 1].map(|_| tempfile::tempdir().expect("a directory"));
+        let containers = dirs.each_ref().map(|dir| {
+            let volume = format!("{}:/out", dir.path().display());
+            let graceful = ["--grace-period", "10s", "--report", "/out/report.json", "--", "sh", "-c", spin];
+            Container::run(&image, &["--cpus", "0.05", "-v", &volume], &graceful)
+        });
+        containers.iter().for_each(|container| drop(container.wait_line("ready")));
+        std::thread::scope(|scope| {
+            let stops = containers.each_ref().map(|container| scope.spawn(|| container.stop(10)));
+            stops.into_iter().for_each(|stop| assert!(stop.join().is_ok(), "it stops"));
+        });
+        for (dir, container) in dirs.iter().zip(&containers) {
+            let report = std::fs::read_to_string(dir.path().join("report.json"));
+            let report = report.unwrap_or_else(|error| panic!("no report: {error}\n{}", container.dump()));
+            assert!(report.contains("\"exit_code\": 137"), "{report}");
+        }
+    }
+
     /// A session of root's in a container of another user can be told nothing, and one that came from outside must not keep
     /// a crashed app from being started again.
     #[test]

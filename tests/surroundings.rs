@@ -204,6 +204,56 @@ mod without_a_main_thread {
     }
 }
 
+/// clone3 denied with EPERM, where the C library asks clone for a thread only after ENOSYS, and a limit of processes.
+mod without_threads {
+    use super::*;
+
+    fn start(options: &[&str], app: &[String]) -> Proc {
+        let argv = [python3(), common::app("denied.py"), "clone3".to_owned()].into_iter();
+        let argv = argv.chain([common::graceful().to_string_lossy().into_owned()]);
+        let options = options.iter().chain(&["--"]).map(|option| (*option).to_owned());
+        Place::Pid1.spawn(argv.chain(options).chain(app.to_vec()).collect::<Vec<String>>())
+    }
+
+    #[test]
+    fn what_needs_one_is_refused_before_the_app() {
+        let needs = [
+            ("--probe-listen", "127.0.0.1:0"),
+            ("--check", "db=tcp://127.0.0.1:1"),
+            ("--check", "root=disk:/"),
+            ("--ready-url", "http://127.0.0.1:1/"),
+            ("--hold", "http://127.0.0.1:1/"),
+            ("--hook", "pre-stop=http://127.0.0.1:1/"),
+        ];
+        for (option, value) in needs {
+            let process = start(&[option, value], &["echo", "started"].map(str::to_owned));
+            let (exit, stdout, stderr) = process.wait_output(DEADLINE);
+            assert_eq!((exit, stdout.as_str()), (Exit::Code(125), ""), "{option} {value}: {stderr}");
+            let words =
+                format!("{option} needs a thread, and none can be started: Operation not permitted; the app is");
+            assert!(stderr.contains(&words), "{stderr}");
+        }
+    }
+
+    /// Nothing is lost of what needs none: log lines, the report, the stop and its status.
+    #[test]
+    fn the_rest_works_and_says_what_does_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let report = dir.path().join("report.json");
+        let options = ["--pre-stop-delay", "0s", "--log-level", "debug", "--report", &report.to_string_lossy()];
+        let process = start(&options, &signals(&["--exit-on", "TERM=7"]));
+        process.wait_line("ready", DEADLINE);
+        process.signal(libc::SIGTERM);
+        let (exit, _, stderr) = process.wait_output(DEADLINE);
+        assert_eq!(exit, Exit::Code(7), "{stderr}");
+        for words in ["SIGTERM: stopping", "requests in flight cannot be seen", "exit 7"] {
+            assert!(stderr.contains(words), "{words}: {stderr}");
+        }
+        let report = std::fs::read_to_string(report).expect("it is written");
+        assert!(report.contains("\"exit_code\": 7") && report.contains("\"complete\": true"), "{report}");
+    }
+}
+
 mod without_a_system_call {
     use super::*;
 

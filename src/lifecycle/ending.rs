@@ -1,7 +1,7 @@
 //! From the app's end, or K, to the exit: Leftovers, Kill, PostStop, Done.
 
 use super::timer::Timer;
-use super::{Action, App, FIRST_LOOK, KILL_AGAIN, LEAST_END, Lifecycle, Outcome};
+use super::{Action, App, FIRST_LOOK, KILL_AGAIN, Lifecycle, Outcome};
 use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
 use crate::timeline::{Cause, Event, Phase, Stage};
@@ -82,8 +82,8 @@ impl Lifecycle {
             Phase::Kill if count == 0 && matches!(self.app, App::NotStarted | App::Gone) => self.post_stop(),
             // To send SIGKILL to a whole tree may have taken long; whoever has it still needs a moment to be reaped.
             Phase::Kill if !std::mem::replace(&mut self.sigkill_looked_at, true) => {
-                let least = now.saturating_add(LEAST_END);
-                self.timers.set(Timer::End, self.end_at().map_or(least, |end_at| end_at.max(least)));
+                let end_at = self.end_after_kill(now);
+                self.timers.set(Timer::End, end_at);
             }
             Phase::Kill
             | Phase::PreStart
@@ -114,8 +114,8 @@ impl Lifecycle {
         self.timers.clear_all();
         self.enter(Phase::Kill);
         // A graceful that was itself frozen past E (`docker pause`, a stopped virtual machine) still has to reap.
-        let end_at = self.end_at().unwrap_or(now);
-        self.timers.set(Timer::End, end_at.max(now.saturating_add(LEAST_END)));
+        let end_at = self.end_after_kill(now);
+        self.timers.set(Timer::End, end_at);
         self.timers.set(Timer::KillAgain, now.saturating_add(KILL_AGAIN));
         self.no_more_hooks();
         if self.plan.leave_leftovers {

@@ -105,6 +105,8 @@ pub enum Input {
     Undelivered(usize),
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
+    /// The caller's timers fire so late that SIGKILL, to be there by K, has to go out so much before it.
+    Late(Duration),
     /// So many processes are left besides graceful, of those that can be waited for: the answer to [`Action::Look`], and again whenever it turns 0.
     Left(usize),
 }

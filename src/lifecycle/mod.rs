@@ -23,7 +23,8 @@
 //!
 //! t0 is the first stop signal (or the app's own exit, or a failed start). K = t0 + grace period - kill margin. The
 //! end E = K + half the margin, so that half of the margin belongs to the last deaths and post-stop hooks and half
-//! to the report: a deadline exists even after SIGKILL. (At least 50 ms after SIGKILL: without a margin, or when
+//! to the report: a deadline exists even after SIGKILL. Where the caller's timers fire late ("late"), SIGKILL and E come
+//! earlier by what it says, by a quarter of the budget at most. (At least 50 ms after SIGKILL: without a margin, or when
 //! graceful itself was frozen beyond K, the dead must still be reaped.)
 //!
 //! # Every state against every input
@@ -106,6 +107,8 @@ enum App {
 
 /// From SIGKILL to the next look at what survived it.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
+/// SIGKILL comes earlier than K by this part of the budget at most, however late the caller's timers fire.
+const LEAST_OF_BUDGET: u32 = 4;
 /// The least time that the dead get to be reaped after SIGKILL, whatever the margin and however late it came.
 const LEAST_END: Duration = Duration::from_millis(50);
 
@@ -151,6 +154,8 @@ pub struct Lifecycle {
     delivers: bool,
     /// No process was left when it was told last.
     none_left: bool,
+    /// SIGKILL, and what comes after it, is so much earlier.
+    lead: Duration,
     outcome: Option<Outcome>,
     timers: Timers,
     actions: VecDeque<Action>,
@@ -181,6 +186,7 @@ impl Lifecycle {
             leftovers_told: false,
             delivers: false,
             none_left: false,
+            lead: Duration::ZERO,
             outcome: None,
             timers: Timers::default(),
             actions: VecDeque::new(),
@@ -217,6 +223,7 @@ impl Lifecycle {
             Input::NothingListens => self.nothing_listens(now),
             Input::Undelivered(count) => self.undelivered(count),
             Input::Ready => self.ready(),
+            Input::Late(lead) => self.late(now, lead),
             Input::Left(count) => self.left(now, count),
         }
         while let Some(timer) = self.timers.take_due(now) {
@@ -281,6 +288,12 @@ impl Lifecycle {
         Some(self.kill_at()?.saturating_add((self.plan.kill_margin / 2).max(LEAST_END)))
     }
 
+    /// The same after SIGKILL, which may have come early or, where graceful itself was frozen, late.
+    fn end_after_kill(&self, now: Duration) -> Duration {
+        let least = now.saturating_add(LEAST_END);
+        self.end_at().map_or(least, |end_at| end_at.saturating_sub(self.lead).max(least))
+    }
+
     fn act(&mut self, action: Action) {
         self.actions.push_back(action);
     }
@@ -300,6 +313,14 @@ impl Lifecycle {
         self.act(Action::Record(Event::StopBegan { cause }));
         if let Some(kill_at) = self.kill_at() {
             self.timers.set(Timer::Kill, kill_at);
+        }
+    }
+
+    /// SIGKILL earlier than K, by a quarter of the budget at most.
+    fn late(&mut self, now: Duration, lead: Duration) {
+        if let (Some(kill_at), Some(t0), true) = (self.kill_at(), self.t0, self.phase < Phase::Kill) {
+            self.lead = lead.min(kill_at.saturating_sub(t0) / LEAST_OF_BUDGET);
+            self.timers.set(Timer::Kill, kill_at.saturating_sub(self.lead).max(now));
         }
     }
 

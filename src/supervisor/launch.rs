@@ -1,5 +1,6 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
+use super::threads;
 use crate::config::{Check, Config, Hold, Stage, Target};
 use crate::files;
 use crate::probe::Listener;
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// What must be done before the app is started, and, unless hooks come first, its start: as early as that. What is
+/// What must be done before the app is started, and, unless hooks or threads come first, its start: as early as that. What is
 /// built after it is built while the app loads on another processor.
 pub(super) struct Launch {
     pub(super) inherited: Inherited,
@@ -40,6 +41,7 @@ pub(super) struct Launch {
 impl Launch {
     pub(super) fn new(config: &mut Config, inherited: Inherited) -> Launch {
         fds::fill_standard_streams();
+        sys::memory::prepare();
         let pid = sys::getpid();
         let init = pid == 1;
         if !init && let Err(error) = spawn::become_subreaper() {
@@ -69,7 +71,9 @@ impl Launch {
                 Some("signals cannot be blocked: rt_sigprocmask is denied (by a seccomp profile?)".to_owned());
         }
         launch.listen(config);
-        if launch.refused.is_none() && !config.hooks.iter().any(|hook| hook.stage == Stage::PreStart) {
+        let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart)
+            || threads::needed(config).or(threads::needed_later(config)).is_some();
+        if launch.refused.is_none() && !later {
             launch.app = Some(launch.spawn(&config.command));
         }
         launch

@@ -19,11 +19,13 @@ mod background;
 mod health;
 mod inflight;
 mod last_resort;
+mod lateness;
 mod launch;
 mod leftovers;
 mod readiness;
 mod signalling;
 mod stop_to;
+mod threads;
 mod words;
 
 use crate::command::Origin;
@@ -39,7 +41,7 @@ use crate::sys::fds::{self, Waker};
 use crate::sys::reap::{self, Change};
 use crate::sys::signals::{self, Inherited};
 use crate::sys::{cgroup, process};
-use crate::timeline::{Event, Limits, Phase, SignalReason, Timeline, text};
+use crate::timeline::{Event, Limits, Phase, SignalReason, Stage, Timeline, text};
 use launch::Launch;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -93,6 +95,9 @@ struct Supervisor {
     more_to_reap: bool,
     /// Those who are left and waited for.
     left: leftovers::Watch,
+    lateness: lateness::Lateness,
+    /// The option that needs a thread now and then.
+    needs_later: Option<&'static str>,
     orphans: u64,
     reaped_after_sigkill: u64,
     sigkill_sent: bool,
@@ -127,6 +132,7 @@ impl Supervisor {
             pre_stop_delay: budget.pre_stop_delay,
         };
         let program = words::program(&config.command);
+        let needs_later = threads::needed_later(&config);
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
         let plan = plan(&mut config, &hooks, launch.init);
         let started_at = SystemTime::now();
@@ -145,6 +151,8 @@ impl Supervisor {
             children: false,
             more_to_reap: false,
             left: leftovers::Watch::default(),
+            lateness: lateness::Lateness::default(),
+            needs_later,
             orphans: 0,
             reaped_after_sigkill: 0,
             sigkill_sent: false,
@@ -176,8 +184,12 @@ impl Supervisor {
             self.outcome = Some(Outcome::NotStarted(status::FAILURE));
             return self.finish();
         }
-        self.attend();
-        if self.launch.app.is_none() {
+        if let Err(what) = self.start_threads() {
+            self.record(Event::ListenFailed { what });
+            self.outcome = Some(Outcome::NotStarted(status::FAILURE));
+            return self.finish();
+        }
+        if self.hooks.stages().contains(&Stage::PreStart) {
             // Where hooks come first the lifecycle begins with them; otherwise this phase has no length.
             self.record(Event::PhaseBegan { phase: Phase::PreStart });
         }
@@ -189,12 +201,16 @@ impl Supervisor {
             let deadline = self.deadline();
             self.wait(deadline);
             let now = self.now();
+            if let Some(wanted) = deadline {
+                self.lateness.woke(wanted, now);
+            }
             self.hooks.tick(now, &self.origin);
             self.hook_news();
             self.hold_tick(now);
             self.readiness_tick(now);
             self.health_tick(now);
             self.leftovers_tick(now);
+            self.lateness_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
                 // Whoever has ended by now has ended in time.
                 self.reap();
@@ -212,7 +228,8 @@ impl Supervisor {
     fn deadline(&self) -> Option<Duration> {
         let health = self.health.as_ref().and_then(|health| health.deadline());
         let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
-        all.into_iter().chain([self.readiness.deadline(), health, self.left.deadline()]).flatten().min()
+        let more = [self.readiness.deadline(), health, self.left.deadline(), self.lateness.deadline()];
+        all.into_iter().chain(more).flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.

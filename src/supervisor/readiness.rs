@@ -65,7 +65,7 @@ impl Supervisor {
         true
     }
 
-    fn start_http(&mut self) -> io::Result<Worker> {
+    pub(super) fn start_http(&mut self) -> io::Result<Worker> {
         let waker = self.other_waker()?;
         let shared = self.health.as_ref().map(|health| health.shared());
         Worker::start(Role::Ask, shared, move || waker.wake())

@@ -3,7 +3,7 @@
 use super::Supervisor;
 use crate::config::{Advice, AdviceAt, LogFormat};
 use crate::lifecycle::Outcome;
-use crate::scribe::Complain;
+use crate::scribe::{Complain, Sink};
 use crate::secret::hidden_command;
 use crate::status::{self, ExitStatus};
 use crate::sys::above;
@@ -126,6 +126,21 @@ impl Supervisor {
         if let Some(path) = &self.config.report {
             let report = Report::new(&self.timeline, end, code);
             self.scribe.write("--report", self.launch.sink(path), report.to_json());
+        }
+    }
+
+    /// What the report would be if SIGKILL were the last of it; the real one takes its place. Not into what cannot be
+    /// replaced: a pipe's reader would have two.
+    pub(super) fn report_in_advance(&mut self, code: u8) {
+        let Some(path) = &self.config.report else { return };
+        let sink = self.launch.sink(path);
+        let replaced = match std::fs::symlink_metadata(path) {
+            Ok(found) => found.is_file(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if replaced && matches!(sink, Sink::Path(_)) {
+            let report = Report::new(&self.timeline, self.now(), code).in_advance();
+            self.scribe.write("--report", sink, report.to_json());
         }
     }
 

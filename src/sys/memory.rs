@@ -5,17 +5,42 @@
 //! the system's allocator: what that refuses comes out of the reserve, which is enough for the main loop to bring a stop
 //! to its end and to write the report.
 //!
-//! The reserve is zeroed memory of the program's own image: it costs no system call and, untouched, no memory. It is
-//! handed out from its beginning to its end, and begins anew when all of it was given back.
+//! The reserve is zeroed memory of the program's own image: it costs no system call and, untouched, no memory. Pieces are
+//! as large as a power of two; what is given back is kept for the next one of that size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// A report, a list of many processes, what the thread that looks at connections reads into, and the copies that growing
 /// makes of them.
 const SIZE: usize = 1024 * 1024;
+
+/// What the standard library takes from the system's allocator directly (a thread's list of destructors) comes out of this:
+/// it is allocated at the start and given back at the first failure.
+static BALLAST: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+const BALLAST_LAYOUT: Layout = Layout::new::<[u64; 2048]>();
+
+/// Lays the ballast aside, where every thread finds it: one heap for all (the C library would map another one for each
+/// thread, which fails first of all).
+pub fn prepare() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: two numbers; no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+    // SAFETY: the layout is not empty.
+    BALLAST.store(unsafe { System.alloc(BALLAST_LAYOUT) }, Ordering::Release);
+}
+
+fn drop_ballast() {
+    let ballast = BALLAST.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !ballast.is_null() {
+        // SAFETY: it came from there with this layout, and nobody else has taken it.
+        unsafe { System.dealloc(ballast, BALLAST_LAYOUT) };
+    }
+}
 
 /// The system's allocator, and the reserve behind it.
 struct Allocator;
@@ -23,53 +48,90 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-static RESERVE: Reserve = Reserve { bytes: UnsafeCell::new([0; SIZE]), taken: AtomicU64::new(0) };
+static RESERVE: Reserve = Reserve::new();
+
+/// No piece is smaller: it holds the address of the next one that was given back.
+const SMALLEST: usize = 32;
+/// From the smallest to all of it.
+const SIZES: usize = (SIZE / SMALLEST).ilog2() as usize + 1;
 
 #[repr(align(4096))]
 struct Reserve {
     bytes: UnsafeCell<[u8; SIZE]>,
-    /// How many pieces are out (upper half), and where the next one begins (lower half): one number, so that both
-    /// change at once.
-    taken: AtomicU64,
+    pieces: UnsafeCell<Pieces>,
+    /// Somebody looks at the pieces. Nothing that holds it waits for anything.
+    locked: AtomicBool,
 }
 
-// SAFETY: each piece of the bytes belongs to whom it was handed out to, by an atomic exchange.
+struct Pieces {
+    /// Where what was never handed out begins.
+    next: usize,
+    /// Of each size, the one that was given back last; it holds the address of the one before.
+    back: [*mut u8; SIZES],
+}
+
+// SAFETY: the pieces are looked at under the lock alone; each piece of the bytes belongs to whom it was handed out to.
 unsafe impl Sync for Reserve {}
 
 impl Reserve {
+    const fn new() -> Reserve {
+        let pieces = Pieces { next: 0, back: [ptr::null_mut(); SIZES] };
+        Reserve { bytes: UnsafeCell::new([0; SIZE]), pieces: UnsafeCell::new(pieces), locked: AtomicBool::new(false) }
+    }
+
     fn base(&self) -> *mut u8 {
         self.bytes.get().cast()
     }
 
+    /// The size of a piece for this, and its number among the sizes; `None` if there is none so large.
+    fn size(layout: Layout) -> Option<(usize, usize)> {
+        let size = layout.size().max(layout.align()).max(SMALLEST).checked_next_power_of_two()?;
+        (size <= SIZE && layout.align() <= 4096).then(|| (size, (size / SMALLEST).ilog2() as usize))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Pieces) -> T) -> T {
+        while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            std::thread::yield_now();
+        }
+        // SAFETY: the lock is ours, so nobody else has them.
+        let result = look(unsafe { &mut *self.pieces.get() });
+        self.locked.store(false, Ordering::Release);
+        result
+    }
+
     /// A piece of it; null if it is used up. What is in it is arbitrary.
     fn take(&self, layout: Layout) -> *mut u8 {
-        let fitted = |taken: u64| {
-            let (pieces, next) = (taken >> 32, (taken as u32) as usize);
-            // The base is aligned more than anything that is asked for here.
-            let begin = next.checked_next_multiple_of(layout.align())?;
-            let end = begin.checked_add(layout.size()).filter(|end| *end <= SIZE && layout.align() <= 4096)?;
-            Some((begin, (pieces + 1) << 32 | end as u64))
-        };
-        let mut taken = self.taken.load(Ordering::Acquire);
-        while let Some((begin, after)) = fitted(taken) {
-            match self.taken.compare_exchange_weak(taken, after, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return self.base().wrapping_add(begin),
-                Err(now) => taken = now,
+        drop_ballast();
+        let Some((size, number)) = Reserve::size(layout) else { return ptr::null_mut() };
+        self.with(|pieces| {
+            let last = pieces.back[number];
+            if !last.is_null() {
+                // SAFETY: a piece that was given back, and holds the address of the one before.
+                pieces.back[number] = unsafe { last.cast::<*mut u8>().read() };
+                return last;
             }
-        }
-        ptr::null_mut()
+            // Aligned as it is large, up to what the base is.
+            let begin = pieces.next.next_multiple_of(size.min(4096));
+            if begin + size > SIZE {
+                return ptr::null_mut();
+            }
+            pieces.next = begin + size;
+            self.base().wrapping_add(begin)
+        })
     }
 
     fn owns(&self, piece: *mut u8) -> bool {
         (self.base().addr()..self.base().addr() + SIZE).contains(&piece.addr())
     }
 
-    fn give_back(&self) {
-        let less = |taken: u64| {
-            let pieces = (taken >> 32).saturating_sub(1);
-            Some(if pieces == 0 { 0 } else { pieces << 32 | u64::from(taken as u32) })
-        };
-        _ = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+    /// A piece that was taken for this layout.
+    fn give_back(&self, piece: *mut u8, layout: Layout) {
+        let Some((_, number)) = Reserve::size(layout) else { return };
+        self.with(|pieces| {
+            // SAFETY: it is ours again, large enough for an address and aligned for one.
+            unsafe { piece.cast::<*mut u8>().write(pieces.back[number]) };
+            pieces.back[number] = piece;
+        });
     }
 }
 
@@ -97,7 +159,7 @@ unsafe impl GlobalAlloc for Allocator {
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         if RESERVE.owns(piece) {
-            RESERVE.give_back();
+            RESERVE.give_back(piece, layout);
         } else {
             // SAFETY: it came from there, with this layout.
             unsafe { System.dealloc(piece, layout) };
@@ -132,21 +194,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_apart_aligned_and_come_back_when_all_are_given_back() {
+    fn pieces_are_apart_aligned_and_handed_out_again_when_they_came_back() {
         // Static, as the real one: it is too large for a stack.
-        static OTHER: Reserve = Reserve { bytes: UnsafeCell::new([0; SIZE]), taken: AtomicU64::new(0) };
-        let reserve = &OTHER;
+        static OTHER: Reserve = Reserve::new();
         let layout = |size, align| Layout::from_size_align(size, align).expect("a layout");
-        let first = reserve.take(layout(3, 1));
-        let second = reserve.take(layout(64, 64));
-        assert_eq!((first.addr() - reserve.base().addr(), second.addr() - reserve.base().addr()), (0, 64));
-        assert!(reserve.owns(first) && reserve.owns(second) && !reserve.owns(ptr::null_mut()));
-        assert!(reserve.take(layout(SIZE, 1)).is_null() && reserve.take(layout(1, 8192)).is_null());
-        reserve.give_back();
-        assert_eq!(reserve.take(layout(1, 1)).addr(), second.addr() + 64, "nothing that is out is handed out again");
-        reserve.give_back();
-        reserve.give_back();
-        assert_eq!(reserve.take(layout(SIZE, 1)), reserve.base());
+        let at = |piece: *mut u8| piece.addr() - OTHER.base().addr();
+        let (first, second) = (OTHER.take(layout(3, 1)), OTHER.take(layout(33, 64)));
+        assert_eq!((at(first), at(second)), (0, 64));
+        assert!(OTHER.owns(first) && OTHER.owns(second) && !OTHER.owns(ptr::null_mut()));
+        assert!(OTHER.take(layout(SIZE, 1)).is_null() && OTHER.take(layout(1, 8192)).is_null());
+        OTHER.give_back(first, layout(3, 1));
+        OTHER.give_back(second, layout(33, 64));
+        assert_eq!(at(OTHER.take(layout(64, 1))), 64);
+        assert_eq!(at(OTHER.take(layout(1, 1))), 0);
+        assert_eq!(at(OTHER.take(layout(1, 1))), 128, "nothing that is out is handed out again");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub mod disk;
 pub mod executable;
 pub mod fds;
 pub mod handlers;
-mod memory;
+pub mod memory;
 pub mod process;
 pub mod reap;
 pub mod signals;

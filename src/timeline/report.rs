@@ -51,6 +51,8 @@ pub struct Report<'a> {
     oom_kills: u64,
     warnings: Vec<String>,
     events_forgotten: u64,
+    /// False where it was written shortly before SIGKILL and nothing came after: graceful itself was killed.
+    complete: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -193,6 +195,7 @@ impl<'a> Report<'a> {
             oom_kills: 0,
             warnings: Vec::new(),
             events_forgotten: timeline.forgotten,
+            complete: true,
         };
         for entry in &timeline.entries {
             report.add(timeline, entry.at, &entry.event);
@@ -328,6 +331,12 @@ impl<'a> Report<'a> {
         if let Some(last) = self.phases.last_mut() {
             last.duration_s = ((at_s - last.start_s) * 1000.0).round() / 1000.0;
         }
+    }
+
+    /// It is written before the end, in case that the end is somebody else's.
+    pub fn in_advance(mut self) -> Report<'a> {
+        self.complete = false;
+        self
     }
 
     /// The report as one JSON document, ending in a line end.

@@ -184,7 +184,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
             Phase::Done => Input::Tick,
         };
     }
-    match random.below(14) {
+    match random.below(15) {
         0 => Input::Started,
         1 => Input::SpawnFailed(127),
         2..=5 => stop(random.one(&SIGNALS), random.one(&SOURCES)),
@@ -195,6 +195,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
         10 => Input::Left(random.below(3) as usize),
         11 => Input::InFlight(random.below(2) == 0),
         12 => Input::NoHandler,
+        13 => Input::Late(ms(random.below(20_000))),
         _ => Input::Tick,
     }
 }

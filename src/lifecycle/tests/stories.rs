@@ -1067,3 +1067,20 @@ fn an_idle_app_is_no_reason_to_wake_up() {
         "",
     );
 }
+
+#[test]
+fn sigkill_is_as_much_earlier_as_timers_are_late_but_never_by_more_than_a_quarter() {
+    for (late, kill_at) in [(vec![0], 29_000), (vec![2000], 27_000), (vec![2000, 500], 28_500), (vec![60_000], 21_750)]
+    {
+        let mut life = Watched::new(Plan { grace_period: s(30), kill_margin: s(1), pre_stop_delay: s(0), ..plan() })
+            .expect("begins");
+        let term = Input::Signal { signal: Signal::TERM, source: Source::Process };
+        let told = late.iter().map(|late| Input::Late(ms(*late)));
+        for input in [Input::Started, term].into_iter().chain(told) {
+            life.feed(s(0), input).expect("all invariants hold");
+        }
+        assert_eq!(life.deadline(), Some(ms(kill_at)), "{late:?}");
+        life.feed(ms(kill_at), Input::Tick).expect("all invariants hold");
+        assert!(life.actions.contains(&Action::KillEverything), "{:?}", life.actions);
+    }
+}

@@ -28,6 +28,8 @@ pub(super) struct Watched {
     none_left: bool,
     stop_sent: bool,
     killed: Option<Duration>,
+    /// The most that the caller's timers were said to be late.
+    late: Duration,
     hold: bool,
     hooks_run: [bool; 5],
     done: bool,
@@ -52,6 +54,7 @@ impl Watched {
             none_left: false,
             stop_sent: false,
             killed: None,
+            late: Duration::ZERO,
             hold: false,
             hooks_run: [false; 5],
             done: false,
@@ -108,6 +111,7 @@ impl Watched {
                 self.app = Seen::Gone;
                 self.status = Some(status);
             }
+            Input::Late(lead) => self.late = self.late.max(lead),
             Input::Tick
             | Input::Started
             | Input::SpawnFailed(_)
@@ -162,7 +166,9 @@ impl Watched {
                 ensure(self.app != Seen::Running && self.phase == Phase::Leftovers, "leftovers while the app runs")?;
             }
             Action::KillEverything => {
-                ensure(self.kill_at().is_some_and(|at| at <= now), "SIGKILL before K")?;
+                let lead = self.kill_at().zip(self.t0).map(|(at, t0)| self.late.min(at.saturating_sub(t0) / 4));
+                let earliest = self.kill_at().zip(lead).map(|(at, lead)| at.saturating_sub(lead));
+                ensure(earliest.is_some_and(|at| at <= now), "SIGKILL before K")?;
                 self.killed.get_or_insert(now);
             }
             Action::Record(event) => self.note_event(now, input, event)?,
