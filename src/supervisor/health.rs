@@ -112,14 +112,13 @@ impl Health {
 }
 
 impl Supervisor {
-    /// Starts the thread that answers probes.
-    pub(super) fn attend(&mut self) {
-        let Some(listener) = self.health.as_ref().and_then(|health| health.listener.as_ref()) else { return };
+    /// Starts the thread that answers probes, if any are to be answered.
+    pub(super) fn attend(&mut self) -> io::Result<()> {
+        let Some(listener) = self.health.as_ref().and_then(|health| health.listener.as_ref()) else { return Ok(()) };
         let at = listener.shown();
-        match listener.try_clone().and_then(|listener| self.start_server(listener)) {
-            Ok(()) => self.record(Event::Listening { at }),
-            Err(error) => self.trouble_once(format!("no probe server: {error}")),
-        }
+        self.start_server(listener.try_clone()?)?;
+        self.record(Event::Listening { at });
+        Ok(())
     }
 
     fn start_server(&mut self, listener: Listener) -> io::Result<()> {
@@ -331,8 +330,12 @@ impl Supervisor {
 
     /// Starts again what is gone.
     fn attend_again(&mut self) {
-        if self.health.as_ref().is_some_and(|health| health.server.is_none()) {
-            self.attend();
+        if self.health.as_ref().is_some_and(|health| health.server.is_none())
+            && let Err(error) = self.attend()
+        {
+            self.trouble_once(format!("no probe server, and it is tried again: {error}"));
+            let now = self.now();
+            self.health.iter_mut().for_each(|health| health.start_again_at = Some(now + PAUSE));
         }
         if self.http.is_some() {
             return;

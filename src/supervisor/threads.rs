@@ -4,8 +4,9 @@
 //!
 //! | thread | is for | without it |
 //! | --- | --- | --- |
-//! | HTTP, from the start on | `--probe-listen`, `--check`, `--ready-url` | the app is not started |
-//! | HTTP, later | `--hold URL`, POST hooks | tried out before the app; the app is not started |
+//! | HTTP that answers, from the start on | `--probe-listen` | the app is not started |
+//! | HTTP that asks, from the start on | `--check`, `--ready-url` | the app is not started |
+//! | HTTP that asks, later | `--hold URL`, POST hooks | tried out before the app; the app is not started |
 //! | `disk:` checks, one for each try | what may hang | tried out before the app; later the check fails and says so |
 //! | log lines | a reader that does not read | they are written by the main loop as far as there is room |
 //! | files | a disk that hangs | they are written by the main loop |
@@ -19,11 +20,12 @@ use std::thread;
 
 /// The option that needs a thread as long as the app runs.
 pub(super) fn needed(config: &Config) -> Option<&'static str> {
-    let options = [
-        (config.probe_listen.is_some(), "--probe-listen"),
-        (!config.checks.is_empty(), "--check"),
-        (config.ready.is_some(), "--ready-url"),
-    ];
+    config.probe_listen.as_ref().map(|_| "--probe-listen").or(needed_to_ask(config))
+}
+
+/// The same, less what answers probes, which has a thread of its own.
+fn needed_to_ask(config: &Config) -> Option<&'static str> {
+    let options = [(!config.checks.is_empty(), "--check"), (config.ready.is_some(), "--ready-url")];
     options.into_iter().find(|(is, _)| *is).map(|(_, option)| option)
 }
 
@@ -47,8 +49,8 @@ impl Supervisor {
         let cannot = |option: &str, error: &io::Error| {
             format!("{option} needs a thread, and none can be started: {}", in_words(error))
         };
-        self.attend();
-        if let Some(option) = needed(&self.config)
+        self.attend().map_err(|error| cannot("--probe-listen", &error))?;
+        if let Some(option) = needed_to_ask(&self.config)
             && self.http.is_none()
         {
             self.http = Some(self.start_http().map_err(|error| cannot(option, &error))?);
