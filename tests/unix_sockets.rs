@@ -217,6 +217,22 @@ fn pythons_own_server_loses_nothing() {
     PLAIN.loses_nothing(1.5, Exit::Signal(libc::SIGTERM));
 }
 
+/// Nobody is connected when the stop begins; a request comes before the next look for listeners, and outlasts the delay.
+#[test]
+fn the_first_client_may_come_during_the_delay() {
+    let Some((files, socket, command)) = PLAIN.place() else { return };
+    let options = ["--grace-period", "30s", "--pre-stop-delay", "700ms", "--log-level", "debug"];
+    let run = Run::start(&options, &command);
+    run.wait_line("listening", DEADLINE);
+    run.stop(libc::SIGTERM);
+    run.wait_line("in flight when the stop began: 0 busy", DEADLINE);
+    let stream = UnixStream::connect(&socket).expect("it listens");
+    let answered = std::thread::spawn(move || http(stream, 3.0));
+    run.ends(Exit::Signal(libc::SIGTERM));
+    assert!(answered.join().expect("no panic"), "{}", run.dump());
+    drop(files);
+}
+
 /// A connection that is kept without a request is no reason to wait longer than the quiet window, if the app has a handler.
 #[test]
 fn a_connection_that_is_silent_is_idle_after_the_quiet_window() {

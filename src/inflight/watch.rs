@@ -287,7 +287,8 @@ impl Watcher<'_> {
         self.untold = if self.found.have_let_go() { self.untold + 1 } else { 0 };
         if self.untold == 0 || self.untold > DYING {
             let verdict = if self.task.quiet { self.tracker.quiet() } else { self.tracker.idle() };
-            let reached = verdict.is_reached() || self.found.nothing_listens;
+            // There was nothing to be quiet about; but a client may have come since.
+            let reached = verdict.is_reached() || self.found.nothing_listens && counts.is_idle();
             tell(News::Sampled { at: self.task.start.elapsed(), counts, reached, words: verdict.to_string() });
         }
     }
