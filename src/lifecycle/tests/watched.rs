@@ -103,6 +103,12 @@ impl Watched {
         Some(self.t0?.saturating_add(grace_period.saturating_sub(kill_margin)))
     }
 
+    /// K, less what the caller's timers were said to be late, of which a quarter of the budget counts at most.
+    fn earliest_kill(&self) -> Option<Duration> {
+        let (kill_at, t0) = (self.kill_at()?, self.t0?);
+        Some(kill_at.saturating_sub(self.late.min(kill_at.saturating_sub(t0) / 4)))
+    }
+
     fn note_input(&mut self, input: Input) {
         match input {
             Input::Started if self.app == Seen::Asked => self.app = Seen::Running,
@@ -166,9 +172,7 @@ impl Watched {
                 ensure(self.app != Seen::Running && self.phase == Phase::Leftovers, "leftovers while the app runs")?;
             }
             Action::KillEverything => {
-                let lead = self.kill_at().zip(self.t0).map(|(at, t0)| self.late.min(at.saturating_sub(t0) / 4));
-                let earliest = self.kill_at().zip(lead).map(|(at, lead)| at.saturating_sub(lead));
-                ensure(earliest.is_some_and(|at| at <= now), "SIGKILL before K")?;
+                ensure(self.earliest_kill().is_some_and(|at| at <= now), "SIGKILL before K")?;
                 self.killed.get_or_insert(now);
             }
             Action::Record(event) => self.note_event(now, input, event)?,
@@ -247,8 +251,8 @@ impl Watched {
             Event::PhaseBegan { phase } => {
                 ensure(*phase > self.phase, "a phase after a later one")?;
                 ensure(*phase != Phase::Leftovers || self.app != Seen::Running, "Leftovers while the app runs")?;
-                // At K nobody looks again.
-                let at_k = self.none_left && self.kill_at().is_some_and(|at| at <= now);
+                // At K, or as much earlier as SIGKILL comes, nobody looks again.
+                let at_k = self.none_left && self.earliest_kill().is_some_and(|at| at <= now);
                 let nothing_left = input == Input::Left(0) || self.life.plan.leave_leftovers || at_k;
                 ensure(*phase != Phase::PostStop || nothing_left, "PostStop before all was gone")?;
                 self.phase = *phase;
