@@ -23,9 +23,9 @@
 //!
 //! t0 is the first stop signal (or the app's own exit, or a failed start). K = t0 + grace period - kill margin. The
 //! end E = K + half the margin, so that half of the margin belongs to the last deaths and post-stop hooks and half
-//! to the report: a deadline exists even after SIGKILL. Where the caller's timers fire late ("late"), SIGKILL and E come
-//! earlier by what it says, by a quarter of the budget at most. (At least 50 ms after SIGKILL: without a margin, or when
-//! graceful itself was frozen beyond K, the dead must still be reaped.)
+//! to the report: a deadline exists even after SIGKILL. Where the caller's timers fire late ("late"), SIGKILL comes earlier
+//! by what it says, by a quarter of the budget at most, and E by half of that. (At least 50 ms after SIGKILL: without a
+//! margin, or when graceful itself was frozen beyond K, the dead must still be reaped.)
 //!
 //! # Every state against every input
 //!
@@ -154,7 +154,7 @@ pub struct Lifecycle {
     delivers: bool,
     /// No process was left when it was told last.
     none_left: bool,
-    /// SIGKILL, and what comes after it, is so much earlier.
+    /// SIGKILL is so much earlier, and E by half of it: to die and to be reaped takes longer, too.
     lead: Duration,
     outcome: Option<Outcome>,
     timers: Timers,
@@ -291,7 +291,7 @@ impl Lifecycle {
     /// The same after SIGKILL, which may have come early or, where graceful itself was frozen, late.
     fn end_after_kill(&self, now: Duration) -> Duration {
         let least = now.saturating_add(LEAST_END);
-        self.end_at().map_or(least, |end_at| end_at.saturating_sub(self.lead).max(least))
+        self.end_at().map_or(least, |end_at| end_at.saturating_sub(self.lead / 2).max(least))
     }
 
     fn act(&mut self, action: Action) {

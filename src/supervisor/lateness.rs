@@ -2,8 +2,9 @@
 //!
 //! Where a tiny share of a processor (`--cpus 0.05`) is taken up by the app, graceful itself is kept waiting: its SIGKILL
 //! goes out late, the dead are reaped late, and the orchestrator's own SIGKILL comes first, before the report is there.
-//! So from t0 on it wakes up some times a second, looks how late that was, and SIGKILL goes out so much earlier. And
-//! shortly before it does, the report is written as it would be then: whatever comes, there is one.
+//! So it asks for short turns, which come sooner. From t0 on it wakes up some times a second and looks how late that was,
+//! and SIGKILL goes out so much earlier. And shortly before it does, the report is written as it would be then: whatever
+//! comes, there is one.
 
 use super::Supervisor;
 use crate::lifecycle::Input;
@@ -61,11 +62,13 @@ impl Supervisor {
         if late.pulse_at.is_none() {
             // What it was before the stop says nothing.
             late.worst = Duration::ZERO;
+            crate::sys::take_short_turns();
         }
         let lead = late.lead();
         late.worst -= late.worst / 8;
         let kill_at = kill_at.saturating_sub(lead);
-        let close = kill_at.saturating_sub(IN_ADVANCE);
+        // Whoever writes it has to wait for the processor, too.
+        let close = kill_at.saturating_sub(IN_ADVANCE + lead);
         late.pulse_at = Some((now + PULSE).min(close.max(now + PULSE / 10)));
         if late.told != lead {
             late.told = lead;

@@ -195,7 +195,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
         10 => Input::Left(random.below(3) as usize),
         11 => Input::InFlight(random.below(2) == 0),
         12 => Input::NoHandler,
-        13 => Input::Late(ms(random.below(20_000))),
+        13 => Input::Late(ms(random.below(8_000))),
         _ => Input::Tick,
     }
 }
