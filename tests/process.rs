@@ -287,8 +287,10 @@ fn g17_a_script_without_an_interpreter_line_runs() {
         let (exit, stdout, _) = app.wait_output(DEADLINE);
         assert_eq!((exit, stdout.as_str()), (Exit::Code(9), "[a  b][][*][\\n]\n"), "{}", app.dump());
     }
+    // An empty file is no script: it would be a success that did nothing.
     let app = Proc::spawn(graceful_command().env("PATH", &path).args(["--", "empty"]));
-    assert_eq!(app.wait(DEADLINE), Exit::Code(0), "{}", app.dump());
+    assert_eq!(app.wait(DEADLINE), Exit::Code(126), "{}", app.dump());
+    app.wait_line("the file is empty", DEADLINE);
 }
 
 // --- graceful's own death, and its children ------------------------------------------------------------------------
