@@ -390,7 +390,8 @@ mod a_chain_of_forks {
         let dir = tempfile::tempdir().expect("a directory");
         let links = dir.path().join("links").to_string_lossy().into_owned();
         // PID 1 is the shell, and graceful a wrapper: what outlives it could not hide behind the end of the namespace.
-        let script = "\"$@\"; echo code $?; sleep 1000";
+        // Bystanders make a look at all of /proc last some milliseconds.
+        let script = "for i in $(seq 300); do sleep 1000 & done; \"$@\"; echo code $?; sleep 1000";
         let options = ["--grace-period", "1s", "--kill-margin", "500ms"];
         let app = [compiled(&dir), links.clone()];
         let outer = Place::Pid1.spawn(graceful_argv(&["sh", "-c", script, "sh"], &options, &app));
