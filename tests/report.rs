@@ -50,7 +50,7 @@ fn the_report_of_a_clean_stop_field_by_field() {
     let pid = number_after(&run.stdout_so_far(), "ready pid=");
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(3));
-    let keys = "graceful program started_at stop_began_at ran_s cause stop_signal_sender app exit_code budget phases \
+    let keys = "complete oom_kills graceful program started_at stop_began_at ran_s cause stop_signal_sender app exit_code budget phases \
                 signals hooks readiness checks in_flight hold nothing_listens not_watched undelivered leftovers sigkill killed_from_outside warnings events_forgotten";
     assert_keys(&report, &keys.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["graceful"], env!("CARGO_PKG_VERSION"));

@@ -244,6 +244,7 @@ impl Stage<'_> {
             signal,
             start: Instant::now(),
             counts_own: true,
+            trusts_handler: true,
             samples: true,
         };
         self.watch = Some(Watch::start(task, || {})?);

@@ -60,6 +60,9 @@ pub struct Task {
     pub start: Instant,
     /// This process's own connections are clients like any other: a drill's load.
     pub counts_own: bool,
+    /// A handler of the app's own is expected to know about requests; false where it is known not to, as of a server whose
+    /// profile says that its handler drops them.
+    pub trusts_handler: bool,
     /// Connections are looked at; otherwise only whether anything listens, once.
     pub samples: bool,
 }
@@ -222,7 +225,10 @@ impl Watcher<'_> {
         let known = self.found.processes.clone();
         self.found.add(found);
         if known != self.found.processes {
-            let handler = handler::of(&self.found.processes, self.task.signal);
+            let handler = match handler::of(&self.found.processes, self.task.signal) {
+                Handler::Present if !self.task.trusts_handler => Handler::Unproven,
+                handler => handler,
+            };
             self.tracker.handler(handler);
             if handler == Handler::Missing && !std::mem::replace(&mut self.unhandled, true) {
                 tell(News::NoHandler);

@@ -60,6 +60,7 @@ impl Supervisor {
                 .unwrap_or(Signal::TERM),
             start: self.start,
             counts_own: false,
+            trusts_handler: self.config.hold_reserve.is_none(),
             samples,
         };
         let started = self.other_waker().and_then(|waker| Watch::start(task, move || waker.wake()));
