@@ -44,7 +44,7 @@
 //!
 //! # What must never be
 //!
-//! Exit before the app. SIGKILL later than K. The stop signal before the pre-stop delay is over, unless told twice. A
+//! Exit before the app. SIGKILL later than K. The app's signal before the pre-stop delay is over, unless SIGINT says so. A
 //! signal to a process that is not ours. A signal lost. Another exit status than the app's, unasked. A byte on standard
 //! output. A wake-up while idle. A panic that ends PID 1: the loop's are caught and forwarding goes on, the threads' end
 //! the thread.

@@ -6,7 +6,7 @@ mod common;
 
 use common::run::{Run, shell, signals_sent, words};
 use common::stopping::{SLOW, Site};
-use common::{DEADLINE, Exit, Proc, address, app, free_port, graceful_command};
+use common::{DEADLINE, Exit, Proc, address, app, free_port, graceful_command, wait_http};
 use std::path::Path;
 
 /// The signal goes out at once.
@@ -215,10 +215,12 @@ const NODE_BARE: Server = Server {
 /// INT ends it at once; TERM, which it would get without the profile, makes its master begin anew.
 #[test]
 fn uwsgi_is_stopped_by_sigint() {
-    let Some(command) = uwsgi(free_port(), &[]) else { return };
+    let port = free_port();
+    let Some(command) = uwsgi(port, &[]) else { return };
     let run = Run::start(&["--grace-period", "20s", "--pre-stop-delay", "0s"], &command);
-    run.wait_line("worker ready", DEADLINE);
     run.wait_line("spawned uWSGI worker 2", DEADLINE);
+    // A worker that is still being started misses its master's signal.
+    wait_http(port, "/", DEADLINE);
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(0));
     assert_eq!((report["sigkill"].as_bool(), signals_sent(&report)), (Some(false), words(&["SIGINT stop"])));
@@ -248,10 +250,14 @@ fn waitress_gives_requests_five_seconds() {
 /// What a start says: nothing. What a stop says of the profile: nothing where nothing differs, else one line.
 #[test]
 fn a_known_server_is_quiet() {
-    for (command, profile) in [((GRANIAN.command)(free_port()), ""), (uwsgi(free_port(), &[]), "profile uwsgi, by ")] {
+    let (one, other) = (free_port(), free_port());
+    let servers = [(one, (GRANIAN.command)(one), ""), (other, uwsgi(other, &[]), "profile uwsgi, by ")];
+    for (port, command, profile) in servers {
         let Some(command) = command else { return };
         let run = Run::start(&["--pre-stop-delay", "0s"], &command);
-        run.wait_line("worker ready", DEADLINE);
+        run.wait_line(if profile.is_empty() { "worker ready" } else { "spawned uWSGI worker 2" }, DEADLINE);
+        // A worker that is still being started misses its master's signal.
+        wait_http(port, "/", DEADLINE);
         assert!(!run.stderr_so_far().contains("graceful: "), "{}", run.dump());
         run.stop(libc::SIGTERM);
         run.ends(Exit::Code(0));
