@@ -3,7 +3,7 @@
 //! With ports: their listeners and connections. Without: all listeners of the network namespace. With `--of`: which of
 //! those listeners the process and its descendants hold. It shows at once whether a sandbox lets sock_diag(7) through.
 
-use graceful::sys::sockets::{Connection, Held, Listener, Sampler, Source, held_by};
+use graceful::sys::sockets::{Connection, Held, Listener, SampleSource, Sampler, held_by};
 use graceful::sys::tree;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ fn show(of: Option<i32>, ports: &[u16]) -> Result<Value, String> {
         (snapshot.listeners.clone(), snapshot.connections.clone())
     };
     let refusal = sampler.refusal().map(ToString::to_string);
-    let source = if sampler.source() == Source::SockDiag { "sock_diag" } else { "/proc/net/tcp" };
+    let source = if sampler.source() == SampleSource::SockDiag { "sock_diag" } else { "/proc/net/tcp" };
     let held = of.map(|pid| {
         let processes: Vec<i32> = tree::with_group(pid).unwrap_or_default().iter().map(|process| process.pid).collect();
         held(&held_by(&processes, &listeners))

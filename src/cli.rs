@@ -1,40 +1,47 @@
-//! The command line: which command was meant, its flags as tokens, and the ways out that need no command.
+//! The command line: which command was meant, its options, and the ways out that need no command.
 //!
-//! clap only tokenises, renders the help and the completions; its tree is built from the one table of options
-//! (`config::options`). Values stay bytes until `config::load`, so that what is wrong with flags, variables and the
-//! file is reported together. Nothing here writes to stdout but help, version and completions.
+//! `run` has the one table of options (`config::options`), of which clap only makes tokens and the help: values stay bytes
+//! until `config::load`, so that what is wrong with flags, variables and the file is reported together. Every other
+//! command is a struct that clap fills (`arguments`), and is not built where `run` is meant. Nothing here writes to stdout
+//! but help, version and completions.
 //!
 //! ```text
 //! args ─ plain_run ──────────────────────────────────► Config::of_command   (every container start)
 //!      └ parse ─┬ Command::Run ─ config::load ───────► Config, or problems
-//!               ├ Command::Probe, Sleep, Completions
-//!               └ Quit: a text and exit 0, or problems and exit 2
+//!               ├ Command::Probe, Plan, Install, Sleep, Completions
+//!               └ EarlyExit: a text and exit 0, or problems and exit 2
 //! ```
 
+mod arguments;
+mod describe;
 mod drill;
 mod help;
-pub mod running;
+mod plan;
+mod probe;
 mod subcommands;
 mod tokens;
 
 pub use clap_complete::Shell;
+pub use plan::run_options;
 
+use crate::config::options::PROFILE;
 use crate::config::suggest::nearest;
-use crate::config::{Listen, Problem, Settings, quoted};
+use crate::config::{ConfigError, Listen, Settings, quoted};
 use crate::demo::Fault;
-use crate::drill::Plan;
+use crate::drill::DrillPlan;
 use crate::health::Probe;
 use crate::secret::{Url, hidden};
 use crate::status::{FAILURE, USAGE};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokens::{Info, Tokens, tokenise};
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Command {
+pub enum Invocation {
     /// Run this command under supervision, once [`crate::config::load`] has accepted the settings.
     Run {
         /// The flags, not yet looked at. They may carry problems; `load` reports them.
@@ -49,12 +56,16 @@ pub enum Command {
         /// For the whole probe.
         timeout: Duration,
     },
+    /// Copy this binary into this directory.
+    Install(PathBuf),
     /// Sleep and exit 0.
     Sleep(Duration),
     /// Print the completion script of this shell.
     Completions(Shell),
     /// Hold a drill.
-    Drill(Box<Plan>),
+    Drill(Box<DrillPlan>),
+    /// Draw a stop, or check files.
+    Plan(crate::plan::PlanRequest),
     /// Serve the app that ships with graceful, with this fault; not in the help.
     DemoApp {
         /// Where it listens.
@@ -80,38 +91,38 @@ pub enum ProbeTarget {
     Own {
         /// Which of the three.
         probe: Probe,
-        /// Where it listens, if that was said; see [`running::find`] for the rest.
+        /// Where it listens, if that was said; see `probe::discover` for the rest.
         at: Option<Listen>,
     },
 }
 
 /// Why there is nothing to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Quit {
+pub enum EarlyExit {
     /// This text was asked for: stdout, exit 0.
     Text(String),
     /// The short usage, because nothing was said at all: stderr, exit 2.
     Usage,
     /// The command line is wrong: stderr, exit 2.
-    Problems(Vec<Problem>),
+    Problems(Vec<ConfigError>),
 }
 
-impl Quit {
+impl EarlyExit {
     /// Writes it where it belongs and answers with the exit status.
     pub fn report(&self) -> u8 {
         match self {
-            Quit::Text(text) => print(text),
-            Quit::Usage => {
+            EarlyExit::Text(text) => print(text),
+            EarlyExit::Usage => {
                 complain(help::SHORT_USAGE);
                 USAGE
             }
-            Quit::Problems(problems) => report(problems),
+            EarlyExit::Problems(problems) => report(problems),
         }
     }
 }
 
 /// The commands that are spelled out.
-const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "sleep", "completions"];
+const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "plan", "install", "sleep", "completions"];
 
 /// Docker asks its `--init-path` for a version, and reads `tini version X` or `- git.COMMIT`, without a dot in COMMIT
 /// (moby, parseInitVersion); what it reads `docker info` shows.
@@ -142,29 +153,31 @@ pub fn plain_run(args: &[OsString]) -> Option<&[OsString]> {
 }
 
 /// What these arguments (with graceful's own name first) mean.
-pub fn parse(args: &[OsString]) -> Result<Command, Quit> {
+pub fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
     let args = args.get(1..).unwrap_or_default();
-    let Some((first, rest)) = args.split_first() else { return Err(Quit::Usage) };
+    let Some((first, rest)) = args.split_first() else { return Err(EarlyExit::Usage) };
     if let Some(problem) = words_in_one(first) {
-        return Err(Quit::Problems(vec![problem]));
+        return Err(EarlyExit::Problems(vec![problem]));
     }
     match first.to_str() {
         Some("run") => run(rest, true),
         Some("drill") => drill::parse(rest),
-        Some("probe") => subcommands::probe(rest),
+        Some("probe") => probe::parse(rest),
+        Some("plan") => plan::parse(rest),
+        Some("install") => subcommands::install(rest),
         Some("sleep") => subcommands::sleep(rest),
         Some("completions") => subcommands::completions(rest),
         Some("demo-app") => subcommands::demo_app(rest),
         Some("help") => Err(help_for(rest)),
-        Some("version") if rest.is_empty() => Err(Quit::Text(text_for(Info::Version, None))),
+        Some("version") if rest.is_empty() => Err(EarlyExit::Text(text_for(Info::Version, None))),
         Some("-h" | "--help") if rest.first().is_some_and(|word| !tokens::is_flag(word)) => Err(help_for(rest)),
         _ if tokens::is_flag(first) => run(args, false),
-        _ => Err(Quit::Problems(vec![unknown_command(args)])),
+        _ => Err(EarlyExit::Problems(vec![unknown_command(args)])),
     }
 }
 
 /// One line on stderr for each problem; answers with the exit status of a usage error.
-pub fn report(problems: &[Problem]) -> u8 {
+pub fn report(problems: &[ConfigError]) -> u8 {
     complain(&problems.iter().map(|problem| format!("graceful: error: {problem}\n")).collect::<String>());
     USAGE
 }
@@ -179,27 +192,27 @@ pub fn tree() -> clap::Command {
     help::tree()
 }
 
-fn run(args: &[OsString], spelled_out: bool) -> Result<Command, Quit> {
+fn run(args: &[OsString], spelled_out: bool) -> Result<Invocation, EarlyExit> {
     let separator = args.iter().position(|arg| arg == "--");
     let (head, command) = match separator {
         Some(at) => (&args[..at], &args[at + 1..]),
         None => (args, &[][..]),
     };
-    let Tokens { flags, rest, info, mut problems } = tokenise(help::run_tokens(), head, separator.is_some());
+    let Tokens { flags, rest, info, mut problems } = tokenise(describe::run_tokens(), head, separator.is_some());
     if let Some(info) = info
         && problems.is_empty()
     {
-        return Err(Quit::Text(text_for(info, spelled_out.then_some("run"))));
+        return Err(EarlyExit::Text(text_for(info, spelled_out.then_some("run"))));
     }
-    if flags.iter().any(|(name, value)| *name == "profile" && value == "list") && problems.is_empty() {
-        return Err(Quit::Text(crate::config::profiles()));
+    if flags.iter().any(|(name, value)| *name == PROFILE.name && value == "list") && problems.is_empty() {
+        return Err(EarlyExit::Text(crate::config::profiles()));
     }
     if let Some(stray) = rest.first() {
         problems.push(match separator {
-            Some(_) => Problem::new(quoted(stray), format!("stands before --; the form is: {FORM}")),
+            Some(_) => ConfigError::new(quoted(stray), format!("stands before --; the form is: {FORM}")),
             None => {
                 let options = &head[..head.len() - rest.len()];
-                Problem::new(
+                ConfigError::new(
                     quoted(stray),
                     format!("no -- before it; did you mean: {}", with_separator(options, &rest)),
                 )
@@ -207,11 +220,11 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Command, Quit> {
         });
     } else if command.is_empty() {
         let missing = if separator.is_some() { "nothing after --" } else { "no -- COMMAND" };
-        problems.push(Problem::new(missing, format!("there is no command to run; the form is: {FORM}")));
+        problems.push(ConfigError::new(missing, format!("there is no command to run; the form is: {FORM}")));
     } else if command[0].is_empty() {
-        problems.push(Problem::new("-- \"\"", format!("the command's name is empty; the form is: {FORM}")));
+        problems.push(ConfigError::new("-- \"\"", format!("the command's name is empty; the form is: {FORM}")));
     }
-    Ok(Command::Run { settings: Settings { flags, problems }, command: command.to_vec() })
+    Ok(Invocation::Run { settings: Settings { flags, problems }, command: command.to_vec() })
 }
 
 /// Help or version of graceful, or of one of its commands.
@@ -223,45 +236,45 @@ fn text_for(info: Info, subcommand: Option<&'static str>) -> String {
 }
 
 /// `graceful help [COMMAND]`
-fn help_for(rest: &[OsString]) -> Quit {
-    let Some((word, more)) = rest.split_first() else { return Quit::Text(help::text(None)) };
+fn help_for(rest: &[OsString]) -> EarlyExit {
+    let Some((word, more)) = rest.split_first() else { return EarlyExit::Text(help::text(None)) };
     let known = SUBCOMMANDS.iter().find(|name| word == **name);
     match (known, more.first()) {
-        (Some(name), None) => Quit::Text(help::text(Some(name))),
+        (Some(name), None) => EarlyExit::Text(help::text(Some(name))),
         (Some(name), Some(extra)) => {
             let reason = format!("one argument too many; expected graceful help COMMAND, as graceful help {name}");
-            Quit::Problems(vec![Problem::new(quoted(extra), reason)])
+            EarlyExit::Problems(vec![ConfigError::new(quoted(extra), reason)])
         }
         (None, _) => {
             let hint = nearest(&word.to_string_lossy(), SUBCOMMANDS.iter().copied());
             let hint = hint.map(|name| format!("; did you mean: graceful help {name}")).unwrap_or_default();
             let reason = format!("unknown command, known are {}{hint}", SUBCOMMANDS.join(", "));
-            Quit::Problems(vec![Problem::new(quoted(word), reason)])
+            EarlyExit::Problems(vec![ConfigError::new(quoted(word), reason)])
         }
     }
 }
 
 /// `#!/graceful -- /bin/sh`: the kernel passes all that stands behind the program as one argument (execve(2)).
-fn words_in_one(first: &OsString) -> Option<Problem> {
+fn words_in_one(first: &OsString) -> Option<ConfigError> {
     let text = first.to_str()?.trim();
     let word = text.split_whitespace().next().filter(|word| *word != text)?;
     let begins = word == "--" || word == "run" || word.starts_with('-') && !word.contains('=');
     (begins && text.split_whitespace().any(|word| word == "--")).then(|| {
         let reason = "several words in one argument, as a #! line passes them; expected a line that splits them, as";
-        Problem::new(quoted(first), format!("{reason} #!/usr/bin/env -S graceful {text}"))
+        ConfigError::new(quoted(first), format!("{reason} #!/usr/bin/env -S graceful {text}"))
     })
 }
 
 /// The first argument is neither a flag nor a command: most likely `graceful ./myapp`.
-fn unknown_command(args: &[OsString]) -> Problem {
+fn unknown_command(args: &[OsString]) -> ConfigError {
     let word = args[0].to_string_lossy();
     let place = quoted(&args[0]);
     let has_separator = args.iter().any(|arg| arg == "--");
     match nearest(&word, SUBCOMMANDS.iter().copied()) {
         Some(meant) if has_separator => {
-            Problem::new(place, format!("unknown command; did you mean: graceful {}", joined(meant, &args[1..])))
+            ConfigError::new(place, format!("unknown command; did you mean: graceful {}", joined(meant, &args[1..])))
         }
-        Some(meant) => Problem::new(
+        Some(meant) => ConfigError::new(
             place,
             format!(
                 "unknown command; did you mean: graceful {} (or, to run a program of this name: {})",
@@ -269,10 +282,11 @@ fn unknown_command(args: &[OsString]) -> Problem {
                 with_separator(&[], args)
             ),
         ),
-        None if has_separator => {
-            Problem::new(place, format!("unknown command, known are {}; the form is: {FORM}", SUBCOMMANDS.join(", ")))
-        }
-        None => Problem::new(place, format!("no -- before it; did you mean: {}", with_separator(&[], args))),
+        None if has_separator => ConfigError::new(
+            place,
+            format!("unknown command, known are {}; the form is: {FORM}", SUBCOMMANDS.join(", ")),
+        ),
+        None => ConfigError::new(place, format!("no -- before it; did you mean: {}", with_separator(&[], args))),
     }
 }
 
@@ -298,6 +312,7 @@ fn complain(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+#[allow(clippy::disallowed_methods, reason = "what a command that runs no app was asked to print")]
 pub fn print(text: &str) -> u8 {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -314,14 +329,15 @@ pub fn print(text: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Target};
+    use crate::config::{CheckTarget, Config};
+    use clap::CommandFactory;
     use std::os::unix::ffi::OsStringExt;
 
     fn args(words: &[&str]) -> Vec<OsString> {
         std::iter::once("graceful").chain(words.iter().copied()).map(OsString::from).collect()
     }
 
-    fn parsed(words: &[&str]) -> Command {
+    fn parsed(words: &[&str]) -> Invocation {
         parse(&args(words)).unwrap_or_else(|quit| panic!("{quit:?}"))
     }
 
@@ -331,7 +347,7 @@ mod tests {
             &["--hook", "pre-stop=a", "--stop-on=HUP", "--hook=post-stop=b", "--", "app", "--", "-h"][..],
             &["run", "--hook", "pre-stop=a", "--stop-on=HUP", "--hook=post-stop=b", "--", "app", "--", "-h"],
         ] {
-            let Command::Run { settings, command } = parsed(words) else { panic!("not a run: {words:?}") };
+            let Invocation::Run { settings, command } = parsed(words) else { panic!("not a run: {words:?}") };
             assert_eq!(settings.problems, []);
             assert_eq!(
                 settings.flags,
@@ -346,7 +362,7 @@ mod tests {
         let bytes = OsString::from_vec(b"\xff\xfe".to_vec());
         let mut words = args(&["--report"]);
         words.extend([bytes.clone(), "--".into(), bytes.clone(), "".into(), bytes.clone()]);
-        let Ok(Command::Run { settings, command }) = parse(&words) else { panic!("not a run") };
+        let Ok(Invocation::Run { settings, command }) = parse(&words) else { panic!("not a run") };
         assert_eq!(settings.flags, [("report", bytes.clone())]);
         assert_eq!(command, [bytes.clone(), "".into(), bytes]);
     }
@@ -375,7 +391,7 @@ mod tests {
     fn a_plain_run_and_the_parser_agree() {
         for words in [&["--", "app", "x"][..], &["run", "--", "app", "--", "y"]] {
             let plain = plain_run(&args(words)).unwrap().to_vec();
-            assert_eq!(parsed(words), Command::Run { settings: Settings::default(), command: plain });
+            assert_eq!(parsed(words), Invocation::Run { settings: Settings::default(), command: plain });
         }
     }
 
@@ -383,14 +399,14 @@ mod tests {
     fn the_small_commands() {
         let probe = |url: &str, timeout| {
             let target = ProbeTarget::Url(Url::parse(url).unwrap());
-            Command::Probe { target, timeout }
+            Invocation::Probe { target, timeout }
         };
         let second = Duration::from_secs(1);
         assert_eq!(parsed(&["probe", "http://h:1/r"]), probe("http://h:1/r", second));
         assert_eq!(parsed(&["probe", "http://h/", "--timeout", "5s"]), probe("http://h/", second * 5));
         assert_eq!(parsed(&["probe", "--timeout=5s", "http://h/"]), probe("http://h/", second * 5));
-        assert_eq!(parsed(&["sleep", "1m 1s"]), Command::Sleep(second * 61));
-        assert_eq!(parsed(&["sleep", "0s"]), Command::Sleep(Duration::ZERO));
+        assert_eq!(parsed(&["sleep", "1m 1s"]), Invocation::Sleep(second * 61));
+        assert_eq!(parsed(&["sleep", "0s"]), Invocation::Sleep(Duration::ZERO));
         // As the coreutils' sleep has it.
         for (words, time) in [
             (&["sleep", "5"][..], second * 5),
@@ -399,10 +415,10 @@ mod tests {
             (&["sleep", "1m", "30"], second * 90),
             (&["sleep", "infinity"], second * 100 * 365 * 24 * 3600),
         ] {
-            assert_eq!(parsed(words), Command::Sleep(time), "{words:?}");
+            assert_eq!(parsed(words), Invocation::Sleep(time), "{words:?}");
         }
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-            let Command::Completions(found) = parsed(&["completions", shell]) else { panic!("{shell}") };
+            let Invocation::Completions(found) = parsed(&["completions", shell]) else { panic!("{shell}") };
             assert_eq!(found.to_string(), shell);
         }
     }
@@ -410,7 +426,7 @@ mod tests {
     #[test]
     fn what_a_probe_asks() {
         let target = |words: &[&str]| match parsed(&[&["probe"], words].concat()) {
-            Command::Probe { target, timeout } if timeout == Duration::from_secs(1) => target,
+            Invocation::Probe { target, timeout } if timeout == Duration::from_secs(1) => target,
             other => panic!("{words:?}: {other:?}"),
         };
         let own = |probe, at: Option<&str>| {
@@ -443,7 +459,7 @@ mod tests {
     #[test]
     fn help_and_version_are_texts() {
         let text = |words: &[&str]| match parse(&args(words)) {
-            Err(Quit::Text(text)) => text,
+            Err(EarlyExit::Text(text)) => text,
             other => panic!("{words:?}: {other:?}"),
         };
         for words in [&["--help"][..], &["-h"], &["--hold", "never", "--help"], &["--help", "--", "app"]] {
@@ -457,14 +473,14 @@ mod tests {
             }
         }
         assert_eq!(text(&["version"]), text(&["-V"]));
-        for name in ["probe", "sleep", "completions"] {
+        for name in ["probe", "install", "sleep", "completions"] {
             let help = text(&[name, "--help"]);
             assert!(help.contains(&format!("Usage: graceful {name}")), "{help}");
         }
         assert_eq!(text(&["-V"]), VERSION);
         assert!(VERSION.starts_with(&format!("graceful {} ", env!("CARGO_PKG_VERSION"))));
         assert_eq!(text(&["probe", "--version"]), text(&["-V"]));
-        assert!(matches!(parse(&args(&["--", "--help"])), Ok(Command::Run { .. })), "that is the app's own");
+        assert!(matches!(parse(&args(&["--", "--help"])), Ok(Invocation::Run { .. })), "that is the app's own");
     }
 
     #[test]
@@ -499,7 +515,7 @@ mod tests {
             flags.push(("config", "graceful.toml".into()));
         }
         let settings = Settings { flags, problems: Vec::new() };
-        let surroundings = crate::config::Surroundings {
+        let surroundings = crate::config::Environment {
             environment: Vec::new(),
             cwd: dir.path().to_owned(),
             pid: 7,
@@ -517,7 +533,7 @@ mod tests {
         let mut check = config.checks[0].clone();
         assert_eq!(check.degraded_after.take(), Some(Duration::from_millis(500)));
         assert_eq!(check.breaker_after.take(), Some(5));
-        let Target::Tcp { send, expect, .. } = &mut check.target else { panic!("{check:?}") };
+        let CheckTarget::Tcp { send, expect, .. } = &mut check.target else { panic!("{check:?}") };
         assert_eq!((send.take().as_deref(), expect.take().as_deref()), (Some("PING\r\n"), Some("+PONG")));
         // All the rest it calls defaults.
         assert_eq!(loaded(None, Some(("check", "redis=tcp://redis:6379"))).checks, [check]);
@@ -543,10 +559,10 @@ mod tests {
             let all: Vec<OsString> = std::iter::once("graceful".into()).chain(words).collect();
             let plain = plain_run(&all).map(<[_]>::to_vec);
             match parse(&all) {
-                Ok(Command::Run { settings, command }) => {
+                Ok(Invocation::Run { settings, command }) => {
                     assert!(!settings.problems.is_empty() || !command.is_empty());
                     assert!(plain.is_none_or(|plain| plain == command && settings == Settings::default()));
-                    let surroundings = crate::config::Surroundings {
+                    let surroundings = crate::config::Environment {
                         environment: Vec::new(),
                         cwd: "/".into(),
                         pid: 7,
@@ -558,7 +574,7 @@ mod tests {
                     let loaded = crate::config::load(settings, command, &surroundings);
                     assert!(!(had_problems && loaded.is_ok()));
                 }
-                Err(Quit::Problems(problems)) => assert!(!problems.is_empty()),
+                Err(EarlyExit::Problems(problems)) => assert!(!problems.is_empty()),
                 Ok(_) | Err(_) => assert!(plain.is_none()),
             }
         }
@@ -567,7 +583,18 @@ mod tests {
     /// Words that mean something somewhere, and some that never do.
     const WORDS: &[&[u8]] = &[
         b"run",
+        b"drill",
+        b"plan",
+        b"demo-app",
+        b"--demo",
+        b"--demo=hangs",
+        b"--bare",
+        b"--rate",
+        b"--format",
+        b"--expect=p99, p99",
+        b"-q",
         b"probe",
+        b"install",
         b"sleep",
         b"completions",
         b"--",
@@ -631,10 +658,7 @@ mod tests {
     #[test]
     fn clap_finds_no_fault_with_its_commands() {
         help::tree().debug_assert();
-        help::run_tokens().debug_assert();
-        help::drill_tokens().debug_assert();
-        for name in ["probe", "sleep", "completions"] {
-            help::subcommand_tokens(name).debug_assert();
-        }
+        describe::run_tokens().debug_assert();
+        describe::dressed(subcommands::DemoAppOptions::command()).debug_assert();
     }
 }

@@ -4,14 +4,17 @@
 //! It runs in a process group of its own, with /dev/null as standard input, in the directory that graceful was started
 //! in, with graceful's environment and what the caller adds.
 
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::fds::{self, Read};
+use crate::sys::reap::Children;
 use crate::sys::signals::Inherited;
 use crate::sys::{process, spawn, tree};
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::rc::Rc;
 
 /// A longer line is cut into pieces.
 const LINE_MAX: usize = 8 * 1024;
@@ -22,51 +25,57 @@ const PIPE_SIZE: usize = 64 * 1024;
 
 /// What every command needs to know of how graceful was started.
 #[derive(Debug)]
-pub struct Origin {
+pub struct LaunchContext {
     /// The signal state for children.
     pub inherited: Inherited,
     /// The directory that graceful was started in.
     pub dir: Option<CString>,
+    /// Told of every command that is started.
+    pub children: Rc<Children>,
 }
 
 /// A command that runs.
 #[derive(Debug)]
 pub struct Running {
-    pid: i32,
+    pid: Pid,
     output: Option<OwnedFd>,
     partial: Vec<u8>,
 }
 
 impl Running {
     /// Starts it. Whether its file exists shows later, as an exit with 127 or 126.
-    pub fn start(argv: &[String], env: &[(&str, String)], origin: &Origin) -> io::Result<Running> {
+    pub fn start(argv: &[String], env: &[(&str, String)], origin: &LaunchContext) -> io::Result<Running> {
         let argv = argv.iter().map(|part| CString::new(part.as_str())).collect::<Result<Vec<_>, _>>()?;
         let env = environment(env)?;
         let (read, write) = fds::output_pipe()?;
-        let command = spawn::Command {
+        let command = spawn::SpawnSpec {
             argv: &argv,
             env: Some(&env),
             inherited: origin.inherited,
-            output: Some(write.as_raw_fd()),
+            output: Some(write.as_fd()),
+            errors: None,
             dir: origin.dir.as_deref(),
             own_group: true,
             parent_death_signal: None,
         };
         match spawn::fork(&command) {
-            Ok(pid) => Ok(Running { pid, output: Some(read), partial: Vec::new() }),
+            Ok(pid) => {
+                origin.children.forked();
+                Ok(Running { pid, output: Some(read), partial: Vec::new() })
+            }
             Err(spawn::Error::Fork(error) | spawn::Error::Exec(error)) => Err(error),
             Err(spawn::Error::Format(_, format)) => Err(io::Error::other(format.why())),
         }
     }
 
     /// Its process.
-    pub fn pid(&self) -> i32 {
+    pub fn pid(&self) -> Pid {
         self.pid
     }
 
     /// What to poll for its output.
-    pub fn fd(&self) -> Option<RawFd> {
-        self.output.as_ref().map(AsRawFd::as_raw_fd)
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes the whole lines that are there, some at a time.
@@ -117,7 +126,7 @@ impl Running {
 
     /// SIGKILL to it and everything below it.
     pub fn kill_tree(&self) {
-        let tree = tree::with_group(self.pid).unwrap_or_default();
+        let tree = tree::with_group(self.pid.number()).unwrap_or_default();
         _ = process::signal_group(self.pid, Signal::KILL);
         self.signal(Signal::KILL);
         for process in tree {

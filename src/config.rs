@@ -6,13 +6,14 @@
 //!
 //! The way of a value: `options` (the one table of flags, variables and keys) names it, `raw` keeps it together
 //! with the place where it was typed, `load` collects it from file, environment and flags, `values`, `hook` and `check`
-//! give it a type, `draft` and `budget` check it against the others. Each step adds to one list of problems, and all of
+//! give it a type, `draft` holds what was given, `finish` and `budget` check it against the others. Each step adds to one list of problems, and all of
 //! them are reported in one run.
 
 mod budget;
 mod check;
 mod draft;
 mod file;
+mod finish;
 mod foreground;
 mod hook;
 mod load;
@@ -27,9 +28,12 @@ pub(crate) mod values;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Above, Settings, Surroundings, load, probe_listen};
-pub use raw::Problem;
+pub use crate::budget::Budget;
+pub use load::{Environment, OuterGraceful, Settings, Variable, load, probe_listen};
+pub use profile::QueueWorker;
+pub use raw::ConfigError;
 pub(crate) use raw::quoted;
+pub(crate) use target::ready_url;
 
 use crate::secret::{CommandLine, Hidden, Url};
 use crate::signal::{Signal, SignalSet};
@@ -86,7 +90,7 @@ pub struct Config {
     /// `--fail-readiness`: when a stop turns /readyz to 503.
     pub fail_readiness: FailReadiness,
     /// All dependency checks, in the order given.
-    pub checks: Vec<Check>,
+    pub checks: Vec<CheckConfig>,
     /// `--drain-file`, absolute.
     pub drain_file: Option<PathBuf>,
     /// Who gets the stop signal and the escalations.
@@ -131,33 +135,6 @@ pub enum AdviceAt {
     Kill,
 }
 
-/// The time that one stop may take, counted from the first stop signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// G: from the first stop signal to the orchestrator's SIGKILL.
-    pub grace_period: Duration,
-    /// SIGKILL is sent at K = G - margin.
-    pub kill_margin: Duration,
-    /// The app runs on untouched for this long after the stop signal.
-    pub pre_stop_delay: Duration,
-}
-
-impl Budget {
-    /// The defaults for this grace period: margin 1s or G/10 if shorter, delay 5s or G/4 if shorter.
-    pub fn for_grace_period(grace_period: Duration) -> Budget {
-        Budget {
-            grace_period,
-            kill_margin: Duration::from_secs(1).min(grace_period / 10),
-            pre_stop_delay: Duration::from_secs(5).min(grace_period / 4),
-        }
-    }
-
-    /// K: when SIGKILL is sent, counted from the first stop signal.
-    pub fn kill_at(&self) -> Duration {
-        self.grace_period.saturating_sub(self.kill_margin)
-    }
-}
-
 /// `--escalate DUR:SIG`: a signal sent before SIGKILL if the app still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Escalation {
@@ -182,7 +159,20 @@ pub enum Hold {
     Command(CommandLine),
 }
 
-pub use crate::timeline::{LogLevel, Stage};
+impl Hold {
+    /// Which of them it is, for the report.
+    pub fn mode(&self) -> HoldMode {
+        match self {
+            Hold::Idle => HoldMode::Idle,
+            Hold::Quiet => HoldMode::Quiet,
+            Hold::Never => HoldMode::Never,
+            Hold::Url(_) => HoldMode::Url,
+            Hold::Command(_) => HoldMode::Command,
+        }
+    }
+}
+
+pub use crate::timeline::{HoldMode, LogLevel, Stage};
 
 /// One `--hook` or `[[hook]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -293,11 +283,11 @@ pub enum FailReadiness {
 
 /// `--check NAME=TARGET` or `[[check]]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Check {
+pub struct CheckConfig {
     /// Unique.
     pub name: String,
     /// What is asked.
-    pub target: Target,
+    pub target: CheckTarget,
     /// From the start of one try to the start of the next.
     pub interval: Duration,
     /// For one try.
@@ -308,11 +298,11 @@ pub struct Check {
     pub degraded_after: Option<Duration>,
     /// Whether the app is not ready while this is unhealthy.
     pub critical: bool,
-    /// So many failures in a row make a check that has worked unhealthy, and fewer degraded; at least 1.
+    /// Number of failures in a row that make a check that has worked unhealthy, and fewer degraded; at least 1.
     pub failure_threshold: u32,
-    /// So many successes in a row make an unhealthy check healthy again; at least 1.
+    /// Number of successes in a row that make an unhealthy check healthy again; at least 1.
     pub success_threshold: u32,
-    /// So many failures in a row open the circuit breaker, at least 1; none has none.
+    /// Number of failures in a row that open the circuit breaker, at least 1; none has none.
     pub breaker_after: Option<u32>,
     /// An open breaker answers unhealthy without trying for this long.
     pub breaker_reset: Duration,
@@ -320,7 +310,7 @@ pub struct Check {
 
 /// What a check asks.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Target {
+pub enum CheckTarget {
     /// GET, by the rules of a readiness probe; a `status` field of a JSON answer counts as well.
     Http(Url),
     /// Connect, send, and find `expect` in what comes back.
@@ -418,6 +408,42 @@ pub fn known_server(command: &[OsString]) -> Option<(&'static str, &'static str)
     profile::detect(command).map(|found| (found.profile.name, found.profile.advice))
 }
 
+/// The worker of a queue that this command line starts, if it is a known one.
+pub fn known_worker(command: &[OsString]) -> Option<QueueWorker> {
+    let around = profile::Around { cwd: Path::new(""), variable: &|name| std::env::var_os(name), files: true };
+    profile::worker(command, &around)
+}
+
+/// How long a server gives its own requests or jobs at a stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnLimit {
+    /// At most this long.
+    pub limit: Duration,
+    /// What sets it, as an option, a variable or a default.
+    pub place: String,
+    /// Somebody set it; else it is the server's default.
+    pub is_set: bool,
+}
+
+/// A server that a profile knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The profile's name.
+    pub name: &'static str,
+    /// The signal on which it ends its requests; none where the one that comes is right.
+    pub stop_signal: Option<Signal>,
+    /// It takes jobs from a queue: nobody sends it requests.
+    pub is_worker: bool,
+    /// Its own limit; none where it waits for ever, or nothing is known.
+    pub limit: Option<OwnLimit>,
+}
+
+/// The server that this command line would start elsewhere, with these variables. No file is looked at.
+pub fn server(command: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Server> {
+    let around = profile::Around { cwd: Path::new(""), variable, files: false };
+    profile::server(command, &around)
+}
+
 /// The exit statuses, besides 0, with which the server that this command line starts ends a clean stop.
 pub fn clean_exit_statuses(command: &[OsString]) -> &'static [u8] {
     profile::detect(command).map_or(&[], |found| found.profile.clean)
@@ -435,7 +461,7 @@ impl Config {
     /// because this is the path that every container start takes. For a known server it is that of its profile.
     pub fn of_command(command: Vec<OsString>, init: bool) -> Config {
         let mut config = Config::defaults(command, init);
-        let around = profile::Around { cwd: Path::new(""), variable: &|name| std::env::var_os(name) };
+        let around = profile::Around { cwd: Path::new(""), variable: &|name| std::env::var_os(name), files: true };
         profile::apply(&mut config, &profile::Explicit::default(), &around);
         config
     }

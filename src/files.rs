@@ -9,6 +9,7 @@
 //!              │   a link on the way counts if root or our own user made it (/var/run → /run), nobody else's does
 //!              └─► create   nothing may be there; removed again only if it is the same file still
 //!                  replace  written beside under a name of its own, then renamed: never half a file, never through a link
+//!                  program  the same, for what is executed
 //!                  append   to a regular file with one name
 //!                  read     so many bytes of what can end
 //! ```
@@ -22,13 +23,12 @@
 
 mod look;
 
-pub use look::{Purpose, descriptor, obstacle};
+pub use look::{Purpose, descriptor, obstacle, unwritable};
 
 use crate::sys::at;
 use std::ffi::{CString, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -36,6 +36,7 @@ use std::path::{Component, Path, PathBuf};
 /// Everybody may read what graceful writes, unless the umask says otherwise: a sidecar reads the report, the app looks for
 /// the drain file. None of it holds a secret.
 const MODE: u32 = 0o644;
+const PROGRAM_MODE: u32 = 0o755;
 /// As many links as the kernel follows (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 /// A name that is taken is tried anew; whoever takes that many does it on purpose.
@@ -102,6 +103,28 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Puts a program there, which everybody may execute: in one step, and on the disk when this returns. A process that runs
+/// from the one before goes on with that. How many bytes it has.
+///
+/// # Errors
+/// Anything but a regular file is there, or it cannot be written.
+pub fn put_program(mut from: &File, path: &Path) -> io::Result<u64> {
+    let spot = Spot::of(path)?;
+    if let Some(found) = spot.found()?.filter(|found| !found.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("it is {}", what_it_is(&found))));
+    }
+    let mut size = 0;
+    spot.fill_beside(|file| {
+        size = io::copy(&mut from, file)?;
+        // Whatever the umask says.
+        file.set_permissions(std::fs::Permissions::from_mode(PROGRAM_MODE))?;
+        file.sync_all()
+    })?;
+    // The name too; a directory that may not be read cannot be told to.
+    _ = at::open(&spot.dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0).and_then(|dir| dir.sync_all());
+    Ok(size)
+}
+
 /// Appends to a file, in a line of its own, unless that made it longer than `max` bytes.
 pub fn append(path: &Path, bytes: &[u8], max: u64, may_create: bool) -> io::Result<()> {
     let spot = Spot::of(path)?;
@@ -153,7 +176,7 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 
 /// Writes into a stream that is open.
 pub fn write_to(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    crate::sys::fds::write_all(file.as_raw_fd(), bytes)?;
+    crate::sys::fds::write_all(file, bytes)?;
     file.flush()
 }
 
@@ -247,11 +270,16 @@ impl Spot {
 
     /// Writes a file beside, and gives it the name when it is whole.
     fn write_beside(&self, bytes: &[u8], before: Option<&Metadata>) -> io::Result<()> {
+        self.fill_beside(|file| {
+            file.write_all(bytes)?;
+            before.map_or(Ok(()), |before| as_before(file, before))
+        })
+    }
+
+    /// The same, for who makes it whole.
+    fn fill_beside(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         let (mut file, name) = self.beside()?;
-        let written = file.write_all(bytes).and_then(|()| {
-            before.map_or(Ok(()), |before| as_before(&file, before))?;
-            at::rename(&self.dir, &name, &self.name)
-        });
+        let written = fill(&mut file).and_then(|()| at::rename(&self.dir, &name, &self.name));
         if written.is_err() {
             // The error of the write is the one to tell of.
             _ = at::unlink(&self.dir, &name);
@@ -270,6 +298,22 @@ impl Spot {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < NAMES_TRIED => tried += 1,
                 result => return result.map(|file| (file, name)),
             }
+        }
+    }
+
+    /// Whether its content could be replaced, without doing it.
+    fn try_to_replace(&self) -> io::Result<()> {
+        let found = self.found()?;
+        if found.as_ref().is_some_and(is_stream) {
+            // Whoever reads a FIFO may come later.
+            return Ok(());
+        }
+        let made = self.beside().and_then(|(_, name)| at::unlink(&self.dir, &name));
+        match made {
+            Err(error) if found.is_some() && only_in_place(&error) => {
+                self.open_sole(libc::O_WRONLY).map(drop).map_err(|_| error)
+            }
+            result => result,
         }
     }
 

@@ -4,22 +4,23 @@
 //! given by flag or variable are a group each, in the order given, after the file's of priority 0. A group begins when the
 //! one before it has ended. A failure that matters (`on_failure = "abort"`) ends the stage.
 //!
-//! Nothing here waits: [`Hooks`] is told of exits, answers, output and time, and says what happened by [`Happened`].
+//! Nothing here waits: [`Hooks`] is told of exits, answers, output and time, and says what happened by [`HookEvent`].
 //! A hook that outlives its timeout is killed with its tree and counted as ended at once, even if it cannot die.
 
-use crate::command::{Origin, Running};
+use crate::command::{LaunchContext, Running};
 use crate::config::{Hook, HookAction, OnFailure};
+use crate::pid::Pid;
 use crate::secret::Url;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::timeline::{HookResult, Stage};
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// What a hook is told in its environment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
+pub struct HookEnvironment {
     /// The signal that began the stop, once there was one.
     pub signal: Option<Signal>,
     /// The app's pid, once it runs.
@@ -30,28 +31,28 @@ pub struct Facts {
 
 /// What has happened to hooks.
 #[derive(Debug, PartialEq)]
-pub enum Happened {
+pub enum HookEvent {
     /// A hook was started.
     Began {
-        /// Its name.
+        /// The name of the hook.
         name: String,
         /// Its stage.
         stage: Stage,
     },
     /// It printed a line.
     Output {
-        /// Its name.
+        /// The name of the hook.
         name: String,
         /// The line.
         line: String,
     },
     /// It ended.
     Ended {
-        /// Its name.
+        /// The name of the hook.
         name: String,
         /// Its stage.
         stage: Stage,
-        /// How.
+        /// How it ended.
         result: HookResult,
         /// After how long.
         took: Duration,
@@ -67,7 +68,7 @@ pub enum Happened {
     },
     /// All hooks of the stage have ended.
     StageDone {
-        /// Which.
+        /// The stage that is over.
         stage: Stage,
         /// One failed whose failure matters.
         abort: bool,
@@ -97,9 +98,9 @@ pub struct Hooks {
     configured: Vec<Hook>,
     stages: Vec<StageRun>,
     active: Vec<Active>,
-    happened: VecDeque<Happened>,
+    happened: VecDeque<HookEvent>,
     next_post: u32,
-    facts: Facts,
+    facts: HookEnvironment,
 }
 
 impl Hooks {
@@ -111,7 +112,7 @@ impl Hooks {
             active: Vec::new(),
             happened: VecDeque::new(),
             next_post: 0,
-            facts: Facts::default(),
+            facts: HookEnvironment::default(),
         }
     }
 
@@ -127,14 +128,14 @@ impl Hooks {
     }
 
     /// Begins a stage.
-    pub fn run(&mut self, now: Duration, stage: Stage, facts: Facts, origin: &Origin) {
+    pub fn run(&mut self, now: Duration, stage: Stage, facts: HookEnvironment, origin: &LaunchContext) {
         self.facts = facts;
         self.stages.push(StageRun { stage, groups: groups(&self.configured, stage), abort: false });
         self.go_on(now, stage, origin);
     }
 
     /// The next thing that has happened.
-    pub fn poll(&mut self) -> Option<Happened> {
+    pub fn poll(&mut self) -> Option<HookEvent> {
         self.happened.pop_front()
     }
 
@@ -144,7 +145,7 @@ impl Hooks {
     }
 
     /// What to poll for output.
-    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.active.iter().filter_map(|active| match &active.work {
             Work::Command(running) => running.fd(),
             Work::Post(_) => None,
@@ -157,13 +158,13 @@ impl Hooks {
             if let Work::Command(running) = &mut active.work {
                 let name = &active.hook.name;
                 self.happened
-                    .extend(running.lines().into_iter().map(|line| Happened::Output { name: name.clone(), line }));
+                    .extend(running.lines().into_iter().map(|line| HookEvent::Output { name: name.clone(), line }));
             }
         }
     }
 
     /// A child ended; says whether it was a hook.
-    pub fn exited(&mut self, now: Duration, pid: i32, status: ExitStatus, origin: &Origin) -> bool {
+    pub fn exited(&mut self, now: Duration, pid: Pid, status: ExitStatus, origin: &LaunchContext) -> bool {
         let is = |active: &Active| matches!(&active.work, Work::Command(running) if running.pid() == pid);
         let Some(index) = self.active.iter().position(is) else { return false };
         let result = match status {
@@ -176,7 +177,7 @@ impl Hooks {
     }
 
     /// A POST was answered.
-    pub fn posted(&mut self, now: Duration, id: u32, result: Result<(), String>, origin: &Origin) {
+    pub fn posted(&mut self, now: Duration, id: u32, result: Result<(), String>, origin: &LaunchContext) {
         let is = |active: &Active| matches!(active.work, Work::Post(own) if own == id);
         if let Some(index) = self.active.iter().position(is) {
             let result = match result {
@@ -190,14 +191,14 @@ impl Hooks {
     }
 
     /// No POST will be answered any more.
-    pub fn posts_failed(&mut self, now: Duration, why: &str, origin: &Origin) {
+    pub fn posts_failed(&mut self, now: Duration, why: &str, origin: &LaunchContext) {
         while let Some(index) = self.active.iter().position(|active| matches!(active.work, Work::Post(_))) {
             self.end(now, index, HookResult::Failed(why.to_owned()), origin);
         }
     }
 
     /// Ends what is over its time.
-    pub fn tick(&mut self, now: Duration, origin: &Origin) {
+    pub fn tick(&mut self, now: Duration, origin: &LaunchContext) {
         while let Some(index) = self.active.iter().position(|active| active.deadline <= now) {
             if let Work::Command(running) = &self.active[index].work {
                 running.kill_tree();
@@ -212,7 +213,7 @@ impl Hooks {
     }
 
     /// Ends a stage whose reason is gone; it is not reported as done.
-    pub fn cancel(&mut self, now: Duration, stage: Stage, origin: &Origin) {
+    pub fn cancel(&mut self, now: Duration, stage: Stage, origin: &LaunchContext) {
         self.stages.retain(|run| run.stage != stage);
         while let Some(index) = self.active.iter().position(|active| active.hook.stage == stage) {
             if let Work::Command(running) = &self.active[index].work {
@@ -223,7 +224,7 @@ impl Hooks {
     }
 
     /// The commands that run.
-    pub fn pids(&self) -> impl Iterator<Item = i32> {
+    pub fn pids(&self) -> impl Iterator<Item = Pid> {
         self.active.iter().filter_map(|active| match &active.work {
             Work::Command(running) => Some(running.pid()),
             Work::Post(_) => None,
@@ -239,12 +240,12 @@ impl Hooks {
         }
     }
 
-    fn end(&mut self, now: Duration, index: usize, result: HookResult, origin: &Origin) {
+    fn end(&mut self, now: Duration, index: usize, result: HookResult, origin: &LaunchContext) {
         let Active { hook, work, began, .. } = self.active.remove(index);
         if let Work::Command(running) = work {
             let name = &hook.name;
             self.happened
-                .extend(running.finish().into_iter().map(|line| Happened::Output { name: name.clone(), line }));
+                .extend(running.finish().into_iter().map(|line| HookEvent::Output { name: name.clone(), line }));
         }
         self.ended(&hook, result, now.saturating_sub(began));
         self.go_on(now, hook.stage, origin);
@@ -255,11 +256,11 @@ impl Hooks {
         if failed && hook.on_failure == OnFailure::Abort {
             self.stages.iter_mut().filter(|run| run.stage == hook.stage).for_each(|run| run.abort = true);
         }
-        self.happened.push_back(Happened::Ended { name: hook.name.clone(), stage: hook.stage, result, took });
+        self.happened.push_back(HookEvent::Ended { name: hook.name.clone(), stage: hook.stage, result, took });
     }
 
     /// Starts the stage's next group when nothing of it runs, or reports the stage as done.
-    fn go_on(&mut self, now: Duration, stage: Stage, origin: &Origin) {
+    fn go_on(&mut self, now: Duration, stage: Stage, origin: &LaunchContext) {
         while !self.active.iter().any(|active| active.hook.stage == stage) {
             let Some(position) = self.stages.iter().position(|run| run.stage == stage) else { return };
             let run = &mut self.stages[position];
@@ -269,14 +270,14 @@ impl Hooks {
                 None => {
                     let abort = run.abort;
                     self.stages.remove(position);
-                    self.happened.push_back(Happened::StageDone { stage, abort });
+                    self.happened.push_back(HookEvent::StageDone { stage, abort });
                 }
             }
         }
     }
 
-    fn start(&mut self, now: Duration, hook: Hook, origin: &Origin) {
-        self.happened.push_back(Happened::Began { name: hook.name.clone(), stage: hook.stage });
+    fn start(&mut self, now: Duration, hook: Hook, origin: &LaunchContext) {
+        self.happened.push_back(HookEvent::Began { name: hook.name.clone(), stage: hook.stage });
         let work = match &hook.action {
             HookAction::Command(argv) => match Running::start(argv, &self.environment(hook.stage), origin) {
                 Ok(running) => Work::Command(running),
@@ -285,7 +286,7 @@ impl Hooks {
             HookAction::Post(url) => {
                 let (id, url, timeout) = (self.next_post, url.clone(), hook.timeout);
                 self.next_post += 1;
-                self.happened.push_back(Happened::Post { id, url, timeout });
+                self.happened.push_back(HookEvent::Post { id, url, timeout });
                 Work::Post(id)
             }
         };

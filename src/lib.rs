@@ -18,27 +18,32 @@
 //! ```text
 //!   main ──► cli ──► config ──► supervisor ──┬──► lifecycle   pure: what happens when (no I/O, clock, async, libc)
 //!                                            ├──► hooks, hold ──► command   commands run for graceful's own ends
-//!                                            ├──► probe ──► health   HTTP, client and server, each on a thread that
-//!                                            │                       its first use starts; what probes say is pure
+//!                                            ├──► worker ──► checks ──► server ──► health   two threads, each started by
+//!                                            │      │           │     its first use: one asks the app and what it needs, one
+//!                                            │      └───────────┴──► http     answers probes; what probes say is pure
 //!                                            ├──► inflight    what the app's connections do, on a thread from t0 on
-//!                                            ├──► scribe ──► files   writing, on a thread that the first line starts;
-//!                                            │                what is opened, and what is left alone
+//!                                            ├──► log ──► output ──► files   tracing's subscriber; writing, on a thread
+//!                                            │                where that can block; what is opened, and what is left alone
 //!                                            ├──► timeline    one vocabulary of events: log, report, message
 //!                                            └──► sys         the only unsafe, the only wait(2); no policy
-//!   main, cli ──► drill   a stop under load, on purpose: runs a graceful of its own and reads its report; uses probe,
+//!   main, cli ──► drill   a stop under load, on purpose: runs a graceful of its own and reads its report; uses http,
 //!                         inflight, sys and timeline
+//!             ──► plan    the timeline of a stop before there is one, and manifests checked against it; uses config
 //!             ──► demo    the app that ships with graceful, and the faults that it can have
-//!   signal, status: the two small types that everybody shares; secret: what is never shown whole
+//!             ──► install copies the binary itself, for images that do not have it
+//!   main ──► probe        one question to a URL, a port or the graceful that runs, which cli and config tell; uses http
+//!   budget, counts, pid, signal, status: the small types that everybody shares; secret: what is never shown whole;
+//!   blocking: work that a disk can hold up, on a thread of its own; panics: what a caught panic says
 //! ```
 //!
 //! Arrows go down or to the right, never back: `sys` knows no phase and no option, `lifecycle` no process and no clock,
-//! `timeline` nothing that happens. `tests/architecture.rs` holds the code to it.
+//! `timeline` nothing that happens. `tests/it/architecture.rs` holds the code to it.
 //!
 //! # A few threads at most, one usually
 //!
-//! The main thread waits in one system call and never for anything else: not for a server (`probe` has a thread that
+//! The main thread waits in one system call and never for anything else: not for a server (`worker` has a thread that
 //! asks, started by the first readiness poll, URL or check, and one that answers, with `--probe-listen`), not for
-//! a log reader or a disk (`scribe` has two), not for a look at the app's connections (`inflight` has one, from the stop on), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
+//! a log reader or a disk (`output` has two), not for a look at the app's connections (`inflight` has one, from the stop on), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
 //! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer. (`disk:` checks have threads of their own: a file
 //! system can hang.)
 //!
@@ -49,22 +54,56 @@
 //! output. A wake-up while idle. A panic that ends PID 1: the loop's are caught and forwarding goes on, the threads' end
 //! the thread.
 
+// The rules that the compiler keeps. Tests may panic, print and start processes; `unsafe` is for sys alone. Exceptions are
+// `allow`s with a reason, and tests/it/architecture.rs knows them all. The lists of what is disallowed are in .clippy.toml.
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::exit,
+        clippy::dbg_macro,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
+pub mod blocking;
+pub mod budget;
+pub mod checks;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod counts;
 pub mod demo;
 pub mod drill;
 pub mod files;
 pub mod health;
 pub mod hold;
 pub mod hooks;
+pub mod http;
 pub mod inflight;
+pub mod install;
 pub mod lifecycle;
+pub mod log;
+pub mod output;
+pub mod panics;
+pub mod pid;
+pub mod plan;
 pub mod probe;
-pub mod scribe;
 pub mod secret;
+pub mod server;
 pub mod signal;
 pub mod status;
 pub mod supervisor;
 pub mod sys;
 pub mod timeline;
+pub mod worker;

@@ -3,32 +3,53 @@
 //! There is no Rust runtime around it (`no_main`): its start-up would open /dev/null over closed standard streams,
 //! ignore SIGPIPE and install handlers, all of which the app would inherit or notice.
 #![no_main]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::exit,
+    clippy::dbg_macro,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types
+)]
+// The same as in the library.
+#![deny(unsafe_code)]
 
-use graceful::cli::running::{self, Unknown};
-use graceful::cli::{self, Command, ProbeTarget};
-use graceful::config::{self, Above, Config, Surroundings};
+use graceful::cli::{self, Invocation, ProbeTarget};
+use graceful::config::{self, Config, Environment, OuterGraceful, Settings};
+use graceful::plan::{self, PlanRequest};
+use graceful::probe::discover::Unknown;
 use graceful::status::ExitStatus;
 use graceful::sys::signals::{self, Inherited};
-use graceful::{demo, drill, probe, status, supervisor, sys};
+use graceful::{demo, drill, install, panics, probe, status, supervisor, sys};
 use std::ffi::OsString;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// What the C library calls. `std::env::args_os` knows the arguments without it.
 // SAFETY: the one symbol `main` of this program, with a signature that C allows.
+#[allow(unsafe_code, reason = "a symbol by its own name can clash with another")]
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> i32 {
     let mut inherited = signals::block_all();
     let start = Instant::now();
-    // A panic is contained where it can happen; what it would print could block for ever.
-    std::panic::set_hook(Box::new(|_| {}));
+    // A panic is contained where it can happen, and told of there.
+    panics::remember();
     let args: Vec<OsString> = std::env::args_os().collect();
-    let plain = cli::plain_run(&args).filter(|_| !sys::environment_has(b"GRACEFUL_"));
+    let plain = cli::plain_run(&args).filter(|command| !command.is_empty());
     let ending = match plain {
-        Some(command) if !command.is_empty() => {
-            supervise(Config::of_command(command.to_vec(), sys::getpid() == 1), &mut inherited, start)
+        Some(command) if sys::environment_has(b"GRACEFUL_") => {
+            // Variables alone, as an image sets them: there is nothing to be tokenised.
+            load(Settings::default(), command.to_vec(), &mut inherited, start)
         }
-        Some(_) | None => dispatch(&args, &mut inherited, start),
+        Some(command) => supervise(Config::of_command(command.to_vec(), sys::getpid() == 1), &mut inherited, start),
+        None => dispatch(&args, &mut inherited, start),
     };
     if let ExitStatus::Signaled(signal) = ending {
         signals::end_by(signal);
@@ -41,28 +62,36 @@ fn dispatch(args: &[OsString], inherited: &mut Inherited, start: Instant) -> Exi
         Ok(command) => command,
         Err(quit) => return ExitStatus::Exited(quit.report()),
     };
-    if let Command::Run { settings, command } = command {
-        return match config::load(settings, command, &surroundings()) {
-            Ok(config) => supervise(config, inherited, start),
-            Err(problems) => ExitStatus::Exited(cli::report(&problems)),
-        };
+    if let Invocation::Run { settings, command } = command {
+        return load(settings, command, inherited, start);
     }
     ExitStatus::Exited(other(command, inherited))
 }
 
+fn load(settings: Settings, command: Vec<OsString>, inherited: &mut Inherited, start: Instant) -> ExitStatus {
+    match config::load(settings, command, &surroundings()) {
+        Ok(config) => supervise(config, inherited, start),
+        Err(problems) => ExitStatus::Exited(cli::report(&problems)),
+    }
+}
+
 /// A graceful above this one is looked for only where a variable could be its own.
-fn surroundings() -> Surroundings {
-    let above = || sys::above::look().map(|above| Above { pid: above.pid, environment: above.environment });
-    let above = sys::environment_has(b"GRACEFUL_").then(above).flatten();
-    Surroundings { above, ..Surroundings::current() }
+fn surroundings() -> Environment {
+    let environment = sys::variables().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut surroundings = Environment::with(environment);
+    if surroundings.may_be_below() {
+        let above = sys::above::look();
+        surroundings.above = above.map(|above| OuterGraceful { pid: above.pid, environment: above.environment });
+    }
+    surroundings
 }
 
 /// A command that supervises nothing; its exit code.
-fn other(command: Command, inherited: &mut Inherited) -> u8 {
-    if let Command::DemoApp { address, fault } = command {
+fn other(command: Invocation, inherited: &mut Inherited) -> u8 {
+    if let Invocation::DemoApp { address, fault } = command {
         return demo::run(address, fault);
     }
-    if let Command::Drill(plan) = command {
+    if let Invocation::Drill(plan) = command {
         inherited.take_sigchld();
         return drill::run(&plan, *inherited);
     }
@@ -70,21 +99,37 @@ fn other(command: Command, inherited: &mut Inherited) -> u8 {
     inherited.restore();
     match command {
         // They were dealt with above.
-        Command::Run { .. } | Command::DemoApp { .. } | Command::Drill(_) => status::FAILURE,
-        Command::Probe { target, timeout } => probe(target, timeout),
-        Command::Sleep(duration) => {
+        Invocation::Run { .. } | Invocation::DemoApp { .. } | Invocation::Drill(_) => status::FAILURE,
+        Invocation::Plan(plan) => planned(plan),
+        Invocation::Probe { target, timeout } => probe(target, timeout),
+        Invocation::Install(dir) => match install::install(&dir) {
+            Ok(line) => cli::print(&line),
+            Err((problem, code)) => cli::report(&[problem]).max(code),
+        },
+        Invocation::Sleep(duration) => {
             thread::sleep(duration);
             0
         }
-        Command::Completions(shell) => cli::print_completions(shell),
+        Invocation::Completions(shell) => cli::print_completions(shell),
+    }
+}
+
+fn planned(request: PlanRequest) -> u8 {
+    let answer = match request {
+        PlanRequest::Draw { settings, command, platform } => plan::draw(settings, command, platform, &surroundings()),
+        PlanRequest::Check(check) => plan::check(&check, &cli::run_options),
+    };
+    match answer {
+        Ok((text, code)) => cli::print(&text).max(code),
+        Err(problems) => cli::report(&problems),
     }
 }
 
 fn probe(target: ProbeTarget, timeout: Duration) -> u8 {
     let (ready, line) = match target {
-        ProbeTarget::Url(url) => probe::command::http(&url, timeout),
-        ProbeTarget::Tcp { host, port } => probe::command::tcp(&host, port, timeout),
-        ProbeTarget::Own { probe, at } => match probe::command::own(probe, at, running::find, timeout) {
+        ProbeTarget::Url(url) => probe::http(&url, timeout),
+        ProbeTarget::Tcp { host, port } => probe::tcp(&host, port, timeout),
+        ProbeTarget::Own { probe, at } => match probe::own(probe, at, probe::discover::find, timeout) {
             Ok(outcome) => outcome,
             Err(Unknown::Nowhere(problem)) => (false, problem.to_string()),
             Err(Unknown::Wrong(problem)) => return cli::report(&[problem]),

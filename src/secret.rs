@@ -7,6 +7,7 @@
 //! | what | shown as |
 //! | --- | --- |
 //! | `https://amy:pw@db:8443/health?token=x#y` | `https://…@db:8443/health?…#…` |
+//! | `unix:/run/app.sock:/health?token=x` | `unix:/run/app.sock:/health?…` |
 //! | the same where it is a webhook | `db`: there the path is the secret |
 //! | `/bin/curl -H 'Authorization: x' http://h/` | `curl` |
 //! | what a check sends | `…` |
@@ -14,13 +15,17 @@
 //! What somebody typed and what may not even parse ([`hidden`], [`hidden_command`]) is treated by the same rules, and where
 //! in doubt more is hidden than would have to be.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::ops::Deref;
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What stands where something is left out.
 const LEFT_OUT: char = '…';
+/// The scheme of a Unix socket.
+const UNIX: &str = "unix";
 
 /// A URL. Its text is without user, password, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +38,61 @@ impl Url {
     /// The text is no URL.
     pub fn parse(text: &str) -> Result<Url, url::ParseError> {
         url::Url::parse(text).map(Url)
+    }
+
+    /// Of `unix:/run/app.sock:/path`, as nginx writes it: the socket, and the path that is asked for there, which is `/` if
+    /// there is none. The first `:/` is where the one ends and the other begins.
+    pub fn unix_socket(&self) -> Option<(PathBuf, &str)> {
+        if self.0.scheme() != UNIX {
+            return None;
+        }
+        let (socket, path) = match self.0.path().split_once(":/") {
+            // The slash belongs to the path.
+            Some((socket, _)) => (socket, self.0.path().get(socket.len() + 1..).unwrap_or("/")),
+            None => (self.0.path(), "/"),
+        };
+        let socket: Vec<u8> = percent_encoding::percent_decode_str(socket).collect();
+        Some((PathBuf::from(OsString::from_vec(socket)), path))
+    }
+
+    /// What is written on the request line: path and query.
+    pub fn request_target(&self) -> String {
+        let path = self.unix_socket().map_or(self.0.path(), |(_, path)| path);
+        match self.0.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        }
+    }
+
+    /// The same place with another path, and another query if that has one: `/slow?ms=300`.
+    ///
+    /// # Errors
+    /// The path does not begin with a slash.
+    pub fn with_target(&self, target: &str) -> Result<Url, url::ParseError> {
+        if !target.starts_with('/') {
+            return Err(url::ParseError::RelativeUrlWithoutBase);
+        }
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let mut url = self.0.clone();
+        match self.unix_socket() {
+            Some(_) => {
+                let socket = self.0.path().split(":/").next().unwrap_or_default();
+                url.set_path(&format!("{socket}:{path}"));
+            }
+            None => url.set_path(path),
+        }
+        url.set_query(query);
+        url.set_fragment(None);
+        Ok(Url(url))
+    }
+
+    /// The same place by https.
+    pub fn with_tls(&self) -> Option<Url> {
+        let mut url = self.0.clone();
+        url.set_scheme("https").ok().map(|()| Url(url))
     }
 
     /// The host alone, for where the path may be the secret.
@@ -57,7 +117,7 @@ impl Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = &self.0;
-        write!(f, "{}://", url.scheme())?;
+        write!(f, "{}:{}", url.scheme(), if url.scheme() == UNIX { "" } else { "//" })?;
         if !url.username().is_empty() || url.password().is_some() {
             write!(f, "{LEFT_OUT}@")?;
         }

@@ -9,7 +9,7 @@
 //!
 //! Nothing here judges a speed; the bench fails only when it cannot measure.
 
-use graceful::sys::sockets::{Sampler, Snapshot, Source};
+use graceful::sys::sockets::{SampleSource, Sampler, Snapshot};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -105,9 +105,9 @@ fn measure(connections: usize, rounds: usize, both_ends: bool) -> Result<(), Str
         format!("| one sample of {connections} connections | least | median | 95 % below | kernel | own code |\n");
     table.push_str("| --- | ---: | ---: | ---: | ---: | ---: |\n");
     let ways = [
-        ("sock_diag", Sampler::new(&ports), Source::SockDiag, connections),
-        ("sock_diag, of a port with nobody", Sampler::new(&[1]), Source::SockDiag, 0),
-        ("/proc/net/tcp", Sampler::of_proc(&ports), Source::Proc, connections),
+        ("sock_diag", Sampler::new(&ports), SampleSource::SockDiag, connections),
+        ("sock_diag, of a port with nobody", Sampler::new(&[1]), SampleSource::SockDiag, 0),
+        ("/proc/net/tcp", Sampler::of_proc(&ports), SampleSource::Proc, connections),
     ];
     for (name, mut sampler, source, expected) in ways {
         // Memory is touched and doubts are laid to rest before the clock runs.
@@ -120,9 +120,9 @@ fn measure(connections: usize, rounds: usize, both_ends: bool) -> Result<(), Str
     Ok(())
 }
 
-fn check(snapshot: &Snapshot, source: Source, expected: usize) -> Result<(), String> {
+fn check(snapshot: &Snapshot, source: SampleSource, expected: usize) -> Result<(), String> {
     let with_counters = snapshot.connections.iter().filter(|connection| connection.counters.is_some()).count();
-    let counted = if source == Source::SockDiag { expected } else { 0 };
+    let counted = if source == SampleSource::SockDiag { expected } else { 0 };
     let found = (snapshot.source, snapshot.connections.len(), with_counters);
     let right = (source, expected, counted);
     if found == right { Ok(()) } else { Err(format!("a sample of {found:?}, expected {right:?}")) }

@@ -1,16 +1,16 @@
-//! From arguments to tokens: which option, which bytes. No value is looked at.
+//! From `run`'s arguments to tokens: which option, which bytes. No value is looked at.
 //!
 //! clap stops at the first argument that it does not know. So that every one is reported, the offender is taken
 //! out and the rest parsed again, until nothing is left to object to.
 
-use crate::config::Problem;
+use super::arguments::{first_line, join_negative_values};
+use super::describe::REST;
+use crate::config::ConfigError;
+use crate::config::options::OPTIONS;
 use crate::config::suggest::did_you_mean;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::ffi::{OsStr, OsString};
-
-/// The id of the positional arguments in every command that is tokenised.
-pub(super) const REST: &str = "rest";
 
 /// What the arguments consist of.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Tokens {
     /// `--help` or `--version`.
     pub(super) info: Option<Info>,
     /// Unknown options and missing values.
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<ConfigError>,
 }
 
 /// What can be asked for instead of an action.
@@ -44,7 +44,7 @@ pub(super) fn tokenise(command: Command, args: &[OsString], only_options: bool) 
     let mut problems = Vec::new();
     loop {
         let error = match command.clone().try_get_matches_from(&args) {
-            Ok(matches) => return collect(&command, &matches, problems),
+            Ok(matches) => return collect(&matches, problems),
             Err(error) => error,
         };
         let info = match error.kind() {
@@ -56,7 +56,7 @@ pub(super) fn tokenise(command: Command, args: &[OsString], only_options: bool) 
             return Tokens { info, problems, ..Tokens::default() };
         }
         let Some(at) = offender(&error).and_then(|name| position(&args, &name, error.kind())) else {
-            problems.push(Problem::new("command line", first_line(&error)));
+            problems.push(ConfigError::new("command line", first_line(&error)));
             return Tokens { problems, ..Tokens::default() };
         };
         // Each round takes out one argument at least: the loop ends.
@@ -70,45 +70,22 @@ pub(super) fn tokenise(command: Command, args: &[OsString], only_options: bool) 
                     args.remove(at);
                 }
                 let where_to_look = if hint.is_empty() { "; known ones: graceful --help" } else { "" };
-                Problem::new(name.as_str(), format!("unknown option{hint}{where_to_look}"))
+                ConfigError::new(name.as_str(), format!("unknown option{hint}{where_to_look}"))
             }
             ErrorKind::InvalidValue => {
                 let value_name = value_name(&command, &name);
-                Problem::new(name.as_str(), format!("needs a value; right is {name} {value_name}"))
+                ConfigError::new(name.as_str(), format!("needs a value; expected {name} {value_name}"))
             }
-            _ => Problem::new(name.as_str(), first_line(&error)),
+            _ => ConfigError::new(name.as_str(), first_line(&error)),
         });
     }
 }
 
-/// `--pre-stop-delay -5s` would be read as an option called `-5s`; joined, it is reported as the value that it is.
-fn join_negative_values(command: &Command, args: &[OsString]) -> Vec<OsString> {
-    let mut joined: Vec<OsString> = Vec::with_capacity(args.len());
-    for arg in args {
-        let negative = matches!(arg.as_encoded_bytes(), [b'-', b'0'..=b'9', ..]);
-        let option = joined.last_mut().filter(|last| {
-            let name = last.to_str().and_then(|last| last.strip_prefix("--"));
-            negative && name.is_some_and(|name| command.get_opts().any(|opt| opt.get_long() == Some(name)))
-        });
-        match option {
-            Some(option) => {
-                option.push("=");
-                option.push(arg);
-            }
-            None => joined.push(arg.clone()),
-        }
-    }
-    joined
-}
-
-fn collect(command: &Command, matches: &clap::ArgMatches, problems: Vec<Problem>) -> Tokens {
+fn collect(matches: &clap::ArgMatches, problems: Vec<ConfigError>) -> Tokens {
     let values = |id: &str| matches.try_get_many::<OsString>(id).ok().flatten().into_iter().flatten().cloned();
     let mut tokens = Tokens { rest: values(REST).collect(), problems, ..Tokens::default() };
-    for name in super::help::option_names(command) {
-        tokens.flags.extend(values(name).map(|value| (name, value)));
-        if matches.try_get_one::<bool>(name).ok().flatten() == Some(&true) {
-            tokens.flags.push((name, OsString::new()));
-        }
+    for spec in OPTIONS {
+        tokens.flags.extend(values(spec.name).map(|value| (spec.name, value)));
     }
     tokens
 }
@@ -142,10 +119,4 @@ fn value_name(command: &Command, flag: &str) -> String {
     let opt = command.get_opts().find(|opt| opt.get_long() == Some(flag.trim_start_matches('-')));
     let name = opt.and_then(|opt| opt.get_value_names()?.first());
     name.map(ToString::to_string).unwrap_or_else(|| "VALUE".to_owned())
-}
-
-/// clap's own words, for the rest of what it may object to.
-fn first_line(error: &Error) -> String {
-    let text = error.to_string();
-    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }

@@ -11,12 +11,13 @@
 
 use super::Budget;
 use super::draft::{Draft, Given};
-use super::raw::Problem;
+use super::options::GRACE_PERIOD;
+use super::raw::ConfigError;
 use super::values::show;
 use std::time::Duration;
 
 /// Grace period, margin and delay of this draft, with a problem for each explicit time that does not fit.
-pub(crate) fn plan(draft: &Draft, problems: &mut Vec<Problem>) -> Budget {
+pub(crate) fn plan(draft: &Draft, problems: &mut Vec<ConfigError>) -> Budget {
     let grace_period = draft.grace_period.as_ref().map_or(Duration::from_secs(30), |given| given.value);
     let mut budget = Budget::for_grace_period(grace_period);
     if draft.budget_unknown() {
@@ -60,21 +61,22 @@ fn fits_before_kill(after: Duration, budget: &Budget) -> bool {
     after < budget.kill_at()
 }
 
-fn check_delay(delay: &Given<Duration>, budget: &Budget, problems: &mut Vec<Problem>) -> bool {
+fn check_delay(delay: &Given<Duration>, budget: &Budget, problems: &mut Vec<ConfigError>) -> bool {
     if delay.value < budget.kill_at() {
         return true;
     }
     problems.push(delay.raw.problem(format!(
         "the delay and the kill margin, {}, do not fit into the grace period, {}; the delay must be shorter than \
-         {}, or --grace-period longer",
+         {}, or {} longer",
         show(budget.kill_margin),
         show(budget.grace_period),
         show(budget.kill_at()),
+        GRACE_PERIOD.flag(),
     )));
     false
 }
 
-fn check_escalations(draft: &Draft, budget: &Budget, delay_fits: bool, problems: &mut Vec<Problem>) {
+fn check_escalations(draft: &Draft, budget: &Budget, delay_fits: bool, problems: &mut Vec<ConfigError>) {
     for given in &draft.escalate {
         if !fits_before_kill(given.value.after, budget) {
             problems.push(given.raw.problem(format!(
@@ -90,7 +92,7 @@ fn check_escalations(draft: &Draft, budget: &Budget, delay_fits: bool, problems:
     }
 }
 
-fn check_hold(draft: &Draft, budget: &Budget, end: Duration, problems: &mut Vec<Problem>) {
+fn check_hold(draft: &Draft, budget: &Budget, end: Duration, problems: &mut Vec<ConfigError>) {
     let Some(hold) = &draft.hold_timeout else { return };
     let delay = draft.pre_stop_delay.as_ref().map_or(Duration::ZERO, |given| given.value);
     if draft.pre_stop_delay.is_some() && delay >= end {

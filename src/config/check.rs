@@ -3,11 +3,11 @@
 //! As with hooks, sources add up: the file's, then the variable's, then the flags'. A name stands for one check in
 //! answers, metrics and the log, so no two have the same, and none has that of a part that graceful judges itself.
 
-use super::raw::{Problem, Raw};
+use super::raw::{ConfigError, Raw};
 use super::table::{self, TableReader};
 use super::target::{example, kind, show_space, space, target};
 use super::values::{duration, positive_duration, show};
-use super::{Check, Space, Target};
+use super::{CheckConfig, CheckTarget, Space};
 use std::path::Path;
 use std::time::Duration;
 use toml::Value;
@@ -55,7 +55,7 @@ const KEYS_OF_A_KIND: &[(&str, &str)] = &[
 /// A check whose path, if it has one, may still be relative, and whose name may not be its own.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DraftCheck {
-    pub(crate) check: Check,
+    pub(crate) check: CheckConfig,
     /// Where TARGET was typed.
     pub(crate) place: String,
     /// Where NAME was typed.
@@ -63,7 +63,7 @@ pub(crate) struct DraftCheck {
 }
 
 /// Adds the `NAME=TARGET` of one source.
-pub(crate) fn add_short(checks: &mut Vec<DraftCheck>, raws: &[Raw], problems: &mut Vec<Problem>) {
+pub(crate) fn add_short(checks: &mut Vec<DraftCheck>, raws: &[Raw], problems: &mut Vec<ConfigError>) {
     for raw in raws {
         match raw.text().and_then(|text| short(text).map_err(|reason| raw.problem(reason))) {
             Ok(check) => checks.push(DraftCheck { check, place: raw.place(), name_place: raw.place() }),
@@ -72,11 +72,11 @@ pub(crate) fn add_short(checks: &mut Vec<DraftCheck>, raws: &[Raw], problems: &m
     }
 }
 
-fn short(text: &str) -> Result<Check, String> {
+fn short(text: &str) -> Result<CheckConfig, String> {
     const FORM: &str = "the form is NAME=TARGET, as redis=tcp://redis:6379";
     let (given, what) = text.split_once('=').ok_or(FORM)?;
     let name = name(given.trim()).map_err(|reason| format!("{reason}; {FORM}"))?;
-    Ok(Check {
+    Ok(CheckConfig {
         name,
         target: target(what)?,
         interval: INTERVAL,
@@ -98,13 +98,13 @@ fn name(text: &str) -> Result<String, String> {
         return Err("a name is 1 to 63 letters, digits, -, _ and .".into());
     }
     if RESERVED.contains(&text) {
-        return Err(format!("{text} is what graceful calls a part of its own; right is any other name"));
+        return Err(format!("{text} is what graceful calls a part of its own; expected any other name"));
     }
     Ok(text.to_owned())
 }
 
 /// Adds the file's `[[check]]` tables.
-pub(crate) fn add_tables(checks: &mut Vec<DraftCheck>, file: &str, value: &Value, problems: &mut Vec<Problem>) {
+pub(crate) fn add_tables(checks: &mut Vec<DraftCheck>, file: &str, value: &Value, problems: &mut Vec<ConfigError>) {
     const RIGHT: &str = "checks are tables: [[check]], then name = \"redis\" and target = \"tcp://redis:6379\"";
     table::each(file, KEY, value, RIGHT, problems, |table| checks.extend(from_table(table)));
 }
@@ -126,7 +126,7 @@ fn from_table(table: &mut TableReader<'_>) -> Option<DraftCheck> {
     if table.is_wrong() {
         return None;
     }
-    let check = Check {
+    let check = CheckConfig {
         name: name?,
         target: target?,
         interval: interval?,
@@ -149,7 +149,7 @@ fn required<T>(
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
     match table.get(key) {
-        None => table.fault(format!("has no {key}; right is {key} = \"{example}\"")),
+        None => table.fault(format!("has no {key}; expected {key} = \"{example}\"")),
         Some(_) => table.parse(key, &format!("a string, as \"{example}\""), parse),
     }
 }
@@ -180,7 +180,7 @@ fn critical(table: &mut TableReader<'_>) -> bool {
     match table.get("critical") {
         None => true,
         Some(Value::Boolean(critical)) => *critical,
-        Some(_) => table.wrong("critical", "right is true or false").unwrap_or(true),
+        Some(_) => table.wrong("critical", "expected true or false").unwrap_or(true),
     }
 }
 
@@ -188,7 +188,7 @@ fn critical(table: &mut TableReader<'_>) -> bool {
 fn count(table: &mut TableReader<'_>, key: &str, example: u32) -> Option<u32> {
     match table.get(key)?.as_integer().and_then(|number| u32::try_from(number).ok()) {
         Some(number) if number > 0 => Some(number),
-        _ => table.wrong(key, format!("right is a whole number from 1, as {example}")),
+        _ => table.wrong(key, format!("expected a whole number from 1, as {example}")),
     }
 }
 
@@ -213,7 +213,7 @@ fn check_keys(table: &mut TableReader<'_>, known: &[&str]) {
 }
 
 /// The target with what the keys of its kind say; a key of another kind is a problem.
-fn with_its_keys(target: Target, table: &mut TableReader<'_>) -> Target {
+fn with_its_keys(target: CheckTarget, table: &mut TableReader<'_>) -> CheckTarget {
     let kind = kind(&target);
     for (key, right) in KEYS_OF_A_KIND {
         if *right != kind && table.get(key).is_some() {
@@ -222,22 +222,22 @@ fn with_its_keys(target: Target, table: &mut TableReader<'_>) -> Target {
         }
     }
     match target {
-        Target::Http(_) => target,
-        Target::Tcp { host, port, .. } => {
+        CheckTarget::Http(_) => target,
+        CheckTarget::Tcp { host, port, .. } => {
             let send = table.parse("send", "a string, as \"PING\\r\\n\"", |text| Ok(text.to_owned().into()));
-            Target::Tcp { host, port, send, expect: table.parse("expect", "a string, as \"+PONG\"", expect) }
+            CheckTarget::Tcp { host, port, send, expect: table.parse("expect", "a string, as \"+PONG\"", expect) }
         }
-        Target::Exec { argv, .. } => Target::Exec { argv, degraded_status: degraded_status(table) },
-        Target::Disk { path, degraded_free, unhealthy_free } => {
+        CheckTarget::Exec { argv, .. } => CheckTarget::Exec { argv, degraded_status: degraded_status(table) },
+        CheckTarget::Disk { path, degraded_free, unhealthy_free } => {
             let (degraded_free, unhealthy_free) = free(table, degraded_free, unhealthy_free);
-            Target::Disk { path, degraded_free, unhealthy_free }
+            CheckTarget::Disk { path, degraded_free, unhealthy_free }
         }
     }
 }
 
 fn expect(text: &str) -> Result<String, String> {
     match text.is_empty() {
-        true => Err("an empty text is part of every answer; right is some of the answer, as \"+PONG\"".into()),
+        true => Err("an empty text is part of every answer; expected some of the answer, as \"+PONG\"".into()),
         false => Ok(text.to_owned()),
     }
 }
@@ -251,7 +251,7 @@ fn degraded_status(table: &mut TableReader<'_>) -> Vec<u8> {
     match statuses {
         Some(statuses) => statuses,
         None => table
-            .wrong("degraded_status", "right is exit statuses from 1 to 255, as [2, 3]; 0 is healthy")
+            .wrong("degraded_status", "expected exit statuses from 1 to 255, as [2, 3]; 0 is healthy")
             .unwrap_or_default(),
     }
 }
@@ -286,18 +286,18 @@ fn free(table: &mut TableReader<'_>, degraded: Space, unhealthy: Space) -> (Spac
 }
 
 /// Makes paths absolute and looks for names that are there twice.
-pub(crate) fn finish_checks(drafts: Vec<DraftCheck>, cwd: &Path, problems: &mut Vec<Problem>) -> Vec<Check> {
+pub(crate) fn finish_checks(drafts: Vec<DraftCheck>, cwd: &Path, problems: &mut Vec<ConfigError>) -> Vec<CheckConfig> {
     for (index, draft) in drafts.iter().enumerate() {
         if let Some(first) = drafts[..index].iter().find(|first| first.check.name == draft.check.name) {
-            let reason = format!("the name {} is taken by {}; right is any other", draft.check.name, first.name_place);
-            problems.push(Problem::new(draft.name_place.clone(), reason));
+            let reason = format!("the name {} is taken by {}; expected any other", draft.check.name, first.name_place);
+            problems.push(ConfigError::new(draft.name_place.clone(), reason));
         }
     }
     drafts.into_iter().map(|draft| absolute(draft.check, cwd)).collect()
 }
 
-fn absolute(mut check: Check, cwd: &Path) -> Check {
-    if let Target::Disk { path, .. } = &mut check.target {
+fn absolute(mut check: CheckConfig, cwd: &Path) -> CheckConfig {
+    if let CheckTarget::Disk { path, .. } = &mut check.target {
         *path = cwd.join(&path);
     }
     check

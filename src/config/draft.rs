@@ -1,25 +1,14 @@
 //! The configuration while it is being read: every explicit value with its origin, nothing checked against
-//! anything else yet. [`Draft::finish`] does the checks that need more than one option or the surroundings, and
-//! fills in the defaults.
+//! anything else yet. What needs more than one option or the surroundings is [`super::finish`]'s.
 
-use super::budget::plan;
-use super::check::{DraftCheck, finish_checks};
-use super::hook::{DraftHook, finish_hooks};
-use super::profile::{self, Choice as ProfileChoice};
-use super::raw::{Problem, Raw};
-use super::suggest::did_you_mean;
+use super::check::DraftCheck;
+use super::hook::DraftHook;
+use super::profile::Choice as ProfileChoice;
+use super::raw::{ConfigError, Raw};
 use super::values::SuccessStatus;
-use super::{
-    Advice, AdviceAt, Config, Escalation, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen, LogFormat,
-    LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, Surroundings, Target, hook, stop_signals,
-};
-use crate::files::{self, Purpose};
-use crate::secret::{CommandLine, Url};
-use crate::signal::{Signal, SignalSet};
-use crate::status::SuccessStatuses;
-use std::ffi::OsString;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use super::{Escalation, FailReadiness, Hold, Leftovers, Listen, LogFormat, LogLevel, StartupAction, StopTo};
+use crate::secret::Url;
+use crate::signal::Signal;
 use std::time::Duration;
 
 /// A value that somebody typed.
@@ -32,7 +21,7 @@ pub(crate) struct Given<T> {
 /// A path that somebody typed; whether it can be written is a question for the end, when it is known whether a
 /// stronger source replaced it.
 #[derive(Debug, Default)]
-pub(crate) struct GivenPath(Option<Raw>);
+pub(crate) struct GivenPath(pub(super) Option<Raw>);
 
 /// All explicit values.
 #[derive(Debug, Default)]
@@ -69,7 +58,7 @@ pub(crate) struct Draft {
     pub(crate) log_level: Option<Given<LogLevel>>,
     /// Where hooks of the stage `ready` were typed.
     pub(crate) ready_hooks: Vec<String>,
-    /// Names of options with a value that did not parse: what depends on them is not judged, lest one slip be
+    /// Options with a value that did not parse: what depends on them is not judged, lest one slip be
     /// reported twice and the second time wrongly.
     pub(crate) broken: Vec<&'static str>,
     /// Where options were given that count for the graceful above this one only.
@@ -81,7 +70,7 @@ pub(crate) struct Draft {
 pub(crate) fn set_last<T>(
     slot: &mut Option<Given<T>>,
     raws: &[Raw],
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigError>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) {
     if let Some(given) = raws.last().and_then(|raw| read(raw, problems, &parse)) {
@@ -93,375 +82,25 @@ pub(crate) fn set_last<T>(
 pub(crate) fn set_all<T>(
     slot: &mut Vec<Given<T>>,
     raws: &[Raw],
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigError>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) {
     *slot = raws.iter().filter_map(|raw| read(raw, problems, &parse)).collect();
 }
 
-fn read<T>(raw: &Raw, problems: &mut Vec<Problem>, parse: impl Fn(&str) -> Result<T, String>) -> Option<Given<T>> {
+fn read<T>(raw: &Raw, problems: &mut Vec<ConfigError>, parse: impl Fn(&str) -> Result<T, String>) -> Option<Given<T>> {
     let value = raw.text().and_then(|text| parse(text).map_err(|reason| raw.problem(reason)));
     value.map_err(|problem| problems.push(problem)).ok().map(|value| Given { value, raw: raw.clone() })
 }
 
 impl GivenPath {
-    pub(crate) fn set(&mut self, raws: &[Raw], problems: &mut Vec<Problem>) {
+    pub(crate) fn set(&mut self, raws: &[Raw], problems: &mut Vec<ConfigError>) {
         match raws.last() {
-            Some(raw) if raw.text.is_empty() => problems.push(raw.problem("an empty path; right is a file's path")),
+            Some(raw) if raw.text.is_empty() => {
+                problems.push(raw.problem("an empty path; expected the path of a file"))
+            }
             Some(raw) => self.0 = Some(raw.clone()),
             None => {}
         }
     }
-
-    /// Absolute, so that nothing the app or a hook does to a directory changes what it names.
-    fn resolve(&self, cwd: &Path, purpose: Purpose, problems: &mut Vec<Problem>) -> Option<PathBuf> {
-        let raw = self.0.as_ref()?;
-        let path = cwd.join(&raw.text);
-        match unwritable(&path, "a file").or_else(|| files::obstacle(&path, purpose)) {
-            Some(reason) => problems.push(raw.problem(reason)),
-            None => return Some(path),
-        }
-        None
-    }
-}
-
-/// Why `what` cannot be created under this path. What only trying can tell (permissions, a full disk) is told when
-/// it is written.
-fn unwritable(path: &Path, what: &str) -> Option<String> {
-    let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-    if ends_in_slash || path.is_dir() || path.file_name().is_none() {
-        return Some(format!("is a directory; right is the path of {what}"));
-    }
-    let parent = path.parent()?;
-    match parent.metadata() {
-        Ok(found) if !found.is_dir() => Some(format!("{} is not a directory", parent.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Some(format!("the directory {} does not exist; create it first", parent.display()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Some(format!("{} is not a directory", parent.display()))
-        }
-        _ => None,
-    }
-}
-
-/// Why this command cannot be run now, by the rules of execvp(3).
-fn missing(argv: &CommandLine, surroundings: &Surroundings) -> Option<String> {
-    let program = argv.first()?;
-    let can_run = |file: PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
-    if program.contains('/') {
-        let file = surroundings.cwd.join(program);
-        return (!can_run(file)).then(|| format!("no program that can be run is at the path of {argv}"));
-    }
-    let path = surroundings.variable("PATH").unwrap_or("/bin:/usr/bin".as_ref());
-    let there = std::env::split_paths(path).any(|folder| can_run(surroundings.cwd.join(folder).join(program)));
-    (!there).then(|| format!("no program {argv} is in PATH"))
-}
-
-/// Why no socket can be made under this path.
-fn unbindable(path: &Path) -> Option<String> {
-    // sun_path holds 108 bytes, its end included (unix(7)).
-    const LONGEST: usize = 107;
-    let length = path.as_os_str().len();
-    if length > LONGEST {
-        return Some(format!("the path of a socket is {LONGEST} bytes at most (unix(7)), and this one has {length}"));
-    }
-    unwritable(path, "a socket").or_else(|| {
-        let taken = path.symlink_metadata().is_ok_and(|found| !found.file_type().is_socket());
-        taken.then(|| "is a file, and no socket; right is a path of its own, as unix:/run/graceful.sock".into())
-    })
-}
-
-impl Draft {
-    /// Checks what needs more than one option, and completes the rest with defaults. Every problem is pushed; the
-    /// answer is only worth something if there is none.
-    pub(crate) fn finish(
-        mut self,
-        command: Vec<OsString>,
-        surroundings: &Surroundings,
-        problems: &mut Vec<Problem>,
-    ) -> Config {
-        self.check_schemes(surroundings, problems);
-        self.check_programs(surroundings, problems);
-        self.check_leftovers(surroundings, problems);
-        self.check_rewrites(problems);
-        self.escalate.sort_by_key(|given| given.value.after);
-        let budget = plan(&self, problems);
-        self.ready_hooks = hook::places_of(&self.hooks, Stage::Ready);
-        let hooks = finish_hooks(std::mem::take(&mut self.hooks), &budget, !self.budget_unknown(), problems);
-        let (ready, startup) = self.readiness(&hooks, problems);
-        self.warn_of_idle_options();
-        let probe_listen = self.probe_listen(&surroundings.cwd, problems);
-        let fail_readiness = self.fail_readiness(problems);
-        let explicit = self.explicit();
-        let stop_on = self.stop_signals(surroundings);
-        let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
-        self.check_paths(&surroundings.cwd, problems);
-        let mut file = |path: &GivenPath, purpose| path.resolve(&surroundings.cwd, purpose, problems);
-        let mut config = Config {
-            command,
-            budget,
-            delay_is_default: self.pre_stop_delay.is_none(),
-            stop_signal: self.stop_signal.map(|given| given.value),
-            stop_on,
-            rewrite: self.rewrite.iter().map(|given| given.value).collect(),
-            escalate: self.escalate.iter().map(|given| given.value).collect(),
-            hold: self.hold.map_or(Hold::Idle, |given| given.value),
-            hold_timeout: self.hold_timeout.map(|given| given.value),
-            quiet_window: self.quiet_window.map_or(QUIET_WINDOW, |given| given.value),
-            ports: (!self.ports.is_empty()).then(|| self.ports.iter().map(|given| given.value).collect()),
-            profile: None,
-            profile_signal: None,
-            hold_reserve: None,
-            foreground: None,
-            advice: Vec::new(),
-            hooks,
-            ready,
-            startup,
-            probe_listen,
-            fail_readiness,
-            checks,
-            drain_file: file(&self.drain_file, Purpose::Create),
-            stop_to: self.stop_to.map_or(StopTo::App, |given| given.value),
-            leftovers: self.leftovers.map_or(Leftovers::Stop, |given| given.value),
-            parent_death_signal: self.parent_death_signal.map(|given| given.value),
-            success: success(&self.success),
-            termination_log: file(&self.termination_log, Purpose::Append),
-            report: file(&self.report, Purpose::Replace),
-            log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),
-            log_level: self.log_level.map_or(LogLevel::Info, |given| given.value),
-            warnings: self.warnings,
-        };
-        let variable = |name: &str| surroundings.variable(name).map(OsString::from);
-        let around = profile::Around { cwd: &surroundings.cwd, variable: &variable };
-        profile::apply(&mut config, &explicit, &around);
-        if let (Some(above), false) = (&surroundings.above, self.of_above.is_empty()) {
-            let (names, pid) = (self.of_above.join(", "), above.pid);
-            let what =
-                format!("{names}: of the graceful above this one (pid {pid}), and without effect here; a flag has one");
-            config.advice.push(Advice { at: AdviceAt::Detail, what });
-        }
-        config
-    }
-
-    /// Whether a value did not parse that the whole budget hangs on.
-    pub(crate) fn budget_unknown(&self) -> bool {
-        self.broken.iter().any(|name| *name == "grace-period" || *name == "kill-margin")
-    }
-
-    fn check_schemes(&self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
-        let hold = self.hold.as_ref().and_then(|given| match &given.value {
-            Hold::Url(url) => Some((url, given.raw.place())),
-            Hold::Idle | Hold::Quiet | Hold::Never | Hold::Command(_) => None,
-        });
-        let ready = self.ready_url.as_ref().map(|given| (&given.value, given.raw.place()));
-        let hooks = self.hooks.iter().filter_map(|hook| match &hook.action {
-            HookAction::Post(url) => Some((url, hook.place.clone())),
-            HookAction::Command(_) => None,
-        });
-        let checks = self.checks.iter().filter_map(|draft| match &draft.check.target {
-            Target::Http(url) => Some((url, draft.place.clone())),
-            Target::Tcp { .. } | Target::Exec { .. } | Target::Disk { .. } => None,
-        });
-        for (url, place) in hold.into_iter().chain(ready).chain(hooks).chain(checks) {
-            if url.scheme() == "https" && !surroundings.https {
-                problems.push(Problem::new(place, "this build of graceful has no https; right is http://"));
-            }
-        }
-    }
-
-    /// Two of them in one file would destroy each other's. Streams can take more than one.
-    fn check_paths(&self, cwd: &Path, problems: &mut Vec<Problem>) {
-        let socket = self.probe_listen.as_ref().and_then(|given| match &given.value {
-            Listen::Unix(path) => Some((&given.raw, cwd.join(path))),
-            Listen::Tcp(_) => None,
-        });
-        let given = [&self.drain_file, &self.report, &self.termination_log].map(|path| path.0.as_ref());
-        let paths = given.into_iter().flatten().map(|raw| (raw, cwd.join(&raw.text))).chain(socket);
-        let mut seen: Vec<(&Raw, PathBuf)> = Vec::new();
-        for (raw, path) in paths.filter(|(_, path)| path.metadata().map_or(true, |found| found.is_file())) {
-            match seen.iter().find(|(_, other)| *other == path) {
-                Some((first, _)) if files::descriptor(&path).is_none() => {
-                    let reason = format!("is the path of {} too; expected a path of its own", first.origin.name());
-                    problems.push(raw.problem(reason));
-                }
-                _ => seen.push((raw, path)),
-            }
-        }
-    }
-
-    /// A hold whose command is not there would last as long as it may, at every stop. A hook's or a check's may still come:
-    /// a pre-start hook or the app can bring it.
-    fn check_programs(&mut self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
-        if let Some(Given { value: Hold::Command(argv), raw }) = &self.hold
-            && let Some(why) = missing(argv, surroundings)
-        {
-            let hint = did_you_mean(&raw.text.to_string_lossy(), ["idle", "quiet", "never"], str::to_owned);
-            problems.push(raw.problem(format!("{why}; expected idle, quiet, never, a URL or a command{hint}")));
-        }
-        let hooks = self.hooks.iter().filter_map(|hook| match &hook.action {
-            HookAction::Command(argv) => Some((&hook.place, argv)),
-            HookAction::Post(_) => None,
-        });
-        let checks = self.checks.iter().filter_map(|draft| match &draft.check.target {
-            Target::Exec { argv, .. } => Some((&draft.place, argv)),
-            Target::Http(_) | Target::Tcp { .. } | Target::Disk { .. } => None,
-        });
-        let missing = hooks.chain(checks).filter_map(|(place, argv)| Some((place, missing(argv, surroundings)?)));
-        self.warnings.extend(missing.map(|(place, why)| Problem::new(place.clone(), why).to_string()));
-    }
-
-    fn check_leftovers(&self, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
-        if let Some(given) = self.leftovers.as_ref().filter(|given| given.value == Leftovers::Leave)
-            && surroundings.pid == 1
-        {
-            problems.push(given.raw.problem(
-                "leave only works when graceful is not PID 1: the kernel ends every process of a container \
-                 together with its PID 1; right is stop or wait",
-            ));
-        }
-    }
-
-    /// A signal that is rewritten is the app's, and begins no stop: what was said of it counts more than a default. Where
-    /// nothing would be left, whoever wrote `TERM:QUIT` for another init would have no clean stop at all.
-    fn stop_signals(&mut self, surroundings: &Surroundings) -> SignalSet {
-        let explicit = (!self.stop_on.is_empty()).then(|| self.stop_on.iter().map(|given| given.value).collect());
-        let all = stop_signals(explicit, surroundings.pid == 1);
-        let rewritten: SignalSet = self.rewrite.iter().map(|given| given.value.0).collect();
-        if rewritten.contains(Signal::TERM) && all.contains(Signal::TERM) {
-            self.warnings.push(
-                "--rewrite: SIGTERM begins no stop any more, there is no delay and no hold; what the app gets at a stop is \
-                 said by --stop-signal"
-                    .to_owned(),
-            );
-        }
-        SignalSet::from_bits(all.bits() & !rewritten.bits())
-    }
-
-    fn check_rewrites(&self, problems: &mut Vec<Problem>) {
-        let mut seen = SignalSet::EMPTY;
-        for given in &self.rewrite {
-            let from = given.value.0;
-            if self.stop_on.iter().any(|stop| stop.value == from) {
-                problems.push(given.raw.problem(format!(
-                    "{from} is in --stop-on, and what is rewritten begins no stop; what the app gets at a stop is said by \
-                     --stop-signal"
-                )));
-            } else if seen.contains(from) {
-                problems.push(given.raw.problem(format!("{from} is rewritten twice; once is right")));
-            }
-            seen = seen.with(from);
-        }
-    }
-
-    fn readiness(&self, hooks: &[Hook], problems: &mut Vec<Problem>) -> (Option<Readiness>, Option<Startup>) {
-        let polled = self.ready_url.is_some() || self.broken.contains(&"ready-url");
-        if !polled {
-            for given in [&self.ready_interval, &self.ready_timeout].into_iter().flatten() {
-                problems.push(given.raw.problem("says nothing without --ready-url; add --ready-url URL"));
-            }
-        }
-        self.check_ready_hooks(polled, problems);
-        let hooked = hooks.iter().any(|hook| hook.stage == Stage::PostStart) || self.broken.contains(&hook::KEY);
-        let action = self.startup_action.as_ref().map(|given| &given.raw);
-        if !polled && !hooked {
-            let timeout = self.startup_timeout.as_ref().map(|given| &given.raw);
-            for raw in timeout.into_iter().chain(action) {
-                problems.push(raw.problem(
-                    "says nothing without --ready-url or a post-start hook; add --ready-url URL or \
-                     --hook post-start=COMMAND",
-                ));
-            }
-        } else if let Some(raw) = action
-            && self.startup_timeout.is_none()
-            && !self.broken.contains(&"startup-timeout")
-        {
-            problems.push(raw.problem("says nothing without --startup-timeout; add --startup-timeout DUR"));
-        }
-        let or_second = |given: &Option<Given<Duration>>| given.as_ref().map_or(Duration::from_secs(1), |g| g.value);
-        let ready = self.ready_url.as_ref().map(|given| Readiness {
-            url: given.value.clone(),
-            interval: or_second(&self.ready_interval),
-            timeout: or_second(&self.ready_timeout),
-        });
-        let action = self.startup_action.as_ref().map_or(StartupAction::Report, |given| given.value);
-        let startup = self.startup_timeout.as_ref().map(|given| Startup { timeout: given.value, action });
-        (ready, startup)
-    }
-
-    /// A start that no endpoint tells of is no moment at which anything is ready.
-    fn check_ready_hooks(&self, polled: bool, problems: &mut Vec<Problem>) {
-        for hook in self.ready_hooks.iter().filter(|_| !polled) {
-            problems.push(Problem::new(
-                hook.clone(),
-                "a ready hook has no effect without --ready-url; expected --ready-url URL beside it, or post-start, which \
-                 runs right after the start",
-            ));
-        }
-    }
-
-    fn probe_listen(&self, cwd: &Path, problems: &mut Vec<Problem>) -> Option<Listen> {
-        let given = self.probe_listen.as_ref()?;
-        let Listen::Unix(typed) = &given.value else { return Some(given.value.clone()) };
-        let path = cwd.join(typed);
-        match unbindable(&path) {
-            Some(reason) => problems.push(given.raw.problem(reason)),
-            None => return Some(Listen::Unix(path)),
-        }
-        None
-    }
-
-    fn fail_readiness(&self, problems: &mut Vec<Problem>) -> FailReadiness {
-        let Some(given) = &self.fail_readiness else { return FailReadiness::AtStop };
-        if self.probe_listen.is_none() && !self.broken.contains(&"probe-listen") {
-            problems.push(given.raw.problem("says nothing without --probe-listen; add --probe-listen ADDR"));
-        }
-        given.value
-    }
-
-    /// What is not the profile's to give.
-    fn explicit(&self) -> profile::Explicit {
-        profile::Explicit {
-            choice: self.profile.as_ref().map(|given| given.value),
-            stop_signal: self.stop_signal.is_some(),
-            stop_on: !self.stop_on.is_empty(),
-            // Whoever says how long, or of which ports, wants a hold.
-            hold: self.hold.is_some()
-                || self.hold_timeout.is_some()
-                || self.quiet_window.is_some()
-                || !self.ports.is_empty(),
-            hold_timeout: self.hold_timeout.is_some(),
-            pre_stop_delay: self.pre_stop_delay.is_some(),
-            grace_period: self.grace_period.is_some(),
-        }
-    }
-
-    /// An option that changes nothing is no fault, but whoever set it expects something of it.
-    fn warn_of_idle_options(&mut self) {
-        let hold = self.hold.as_ref().map_or(&Hold::Idle, |given| &given.value);
-        let watches = matches!(hold, Hold::Idle | Hold::Quiet);
-        let idle = [
-            (self.hold_timeout.as_ref().map(|given| &given.raw), *hold == Hold::Never, "with --hold never"),
-            (self.quiet_window.as_ref().map(|given| &given.raw), !watches, "without --hold idle or quiet"),
-            (self.ports.first().map(|given| &given.raw), *hold == Hold::Never, "with --hold never"),
-        ];
-        for (raw, _, why) in idle.into_iter().filter(|(_, is_idle, _)| *is_idle) {
-            self.warnings.extend(raw.map(|raw| format!("{}: says nothing {why}", raw.place())));
-        }
-        if let Some(first) = self.checks.first().filter(|_| self.probe_listen.is_none()) {
-            let reason = "without --probe-listen the results of checks are only logged; add --probe-listen ADDR";
-            self.warnings.push(Problem::new(first.place.clone(), reason).to_string());
-        }
-    }
-}
-
-fn success(given: &[Given<SuccessStatus>]) -> SuccessStatuses {
-    let mut statuses = SuccessStatuses::default();
-    for status in given {
-        match status.value {
-            SuccessStatus::Code(code) => drop(statuses.codes.insert(code)),
-            SuccessStatus::Signal(signal) => statuses.signals = statuses.signals.with(signal),
-        }
-    }
-    statuses
 }

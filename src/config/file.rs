@@ -4,8 +4,8 @@
 //! read flags and variables.
 
 use super::draft::Draft;
-use super::options::{OptionSpec, Repeat, ValueKind, file_keys};
-use super::raw::{Origin, Problem, Raw, quoted};
+use super::options::{CHECK, HOOK, OptionSpec, Repeat, ValueKind, file_keys};
+use super::raw::{ConfigError, Origin, Raw, shown_as_toml};
 use super::{check, hook, values};
 use crate::files;
 use std::path::Path;
@@ -24,16 +24,16 @@ pub(crate) struct ConfigFile {
 
 impl ConfigFile {
     /// Reads the file that this value names, relative to `cwd`.
-    pub(crate) fn open(named: &Raw, cwd: &Path) -> Result<ConfigFile, Problem> {
+    pub(crate) fn open(named: &Raw, cwd: &Path) -> Result<ConfigFile, ConfigError> {
         if named.text.is_empty() {
-            return Err(named.problem("an empty path; right is a TOML file"));
+            return Err(named.problem("an empty path; expected the path of a TOML file"));
         }
         let bytes = files::read(&cwd.join(&named.text), LARGEST)
-            .map_err(|error| named.problem(format!("cannot be read: {error}; right is a TOML file")))?;
+            .map_err(|error| named.problem(format!("cannot be read: {error}; expected a TOML file")))?;
         let name = named.text.to_string_lossy().into_owned();
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            Problem::new(format!("{name}:{line}"), "not UTF-8 text, as TOML must be")
+            ConfigError::new(format!("{name}:{line}"), "not UTF-8 text, as TOML must be")
         })?;
         match text.parse::<Table>() {
             Ok(table) => Ok(ConfigFile { name, table }),
@@ -42,15 +42,15 @@ impl ConfigFile {
     }
 
     /// A problem for every top-level key that no option has.
-    pub(crate) fn check_keys(&self, problems: &mut Vec<Problem>) {
+    pub(crate) fn check_keys(&self, problems: &mut Vec<ConfigError>) {
         for key in self.table.keys().filter(|key| !file_keys().any(|known| known == key.as_str())) {
             let reason = values::unknown_key("key", key, file_keys());
-            problems.push(Problem::new(format!("{}: {key}", self.name), reason));
+            problems.push(ConfigError::new(format!("{}: {key}", self.name), reason));
         }
     }
 
     /// The values of this option.
-    pub(crate) fn values(&self, spec: &OptionSpec, problems: &mut Vec<Problem>) -> Vec<Raw> {
+    pub(crate) fn values(&self, spec: &OptionSpec, problems: &mut Vec<ConfigError>) -> Vec<Raw> {
         let Some((key, value)) = spec.key.and_then(|key| Some((key, self.table.get(key)?))) else { return Vec::new() };
         let members = match value {
             Value::Array(members) if spec.repeat != Repeat::No => {
@@ -64,18 +64,23 @@ impl ConfigFile {
             let origin = Origin::File { file: self.name.clone(), key };
             match as_text(value, spec) {
                 Ok(text) => raws.push(Raw::new(origin, text)),
-                Err(reason) => problems.push(Problem::new(origin.with(&show(&origin, value)), reason)),
+                Err(reason) => problems.push(ConfigError::new(origin.with(&shown_as_toml(&origin, value)), reason)),
             }
         }
         raws
     }
 
+    /// The options that its tables are of.
+    pub(crate) fn table_options(&self) -> Vec<&'static OptionSpec> {
+        [&HOOK, &CHECK].into_iter().filter(|option| self.table.contains_key(option.name)).collect()
+    }
+
     /// The `[[hook]]` and `[[check]]` tables.
-    pub(crate) fn tables(&self, draft: &mut Draft, problems: &mut Vec<Problem>) {
+    pub(crate) fn tables(&self, draft: &mut Draft, problems: &mut Vec<ConfigError>) {
         if let Some(value) = self.table.get(hook::KEY) {
             let before = problems.len();
             hook::add_tables(&mut draft.hooks, &self.name, value, problems);
-            draft.broken.extend((problems.len() > before).then_some(hook::KEY));
+            draft.broken.extend((problems.len() > before).then_some(HOOK.name));
         }
         if let Some(value) = self.table.get(check::KEY) {
             check::add_tables(&mut draft.checks, &self.name, value, problems);
@@ -92,42 +97,19 @@ fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, String> {
         Value::Integer(number) if spec.value == ValueKind::Duration => {
             Err(format!("a duration is a string, as \"{number}s\""))
         }
-        Value::Array(_) => Err(format!("one value is right, as \"{}\"", spec.value.example())),
+        Value::Array(_) => Err(format!("expected one value, as \"{}\"", spec.value.example())),
         _ if spec.repeat != Repeat::No => {
-            Err(format!("right is a string or a list of strings, as [\"{}\"]", spec.value.example()))
+            Err(format!("expected a string or a list of strings, as [\"{}\"]", spec.value.example()))
         }
-        _ => Err(format!("right is a string, as \"{}\"", spec.value.example())),
+        _ => Err(format!("expected a string, as \"{}\"", spec.value.example())),
     }
 }
 
-/// A value as TOML, on one line, not endlessly long, and without what may be a secret there.
-pub(crate) fn show(origin: &Origin, value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => quoted(origin.hidden(text).as_ref()),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Boolean(truth) => truth.to_string(),
-        Value::Datetime(time) => time.to_string(),
-        // The words of a command: the first is the program.
-        Value::Array(members) if members.len() > 1 && origin.is_command() => {
-            format!("[{}, …]", members.first().map(|first| show(origin, first)).unwrap_or_default())
-        }
-        Value::Array(members) => {
-            format!("[{}]", members.iter().map(|member| show(origin, member)).collect::<Vec<_>>().join(", "))
-        }
-        Value::Table(_) => "{…}".to_owned(),
-    };
-    match text.char_indices().nth(100) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text,
-    }
-}
-
-fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> Problem {
+fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let message = error.message().replace('\n', ", ");
     let place = format!("{name}:{line}:{column}");
-    Problem::new(place, format!("not TOML: {message}; right is KEY = \"VALUE\", as grace_period = \"30s\""))
+    ConfigError::new(place, format!("not TOML: {message}; expected KEY = \"VALUE\", as grace_period = \"30s\""))
 }

@@ -4,7 +4,7 @@
 //! hooks run beside the delay and must be over before SIGKILL: those of the file with equal priority run together
 //! and count once, those of flags and variables run one after the other.
 
-use super::raw::{Problem, Raw, quoted};
+use super::raw::{ConfigError, Raw, quoted};
 use super::table::{self, TableReader};
 use super::values::{self, argv, choice, http_url, is_http, positive_duration, show};
 use super::{Budget, Hook, HookAction, OnFailure, Stage};
@@ -19,13 +19,6 @@ pub(crate) const KEY: &str = "hook";
 /// Longest default for one hook; less if half of the time up to SIGKILL is less.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-const STAGES: &[(&str, Stage)] = &[
-    ("pre-start", Stage::PreStart),
-    ("post-start", Stage::PostStart),
-    ("ready", Stage::Ready),
-    ("pre-stop", Stage::PreStop),
-    ("post-stop", Stage::PostStop),
-];
 const ON_FAILURE: &[(&str, OnFailure)] = &[("abort", OnFailure::Abort), ("continue", OnFailure::Continue)];
 const HOOK_KEYS: &[&str] = &["stage", "name", "run", "url", "timeout", "priority", "on_failure"];
 
@@ -44,7 +37,7 @@ pub(crate) struct DraftHook {
 }
 
 /// Adds the `STAGE=WHAT` of one source.
-pub(crate) fn add_short(hooks: &mut Vec<DraftHook>, raws: &[Raw], problems: &mut Vec<Problem>) {
+pub(crate) fn add_short(hooks: &mut Vec<DraftHook>, raws: &[Raw], problems: &mut Vec<ConfigError>) {
     for raw in raws {
         match raw.text().and_then(|text| short(text).map_err(|reason| raw.problem(reason))) {
             Ok((stage, action)) => hooks.push(DraftHook {
@@ -64,16 +57,16 @@ pub(crate) fn add_short(hooks: &mut Vec<DraftHook>, raws: &[Raw], problems: &mut
 
 fn short(text: &str) -> Result<(Stage, HookAction), String> {
     let (stage, what) = text.split_once('=').ok_or_else(|| {
-        let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
+        let names = Stage::ALL.map(Stage::name);
         format!("the form is STAGE=WHAT, as pre-stop=./drain; STAGE is {}", names.join(" or "))
     })?;
-    let stage = choice(stage, STAGES)
+    let stage = choice(stage, &Stage::NAMED)
         .map_err(|reason| format!("unknown stage {}; {reason}", quoted(hidden_command(stage).as_ref())))?;
     Ok((stage, values::hook_action(what)?))
 }
 
 /// Adds the file's `[[hook]]` tables.
-pub(crate) fn add_tables(hooks: &mut Vec<DraftHook>, file: &str, value: &Value, problems: &mut Vec<Problem>) {
+pub(crate) fn add_tables(hooks: &mut Vec<DraftHook>, file: &str, value: &Value, problems: &mut Vec<ConfigError>) {
     const RIGHT: &str = "hooks are tables: [[hook]], then stage = \"pre-stop\" and run = \"./drain\"";
     table::each(file, KEY, value, RIGHT, problems, |table| hooks.extend(from_table(table)));
 }
@@ -96,15 +89,15 @@ fn from_table(table: &mut TableReader<'_>) -> Option<DraftHook> {
 
 fn required_stage(table: &mut TableReader<'_>) -> Option<Stage> {
     if table.get("stage").is_none() {
-        let names: Vec<&str> = STAGES.iter().map(|(name, _)| *name).collect();
-        return table.fault(format!("has no stage; right is stage = {}", names.join(" or ")));
+        let names = Stage::ALL.map(Stage::name);
+        return table.fault(format!("has no stage; expected stage = {}", names.join(" or ")));
     }
-    table.parse("stage", "a string, as \"pre-stop\"", |text| choice(text, STAGES))
+    table.parse("stage", "a string, as \"pre-stop\"", |text| choice(text, &Stage::NAMED))
 }
 
 fn action(table: &mut TableReader<'_>) -> Option<(HookAction, String)> {
     match (table.get("run"), table.get("url")) {
-        (Some(_), Some(_)) => table.fault("has both run and url; one of them is right"),
+        (Some(_), Some(_)) => table.fault("has both run and url; use only one of them"),
         (None, None) => table.fault("does nothing; add run = \"./drain\" or url = \"http://…\""),
         (None, Some(_)) => {
             let url = table.parse("url", "a string, as \"http://127.0.0.1:8080/drain\"", webhook)?;
@@ -114,7 +107,7 @@ fn action(table: &mut TableReader<'_>) -> Option<(HookAction, String)> {
             let argv: Option<Vec<String>> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
             match argv.filter(|argv| argv.first().is_some_and(|program| !program.is_empty())) {
                 Some(argv) => Some((HookAction::Command(argv.into()), table.place("run"))),
-                None => table.wrong("run", "right is a list of strings that begins with the program"),
+                None => table.wrong("run", "expected a list of strings that begins with the program"),
             }
         }
         (Some(_), None) => {
@@ -140,7 +133,7 @@ fn priority(table: &mut TableReader<'_>) -> i32 {
     let Some(value) = table.get("priority") else { return 0 };
     match value.as_integer().and_then(|number| i32::try_from(number).ok()) {
         Some(priority) => priority,
-        None => table.wrong("priority", "right is a whole number, as 10; higher runs first").unwrap_or(0),
+        None => table.wrong("priority", "expected a whole number, as 10; higher runs first").unwrap_or(0),
     }
 }
 
@@ -149,7 +142,7 @@ fn on_failure(table: &mut TableReader<'_>, stage: Option<Stage>) -> Option<OnFai
     if given == OnFailure::Abort && matches!(stage, Some(Stage::PreStop | Stage::PostStop)) {
         return table.wrong(
             "on_failure",
-            "a stop that has begun cannot be aborted: abort is for pre-start, post-start and ready; right is continue",
+            "a stop that has begun cannot be aborted: abort is for pre-start, post-start and ready; expected continue",
         );
     }
     Some(given)
@@ -172,7 +165,7 @@ pub(crate) fn finish_hooks(
     hooks: Vec<DraftHook>,
     budget: &Budget,
     judge: bool,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigError>,
 ) -> Vec<Hook> {
     if judge {
         check_timeouts(&hooks, budget, problems);
@@ -201,12 +194,12 @@ pub(crate) fn finish_hooks(
     hooks
 }
 
-fn check_timeouts(hooks: &[DraftHook], budget: &Budget, problems: &mut Vec<Problem>) {
+fn check_timeouts(hooks: &[DraftHook], budget: &Budget, problems: &mut Vec<ConfigError>) {
     let total: Duration = groups(hooks).iter().map(|group| group.explicit).sum();
     if total >= budget.kill_at() {
         let timed = hooks.iter().filter(|hook| hook.stage == Stage::PreStop).filter_map(|hook| hook.timeout.as_ref());
         if let Some((_, place)) = timed.max_by_key(|(timeout, _)| *timeout) {
-            problems.push(Problem::new(
+            problems.push(ConfigError::new(
                 place.clone(),
                 format!(
                     "the pre-stop hooks may take {}, and SIGKILL is sent at {} (grace period less kill margin); \
@@ -222,7 +215,7 @@ fn check_timeouts(hooks: &[DraftHook], budget: &Budget, problems: &mut Vec<Probl
             && *timeout >= budget.grace_period
         {
             let grace = show(budget.grace_period);
-            problems.push(Problem::new(place.clone(), format!("must be shorter than the grace period, {grace}")));
+            problems.push(ConfigError::new(place.clone(), format!("must be shorter than the grace period, {grace}")));
         }
     }
 }

@@ -6,11 +6,14 @@
 
 use super::draft::Draft;
 use super::file::ConfigFile;
-use super::options::{CONFIG, OPTIONS, OptionSpec, PROBE_LISTEN, Repeat, by_name};
-use super::raw::{Origin, Problem, Raw};
+use super::options::{
+    CHECK, CONFIG, DRAIN_FILE, HOOK, OPTIONS, OptionSpec, PROBE_LISTEN, REPORT, Repeat, TERMINATION_LOG,
+};
+use super::raw::{ConfigError, Origin, Raw};
 use super::suggest::nearest;
 use super::{Config, Listen, values};
 use crate::files;
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -20,44 +23,54 @@ pub struct Settings {
     /// The option's name without dashes and its value, in the order typed.
     pub flags: Vec<(&'static str, OsString)>,
     /// What is wrong with the command line itself; [`load`] reports it together with all the rest.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ConfigError>,
 }
+
+/// Name and value; borrowed where they are this process's own.
+pub type Variable = (Cow<'static, OsStr>, Cow<'static, OsStr>);
 
 /// What a configuration depends on besides the command line and files. Tests make their own.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct Environment {
     /// All environment variables.
-    pub environment: Vec<(OsString, OsString)>,
+    pub environment: Vec<Variable>,
     /// What relative paths start from.
     pub cwd: PathBuf,
     /// graceful's own pid.
     pub pid: u32,
     /// Whether this build can do HTTPS.
     pub https: bool,
-    /// They are another process's: a descriptor that they name is not ours.
+    /// They are another process's: a descriptor that they name is not ours, and whether a path or a program of theirs is
+    /// there is not asked.
     pub foreign: bool,
     /// The graceful above this one, if there is one.
-    pub above: Option<Above>,
+    pub above: Option<OuterGraceful>,
 }
 
 /// A graceful that supervises this one's container or command. What is there once for both is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Above {
+pub struct OuterGraceful {
     /// Its pid.
     pub pid: i32,
     /// Its variables; `None` where they may not be read.
     pub environment: Option<Vec<(OsString, OsString)>>,
 }
 
-/// Options that name one thing for a container: a port, a file that tells of a stop, the report of the container's end.
+/// Options that name one thing for a container: a port, a file that tells of a stop, the report of the container's end, and
+/// what is done and asked on account of its app (a hook that takes it off a load balancer, the checks behind its probes).
 /// (`docker exec c graceful -- migrate` has the image's variables, too.)
-const ONE_EACH: [&str; 4] = [PROBE_LISTEN, "drain-file", "report", "termination-log"];
+static ONE_EACH: [&OptionSpec; 6] = [&PROBE_LISTEN, &DRAIN_FILE, &REPORT, &TERMINATION_LOG, &HOOK, &CHECK];
 
-impl Surroundings {
+impl Environment {
     /// Those of this process.
-    pub fn current() -> Surroundings {
-        Surroundings {
-            environment: std::env::vars_os().collect(),
+    pub fn current() -> Environment {
+        Environment::with(std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// The same, with the variables as they lie there, so that none is copied.
+    pub fn with(environment: Vec<Variable>) -> Environment {
+        Environment {
+            environment,
             // Where the directory was deleted, relative paths stay relative and fail by themselves later.
             cwd: std::env::current_dir().unwrap_or_default(),
             pid: std::process::id(),
@@ -65,6 +78,12 @@ impl Surroundings {
             foreign: false,
             above: None,
         }
+    }
+
+    /// Whether a variable is set that may be that of a graceful above: only then it has to be looked for.
+    pub fn may_be_below(&self) -> bool {
+        let specs = ONE_EACH.into_iter().chain([&CONFIG]);
+        specs.map(|spec| spec.variable).any(|name| self.variable(name).is_some())
     }
 
     /// Whether a variable was set for both, so that what it names is that of the graceful above.
@@ -77,24 +96,39 @@ impl Surroundings {
         self.variable(name).is_some_and(same)
     }
 
+    /// The value of a variable as it is.
+    pub fn environment_of(&self, name: &str) -> Option<OsString> {
+        self.variable(name).map(OsString::from)
+    }
+
     /// The value of a variable; an empty one counts as unset.
     pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
-        let found = self.environment.iter().find(|(key, _)| key == name)?;
-        Some(found.1.as_os_str()).filter(|value| !value.is_empty())
+        let found = self.environment.iter().find(|(key, _)| **key == *name)?;
+        Some(&*found.1).filter(|value| !value.is_empty())
     }
 }
 
 /// The configuration of this run, or everything that is wrong with it.
-pub fn load(settings: Settings, command: Vec<OsString>, surroundings: &Surroundings) -> Result<Config, Vec<Problem>> {
+pub fn load(
+    settings: Settings,
+    command: Vec<OsString>,
+    surroundings: &Environment,
+) -> Result<Config, Vec<ConfigError>> {
     let Settings { flags, mut problems } = settings;
     if problems.is_empty() && command.first().is_none_or(|program| program.is_empty()) {
-        problems.push(Problem::new("COMMAND", "is empty; the form is: graceful [OPTIONS] -- COMMAND [ARGS...]"));
+        problems.push(ConfigError::new("COMMAND", "is empty; the form is: graceful [OPTIONS] -- COMMAND [ARGS...]"));
     }
     let file = config_file(&flags, surroundings, &mut problems);
     let mut draft = Draft { warnings: slips_in_the_environment(surroundings), ..Draft::default() };
     if let Some(file) = &file {
         file.check_keys(&mut problems);
-        file.tables(&mut draft, &mut problems);
+        if file_is_of_above(&flags, surroundings) {
+            let tables = file.table_options();
+            draft.broken.extend(tables.iter().map(|spec| spec.name));
+            draft.of_above.extend(tables.into_iter().map(|option| option.name.to_owned()));
+        } else {
+            file.tables(&mut draft, &mut problems);
+        }
     }
     for spec in OPTIONS {
         let before = problems.len();
@@ -117,17 +151,16 @@ impl Draft {
     /// What file and variable say of an option, without what they say to the graceful above this one.
     fn own(
         &mut self,
-        spec: &OptionSpec,
+        spec: &'static OptionSpec,
         [mut file, mut variable]: [Vec<Raw>; 2],
         flags: &[(&'static str, OsString)],
-        surroundings: &Surroundings,
+        surroundings: &Environment,
     ) -> [Vec<Raw>; 2] {
-        if surroundings.above.is_none() || !ONE_EACH.contains(&spec.name) {
+        if surroundings.above.is_none() || !ONE_EACH.contains(&spec) {
             return [file, variable];
         }
         let by_flag = |name: &str| flags.iter().any(|(flag, _)| *flag == name);
-        let their_file =
-            by_name(CONFIG).is_some_and(|file| surroundings.is_of_above(file.variable)) && !by_flag(CONFIG);
+        let their_file = file_is_of_above(flags, surroundings);
         let mut theirs = if their_file { std::mem::take(&mut file) } else { Vec::new() };
         if surroundings.is_of_above(spec.variable) {
             theirs.append(&mut variable);
@@ -145,9 +178,9 @@ impl Draft {
 /// variable, else the file. No other option is looked at, so that a fault in one of them is no obstacle.
 pub fn probe_listen(
     flags: &[(&'static str, OsString)],
-    surroundings: &Surroundings,
-) -> Result<Option<Listen>, Problem> {
-    let Some(spec) = by_name(PROBE_LISTEN) else { return Ok(None) };
+    surroundings: &Environment,
+) -> Result<Option<Listen>, ConfigError> {
+    let spec = &PROBE_LISTEN;
     let mut problems = Vec::new();
     let stronger = [flag_values(spec, flags, &mut problems), variable_values(spec, surroundings)];
     let raw = stronger.into_iter().find_map(|mut raws| raws.pop()).or_else(|| {
@@ -162,12 +195,18 @@ pub fn probe_listen(
     Ok(Some(listen.below(&surroundings.cwd)))
 }
 
+/// Whether the file is that of the graceful above: its variable names it, and no flag does.
+fn file_is_of_above(flags: &[(&'static str, OsString)], surroundings: &Environment) -> bool {
+    let by_flag = flags.iter().any(|(flag, _)| *flag == CONFIG.name);
+    !by_flag && surroundings.is_of_above(CONFIG.variable)
+}
+
 fn config_file(
     flags: &[(&'static str, OsString)],
-    surroundings: &Surroundings,
-    problems: &mut Vec<Problem>,
+    surroundings: &Environment,
+    problems: &mut Vec<ConfigError>,
 ) -> Option<ConfigFile> {
-    let spec = by_name(CONFIG)?;
+    let spec = &CONFIG;
     // Giving it twice is reported with all other options, in `load`.
     let raw = flag_values(spec, flags, &mut Vec::new()).pop().or_else(|| variable_values(spec, surroundings).pop())?;
     if surroundings.foreign && files::descriptor(&surroundings.cwd.join(&raw.text)).is_some() {
@@ -177,18 +216,18 @@ fn config_file(
     ConfigFile::open(&raw, &surroundings.cwd).map_err(|problem| problems.push(problem)).ok()
 }
 
-fn flag_values(spec: &OptionSpec, flags: &[(&'static str, OsString)], problems: &mut Vec<Problem>) -> Vec<Raw> {
+fn flag_values(spec: &OptionSpec, flags: &[(&'static str, OsString)], problems: &mut Vec<ConfigError>) -> Vec<Raw> {
     let given = flags.iter().filter(|(name, _)| *name == spec.name);
     let raws: Vec<Raw> = given.map(|(_, text)| Raw::new(Origin::Flag(spec.name), text)).collect();
     if spec.repeat == Repeat::No && raws.len() > 1 {
         let values: Vec<String> = raws.iter().map(Raw::shown).collect();
-        let reason = format!("given {} times ({}); once is right", raws.len(), values.join(", "));
-        problems.push(Problem::new(format!("--{}", spec.name), reason));
+        let reason = format!("given {} times ({}); give it only once", raws.len(), values.join(", "));
+        problems.push(ConfigError::new(format!("--{}", spec.name), reason));
     }
     raws
 }
 
-fn variable_values(spec: &OptionSpec, surroundings: &Surroundings) -> Vec<Raw> {
+fn variable_values(spec: &OptionSpec, surroundings: &Environment) -> Vec<Raw> {
     let Some(value) = surroundings.variable(spec.variable) else { return Vec::new() };
     let raw = |text: &str| Raw::new(Origin::Variable(spec.variable), text);
     match (spec.repeat, value.to_str()) {
@@ -210,7 +249,7 @@ fn separated(raws: Vec<Raw>, repeat: Repeat) -> Vec<Raw> {
 }
 
 /// A line for each GRACEFUL_ variable that graceful does not know but that looks like one it knows.
-fn slips_in_the_environment(surroundings: &Surroundings) -> Vec<String> {
+fn slips_in_the_environment(surroundings: &Environment) -> Vec<String> {
     let names = surroundings.environment.iter().filter(|(_, value)| !value.is_empty());
     let names = names.filter_map(|(name, _)| name.to_str()).filter(|name| name.starts_with("GRACEFUL_"));
     let unknown = names.filter(|name| !OPTIONS.iter().any(|spec| spec.variable == *name) && !is_foreign(name));
@@ -221,7 +260,7 @@ fn slips_in_the_environment(surroundings: &Surroundings) -> Vec<String> {
         .filter_map(|name| {
             let meant = nearest(name.trim_start_matches("GRACEFUL_"), known().map(rest))?;
             let reason = format!("no variable of graceful and ignored; did you mean GRACEFUL_{meant}?");
-            Some(Problem::new(name, reason).to_string())
+            Some(ConfigError::new(name, reason).to_string())
         })
         .collect()
 }

@@ -5,21 +5,22 @@
 
 use crate::secret::{hidden, hidden_address, hidden_after_name, hidden_command, hidden_webhook};
 use std::ffi::{OsStr, OsString};
+use toml::Value;
 
 /// One thing that is wrong with what the user said: where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {reason}")]
-pub struct Problem {
+pub struct ConfigError {
     /// The flag, the variable, or the file and its key, with the value.
     pub place: String,
     /// What is wrong and what would be right, as a lower-case fragment.
     pub reason: String,
 }
 
-impl Problem {
+impl ConfigError {
     /// A problem with this place. Whatever the user typed into it, the message stays on its line.
-    pub fn new(place: impl Into<String>, reason: impl Into<String>) -> Problem {
-        Problem { place: on_one_line(place.into()), reason: on_one_line(reason.into()) }
+    pub fn new(place: impl Into<String>, reason: impl Into<String>) -> ConfigError {
+        ConfigError { place: on_one_line(place.into()), reason: on_one_line(reason.into()) }
     }
 }
 
@@ -110,13 +111,13 @@ impl Raw {
     }
 
     /// The value as text; most options take nothing else.
-    pub(crate) fn text(&self) -> Result<&str, Problem> {
+    pub(crate) fn text(&self) -> Result<&str, ConfigError> {
         self.text.to_str().ok_or_else(|| self.problem("not UTF-8 text"))
     }
 
     /// What is wrong with this value.
-    pub(crate) fn problem(&self, reason: impl Into<String>) -> Problem {
-        Problem::new(self.place(), reason)
+    pub(crate) fn problem(&self, reason: impl Into<String>) -> ConfigError {
+        ConfigError::new(self.place(), reason)
     }
 
     /// The value in double quotes, without what may be a secret in it.
@@ -136,5 +137,28 @@ pub(crate) fn quoted(text: &OsStr) -> String {
     match text.to_str() {
         Some(text) => format!("{:?}", hidden(text)),
         None => format!("{text:?}"),
+    }
+}
+
+/// A value as TOML, on one line, not endlessly long, and without what may be a secret there.
+pub(crate) fn shown_as_toml(origin: &Origin, value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => quoted(origin.hidden(text).as_ref()),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::Datetime(time) => time.to_string(),
+        // The words of a command: the first is the program.
+        Value::Array(members) if members.len() > 1 && origin.is_command() => {
+            format!("[{}, …]", members.first().map(|first| shown_as_toml(origin, first)).unwrap_or_default())
+        }
+        Value::Array(members) => {
+            format!("[{}]", members.iter().map(|member| shown_as_toml(origin, member)).collect::<Vec<_>>().join(", "))
+        }
+        Value::Table(_) => "{…}".to_owned(),
+    };
+    match text.char_indices().nth(100) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
     }
 }

@@ -3,8 +3,7 @@
 //! Every key that is wrong is a problem of its own, and the table goes on being read, so that all of them are
 //! reported. Tables are counted from 1, as a person counts them in the file: `graceful.toml: hook[2].timeout`.
 
-use super::file::show;
-use super::raw::{Origin, Problem};
+use super::raw::{ConfigError, Origin, shown_as_toml};
 use super::values;
 use std::time::Duration;
 use toml::{Table, Value};
@@ -15,7 +14,7 @@ pub(crate) struct TableReader<'a> {
     /// As `hook[2]`.
     prefix: String,
     table: &'a Table,
-    problems: &'a mut Vec<Problem>,
+    problems: &'a mut Vec<ConfigError>,
     /// How many problems there were before this table.
     before: usize,
 }
@@ -26,11 +25,11 @@ pub(crate) fn each(
     key: &str,
     value: &Value,
     right: &str,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigError>,
     mut read: impl FnMut(&mut TableReader<'_>),
 ) {
     let Some(tables) = value.as_array().filter(|array| array.iter().all(Value::is_table)) else {
-        problems.push(Problem::new(format!("{file}: {key}"), right));
+        problems.push(ConfigError::new(format!("{file}: {key}"), right));
         return;
     };
     for (index, table) in tables.iter().filter_map(Value::as_table).enumerate() {
@@ -46,7 +45,7 @@ impl TableReader<'_> {
         let is_one = |key: &&String| known.contains(&key.as_str()) || former.contains(&key.as_str());
         for key in self.table.keys().filter(|key| !is_one(key)) {
             let reason = values::unknown_key(what, key, known.iter().copied());
-            self.problems.push(Problem::new(self.origin(key).name(), reason));
+            self.problems.push(ConfigError::new(self.origin(key).name(), reason));
         }
     }
 
@@ -67,7 +66,7 @@ impl TableReader<'_> {
                 Ok(value) => return Some(value),
                 Err(reason) => reason,
             },
-            _ => format!("right is {right}"),
+            _ => format!("expected {right}"),
         };
         self.wrong(key, reason)
     }
@@ -87,13 +86,13 @@ impl TableReader<'_> {
 
     /// A problem with the value of this key.
     pub(crate) fn wrong<T>(&mut self, key: &str, reason: impl Into<String>) -> Option<T> {
-        self.problems.push(Problem::new(self.place(key), reason));
+        self.problems.push(ConfigError::new(self.place(key), reason));
         None
     }
 
     /// A problem with the table as a whole.
     pub(crate) fn fault<T>(&mut self, reason: impl Into<String>) -> Option<T> {
-        self.problems.push(Problem::new(format!("{}: {}", self.file, self.prefix), reason));
+        self.problems.push(ConfigError::new(format!("{}: {}", self.file, self.prefix), reason));
         None
     }
 
@@ -102,7 +101,7 @@ impl TableReader<'_> {
         match self.table.get(key) {
             Some(value) => {
                 let origin = self.origin(key);
-                origin.with(&show(&origin, value))
+                origin.with(&shown_as_toml(&origin, value))
             }
             None => self.origin(key).name(),
         }

@@ -2,7 +2,7 @@
 
 use super::suggest::did_you_mean;
 use super::values::{Reason, argv, http_url};
-use super::{Space, Target};
+use super::{CheckTarget, Space};
 use crate::secret::{Url, hidden, hidden_command};
 use std::path::PathBuf;
 use url::Host;
@@ -16,7 +16,7 @@ const KINDS: &[(&str, &str)] = &[
     ("disk", "disk:/var/lib/app"),
 ];
 
-const RIGHT: &str = "right is http://…, https://…, tcp://HOST:PORT, exec:COMMAND or disk:/PATH";
+const RIGHT: &str = "expected http://…, https://…, tcp://HOST:PORT, exec:COMMAND or disk:/PATH";
 
 /// Less free space than this is degraded.
 const DEGRADED_FREE: Space = Space::Percent(20.0);
@@ -44,18 +44,18 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 /// A target with the defaults of its kind; the path of a disk is still as it was typed.
-pub(crate) fn target(text: &str) -> Result<Target, Reason> {
+pub(crate) fn target(text: &str) -> Result<CheckTarget, Reason> {
     let text = text.trim();
     let Some((scheme, rest)) = text.split_once(':') else { return Err(format!("no kind of target; {RIGHT}")) };
     match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
-        ("http" | "https", Some(_)) => http_url(text).map(Target::Http),
+        ("http" | "https", Some(_)) => http_url(text).map(CheckTarget::Http),
         ("tcp", Some(authority)) => tcp(authority),
         // A path may begin with two slashes, but nobody writes one so.
         ("exec", Some(command)) => {
             Err(format!("a command follows the colon at once, as exec:{}", hidden_command(command)))
         }
         ("exec", None) => argv(rest)
-            .map(|argv| Target::Exec { argv: argv.into(), degraded_status: Vec::new() })
+            .map(|argv| CheckTarget::Exec { argv: argv.into(), degraded_status: Vec::new() })
             .map_err(|why| format!("{why}; {RIGHT}")),
         ("disk", None) => disk(rest),
         // disk:///path is how a URL would have it.
@@ -64,24 +64,28 @@ pub(crate) fn target(text: &str) -> Result<Target, Reason> {
     }
 }
 
-/// `--ready-url`: http, https, or tcp://HOST:PORT.
+/// `--ready-url`: http, https, tcp://HOST:PORT, or unix:SOCKET:PATH.
 pub(crate) fn ready_url(text: &str) -> Result<Url, Reason> {
+    if let Some(rest) = text.trim().strip_prefix("unix:") {
+        return super::values::unix_url(rest);
+    }
     match text.trim().split_once("://") {
         Some((scheme, authority)) if scheme.eq_ignore_ascii_case("tcp") => {
             tcp(authority)?;
-            Url::parse(text.trim()).map_err(|error| format!("not a URL ({error}); right is tcp://127.0.0.1:8080"))
+            Url::parse(text.trim())
+                .map_err(|error| format!("not a URL ({error}); expected one as tcp://127.0.0.1:8080"))
         }
         _ => http_url(text),
     }
 }
 
 /// What the targets of this kind begin with.
-pub(crate) fn kind(target: &Target) -> &'static str {
+pub(crate) fn kind(target: &CheckTarget) -> &'static str {
     match target {
-        Target::Http(_) => "http",
-        Target::Tcp { .. } => "tcp",
-        Target::Exec { .. } => "exec",
-        Target::Disk { .. } => "disk",
+        CheckTarget::Http(_) => "http",
+        CheckTarget::Tcp { .. } => "tcp",
+        CheckTarget::Exec { .. } => "exec",
+        CheckTarget::Disk { .. } => "disk",
     }
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn example(kind: &str) -> &'static str {
 
 /// An amount of disk space: `20%`, `5GiB`, `500MB`, `1048576`.
 pub(crate) fn space(text: &str) -> Result<Space, Reason> {
-    const RIGHT: &str = "right is a part of the file system, as 20%, or a size, as 5GiB or 500MB";
+    const RIGHT: &str = "expected a part of the file system, as 20%, or a size, as 5GiB or 500MB";
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -102,12 +106,12 @@ pub(crate) fn space(text: &str) -> Result<Space, Reason> {
         return if number <= 100.0 {
             Ok(Space::Percent(number))
         } else {
-            Err("more than 100%; right is as 20%".into())
+            Err("more than 100%; expected a share of the file system, as 20%".into())
         };
     }
     let Some((_, bytes)) = UNITS.iter().find(|(name, _)| *name == unit) else { return Err(RIGHT.into()) };
     if unit.is_empty() && number > 0.0 && number <= 100.0 {
-        return Err(format!("{text} bytes are next to nothing; right is {text}%, or a size with a unit, as {text}GiB"));
+        return Err(format!("{text} bytes are next to nothing; expected {text}%, or a size with a unit, as {text}GiB"));
     }
     match number * *bytes as f64 {
         bytes if bytes < i64::MAX as f64 => Ok(Space::Bytes(bytes as u64)),
@@ -127,7 +131,7 @@ pub(crate) fn show_space(space: Space) -> String {
     }
 }
 
-fn tcp(authority: &str) -> Result<Target, Reason> {
+fn tcp(authority: &str) -> Result<CheckTarget, Reason> {
     const FORM: &str = "the form is tcp://HOST:PORT, as tcp://redis:6379 or tcp://[::1]:6379";
     if authority.contains(['/', '?', '#']) {
         return Err(format!("a connection has no path and no query; {FORM}"));
@@ -151,7 +155,7 @@ fn tcp(authority: &str) -> Result<Target, Reason> {
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_string(),
         };
-    Ok(Target::Tcp { host, port, send: None, expect: None })
+    Ok(CheckTarget::Tcp { host, port, send: None, expect: None })
 }
 
 /// At the last colon, unless that belongs to an address in brackets.
@@ -162,19 +166,21 @@ fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn disk(path: &str) -> Result<Target, Reason> {
+fn disk(path: &str) -> Result<CheckTarget, Reason> {
     match path.is_empty() {
-        true => Err("the path is empty; right is as disk:/var/lib/app".into()),
-        false => {
-            Ok(Target::Disk { path: PathBuf::from(path), degraded_free: DEGRADED_FREE, unhealthy_free: UNHEALTHY_FREE })
-        }
+        true => Err("the path is empty; expected disk:/PATH, as disk:/var/lib/app".into()),
+        false => Ok(CheckTarget::Disk {
+            path: PathBuf::from(path),
+            degraded_free: DEGRADED_FREE,
+            unhealthy_free: UNHEALTHY_FREE,
+        }),
     }
 }
 
 /// Why this begins like no target.
 fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
     if matches!(scheme, "grpc" | "grpcs") {
-        return "grpc is not supported; right is tcp://HOST:PORT, or exec:COMMAND with a client of its health service"
+        return "grpc is not supported; expected tcp://HOST:PORT, or exec:COMMAND with a client of its health service"
             .into();
     }
     let hint = did_you_mean(scheme, KINDS.iter().map(|(name, _)| *name), |kind| example(kind).to_owned());

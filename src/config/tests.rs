@@ -1,5 +1,5 @@
 //! What is accepted and what it means, source by source; and that the table of options is of one piece. What is
-//! refused is shown from outside, in tests/bad_input.rs.
+//! refused is shown from outside, in tests/it/bad_input.rs.
 
 mod health;
 
@@ -39,7 +39,7 @@ impl Typed {
         self
     }
 
-    fn load_with(mut self, change: impl FnOnce(&mut Surroundings)) -> Result<Config, Vec<Problem>> {
+    fn load_with(mut self, change: impl FnOnce(&mut Environment)) -> Result<Config, Vec<ConfigError>> {
         let dir = tempfile::tempdir().unwrap();
         if let Some(text) = &self.file {
             std::fs::write(dir.path().join("graceful.toml"), text).unwrap();
@@ -47,8 +47,9 @@ impl Typed {
         }
         let settings = Settings { flags: self.flags, problems: Vec::new() };
         let cwd = dir.path().to_owned();
-        let mut surroundings =
-            Surroundings { environment: self.environment, cwd, pid: 7, https: true, foreign: false, above: None };
+        let owned = |(name, value): (OsString, OsString)| (name.into(), value.into());
+        let environment = self.environment.into_iter().map(owned).collect();
+        let mut surroundings = Environment { environment, cwd, pid: 7, https: true, foreign: false, above: None };
         change(&mut surroundings);
         let mut config = load(settings, ARGV.map(OsString::from).to_vec(), &surroundings)?;
         // The hooks and checks of these tests are not on the machine that runs them.
@@ -63,7 +64,7 @@ impl Typed {
 
     /// The only line that is reported.
     #[track_caller]
-    fn problem(self, change: impl FnOnce(&mut Surroundings)) -> String {
+    fn problem(self, change: impl FnOnce(&mut Environment)) -> String {
         let problems = self.load_with(change).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems[0].to_string()
@@ -152,7 +153,7 @@ fn the_file_named_by_a_variable_and_by_a_flag() {
     for (name, level) in [("a.toml", "debug"), ("b.toml", "error")] {
         std::fs::write(dir.path().join(name), format!("log_level = \"{level}\"")).unwrap();
     }
-    let at = |surroundings: &mut Surroundings| surroundings.cwd = dir.path().to_owned();
+    let at = |surroundings: &mut Environment| surroundings.cwd = dir.path().to_owned();
     let by_env = env(&[("GRACEFUL_CONFIG", "a.toml")]).load_with(at).unwrap();
     assert_eq!(by_env.log_level, LogLevel::Debug);
     let by_both = env(&[("GRACEFUL_CONFIG", "a.toml")]).and(flags(&[("config", "b.toml")])).load_with(at).unwrap();
@@ -246,7 +247,7 @@ fn endings_and_output() {
     file("success_exit_status = [143, \"0\", \"TERM\", \"INT\"]").means(|c| c.success = success());
     env(&[("GRACEFUL_SUCCESS_EXIT_STATUS", "7")]).means(|c| c.success.codes = BTreeSet::from([7]));
     env(&[("GRACEFUL_LOG_FORMAT", "json")]).means(|c| c.log_format = LogFormat::Json);
-    for (name, level) in [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("debug", LogLevel::Debug)] {
+    for (name, level) in [("error", LogLevel::Error), ("debug", LogLevel::Debug), ("trace", LogLevel::Trace)] {
         flags(&[("log-level", name)]).means(|c| c.log_level = level);
     }
 }
@@ -284,6 +285,33 @@ fn hooks_of_all_sources_add_up_in_order() {
             hook("a", Stage::PreStop, run(&["a", "b c=d"])),
         ];
     });
+}
+
+#[test]
+fn hooks_and_checks_of_the_graceful_above_are_not_run_twice() {
+    const HOOK: (&str, &str) = ("GRACEFUL_HOOK", "pre-stop=a");
+    const CHECK: (&str, &str) = ("GRACEFUL_CHECK", "db=tcp://db:1");
+    let below = |of_above: &[(&str, &str)], typed: Typed| {
+        let pairs = of_above.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let above = OuterGraceful { pid: 1, environment: Some(pairs) };
+        let config = typed.load_with(|surroundings| surroundings.above = Some(above)).unwrap();
+        let hooks: Vec<String> = config.hooks.iter().map(|hook| hook.name.clone()).collect();
+        (hooks, config.checks.len())
+    };
+    let both = [HOOK, CHECK];
+    assert_eq!(below(&both, env(&both)), (vec![], 0));
+    assert_eq!(below(&both, env(&both).and(flags(&[("hook", "pre-stop=b")]))), (words(&["b"]), 0), "a flag is its own");
+    assert_eq!(below(&[], env(&both)), (words(&["a"]), 1), "variables that only this one has");
+    assert_eq!(below(&[("GRACEFUL_HOOK", "pre-stop=c")], env(&[HOOK])), (words(&["a"]), 0), "of another value");
+    // A file that both read is that of the one above, as long as no flag names it.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("both.toml");
+    std::fs::write(&path, "[[hook]]\nstage = \"pre-stop\"\nrun = \"f\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let named = [("GRACEFUL_CONFIG", path)];
+    assert_eq!(below(&named, env(&named)), (vec![], 0));
+    assert_eq!(below(&[], env(&named)), (words(&["f"]), 0));
+    assert_eq!(below(&named, env(&named).and(flags(&[("config", path)]))), (words(&["f"]), 0));
 }
 
 #[test]
@@ -327,11 +355,11 @@ fn default_timeouts_of_hooks_fit_and_explicit_ones_are_kept() {
 
 #[test]
 fn what_depends_on_the_surroundings() {
-    let pid_1 = |surroundings: &mut Surroundings| surroundings.pid = 1;
+    let pid_1 = |surroundings: &mut Environment| surroundings.pid = 1;
     let line = flags(&[("leftovers", "leave")]).problem(pid_1);
     assert!(line.starts_with("--leftovers \"leave\": ") && line.contains("not PID 1"), "{line}");
     assert_eq!(flags(&[("leftovers", "stop")]).load_with(pid_1).map(|config| config.leftovers), Ok(Leftovers::Stop));
-    let plain = |surroundings: &mut Surroundings| surroundings.https = false;
+    let plain = |surroundings: &mut Environment| surroundings.https = false;
     for (typed, place) in [
         (flags(&[("ready-url", "https://h/")]), "--ready-url \"https://h/\": "),
         (env(&[("GRACEFUL_HOLD", "https://h/")]), "GRACEFUL_HOLD=\"https://h/\": "),
@@ -341,7 +369,7 @@ fn what_depends_on_the_surroundings() {
         (file("[[check]]\nname = \"a\"\ntarget = \"https://h/\""), "graceful.toml: check[1].target = \"https://h/\": "),
     ] {
         let line = typed.problem(plain);
-        assert!(line.starts_with(place) && line.contains("no https; right is http://"), "{line}");
+        assert!(line.starts_with(place) && line.contains("no https; expected http://"), "{line}");
     }
     assert!(flags(&[("ready-url", "http://h/")]).load_with(plain).is_ok());
 }
@@ -387,13 +415,13 @@ fn what_says_nothing_with_this_hold_is_warned_of() {
     for (hold, idle) in [
         ("idle", &[][..]),
         ("quiet", &[]),
-        ("/bin/true", &["--quiet-window \"5s\": says nothing without --hold idle or quiet"]),
+        ("/bin/true", &["--quiet-window \"5s\": has no effect without --hold idle or quiet"]),
         (
             "never",
             &[
-                "--hold-timeout \"5s\": says nothing with --hold never",
-                "--quiet-window \"5s\": says nothing without --hold idle or quiet",
-                "--ports \"80\": says nothing with --hold never",
+                "--hold-timeout \"5s\": has no effect with --hold never",
+                "--quiet-window \"5s\": has no effect without --hold idle or quiet",
+                "--ports \"80\": has no effect with --hold never",
             ],
         ),
     ] {

@@ -26,9 +26,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Reason> {
         return Err(format!("a duration needs a unit, as {trimmed}s"));
     }
     let parsed = humantime::parse_duration(trimmed)
-        .map_err(|error| format!("not a duration ({error}); right is 500ms, 5s or 2m"))?;
+        .map_err(|error| format!("not a duration ({error}); expected a number and a unit, as 500ms, 5s or 2m"))?;
     if parsed > LONGEST {
-        return Err("longer than 100 years; right is 500ms, 5s or 2m".into());
+        return Err("longer than 100 years; expected at most that, as 500ms, 5s or 2m".into());
     }
     Ok(parsed)
 }
@@ -54,7 +54,7 @@ pub(crate) fn signal(text: &str) -> Result<Signal, Reason> {
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let hint = did_you_mean(name, Signal::known_names(), |name| format!("SIG{name}"));
         match hint.is_empty() {
-            true => "no such signal; right is a name or a number from 1 to 64, as TERM, 15 or RTMIN+3".into(),
+            true => "no such signal; expected a name or a number from 1 to 64, as TERM, 15 or RTMIN+3".into(),
             false => format!("no such signal{hint}"),
         }
     })
@@ -63,10 +63,12 @@ pub(crate) fn signal(text: &str) -> Result<Signal, Reason> {
 /// `--stop-signal`.
 pub(crate) fn stop_signal(text: &str) -> Result<Signal, Reason> {
     match signal(text)? {
-        Signal::KILL => Err("SIGKILL leaves the app no chance to end cleanly; graceful sends it by itself when the \
-                             budget is spent. Right is a signal that the app can catch, as TERM"
-            .into()),
-        Signal::STOP => Err("SIGSTOP freezes the app instead of ending it; right is a signal that the app can \
+        Signal::KILL => {
+            Err("SIGKILL leaves the app no chance to end cleanly, and graceful sends it by itself when the \
+                             budget is spent; expected a signal that the app can catch, as TERM"
+                .into())
+        }
+        Signal::STOP => Err("SIGSTOP freezes the app instead of ending it; expected a signal that the app can \
                              catch, as TERM"
             .into()),
         other => Ok(other),
@@ -108,7 +110,7 @@ pub(crate) fn escalation(text: &str) -> Result<Escalation, Reason> {
 
 /// `--hold`.
 pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
-    const RIGHT: &str = "right is idle, quiet, never, a URL or a command";
+    const RIGHT: &str = "expected idle, quiet, never, a URL or a command";
     const WORDS: [(&str, Hold); 3] = [("idle", Hold::Idle), ("quiet", Hold::Quiet), ("never", Hold::Never)];
     let word = text.trim();
     let lower = word.to_ascii_lowercase();
@@ -130,7 +132,7 @@ pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
     }
     // One letter off is a slip; the command of that name can still be given by its path.
     let slip = |name: &&str| strsim::damerau_levenshtein(&lower, name) <= 1;
-    if let Some(name) = ["idle", "quiet", "never"].iter().find(|name| slip(name)) {
+    if let Some((name, _)) = WORDS.iter().find(|(name, _)| slip(name)) {
         return Err(format!("did you mean {name}? (a command of this name: ./{word})"));
     }
     argv(word).map(|argv| Hold::Command(argv.into())).map_err(|reason| format!("{reason}; {RIGHT}"))
@@ -148,10 +150,35 @@ pub(crate) fn hook_action(text: &str) -> Result<HookAction, Reason> {
 pub(crate) fn argv(text: &str) -> Result<Vec<String>, Reason> {
     let words = shell_words::split(text).map_err(|_| "a quote in the command is not closed")?;
     match words.first() {
-        None => Err("the command is empty; right is a command line, as './drain --now'".into()),
+        None => Err("the command is empty; expected a command line, as './drain --now'".into()),
         Some(program) if program.is_empty() => Err("the command's program is empty".into()),
         Some(_) => Ok(words),
     }
+}
+
+/// What follows `unix:`, with the socket's path made a whole one.
+pub(crate) fn unix_url(rest: &str) -> Result<Url, Reason> {
+    const RIGHT: &str = "expected unix:SOCKET:PATH, as unix:/run/app.sock:/health";
+    // unix:///run/app.sock is how others spell it.
+    let rest = match rest.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        _ => rest,
+    };
+    let (socket, path) = match rest.split_once(":/") {
+        Some((socket, path)) => (socket, format!("/{path}")),
+        None if rest.contains(':') => return Err(format!("the path does not begin with a slash; {RIGHT}")),
+        None => (rest, "/".to_owned()),
+    };
+    match socket.bytes().next() {
+        None => return Err(format!("no socket is named; {RIGHT}")),
+        Some(b'@') => return Err(format!("an abstract socket (@) is not supported; {RIGHT}")),
+        Some(_) => {}
+    }
+    let socket = std::path::absolute(socket).map_err(|error| error.to_string())?;
+    let socket = socket.to_str().ok_or_else(|| format!("the path of the socket is not UTF-8 text; {RIGHT}"))?;
+    // These mean something else in a URL.
+    let socket = socket.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    Url::parse(&format!("unix:{socket}:{path}")).map_err(|error| format!("not a URL ({error}); {RIGHT}"))
 }
 
 /// An absolute http or https URL with a host.
@@ -167,23 +194,29 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
         };
         return Err(format!("a URL begins with http:// or https://, as {}", hidden(&example)));
     }
-    let url = Url::parse(text).map_err(|error| format!("not a URL ({error}); right is http://127.0.0.1:8080/ready"))?;
+    let url = Url::parse(text)
+        .map_err(|error| format!("not a URL ({error}); expected one as http://127.0.0.1:8080/ready"))?;
     match url.host_str() {
-        None | Some("") => Err("the URL has no host; right is http://127.0.0.1:8080/ready".into()),
+        None | Some("") => Err("the URL has no host; expected one as http://127.0.0.1:8080/ready".into()),
         Some(_) => Ok(url),
     }
 }
 
 /// `--probe-listen`: ADDRESS:PORT, :PORT, PORT, localhost:PORT or unix:PATH, the path still as it was typed.
 pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
-    const RIGHT: &str = "right is ADDRESS:PORT, :PORT or unix:PATH, as :9090 or unix:/run/graceful.sock";
+    const RIGHT: &str = "expected ADDRESS:PORT, :PORT or unix:PATH, as :9090 or unix:/run/graceful.sock";
     let text = text.trim();
     if let Some(path) = text.strip_prefix("unix:") {
         // unix:///run/x.sock is how others spell it.
         let path = path.strip_prefix("//").unwrap_or(path);
-        return match path.is_empty() {
-            true => Err(format!("the path is empty; {RIGHT}")),
-            false => Ok(Listen::Unix(path.into())),
+        return match path {
+            "" => Err(format!("the path is empty; {RIGHT}")),
+            // unix(7): an abstract socket has no permissions, and whoever shares the network namespace may take its name.
+            _ if path.starts_with('@') => Err(format!(
+                "an abstract socket (@) is open to everybody in its network namespace, and is not supported; expected the \
+                 path of a file, as unix:/run/graceful.sock or, for a file of this name, unix:./{path}"
+            )),
+            _ => Ok(Listen::Unix(path.into())),
         };
     }
     if text.starts_with('/') {
@@ -197,7 +230,7 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
     match host {
         "" | "*" => Ok(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))),
         "localhost" => Ok(Listen::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))),
-        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is no IP address; {RIGHT}")),
+        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is not an IP address; {RIGHT}")),
     }
 }
 
@@ -235,7 +268,7 @@ pub(crate) fn choice<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     let hint = did_you_mean(text.trim(), names.iter().copied(), str::to_owned);
-    Err(format!("right is {}{hint}", names.join(" or ")))
+    Err(format!("expected {}{hint}", names.join(" or ")))
 }
 
 /// Whether this claims to be a URL that HTTP can reach.

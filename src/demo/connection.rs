@@ -3,12 +3,12 @@
 //! Nothing waits without an end: not for a head, a body, or room to write. So no client can hold the stop up for longer
 //! than that.
 
-use super::request::{self, Request, Route};
-use super::server::App;
+use super::app::DemoState;
+use super::request::{self, DemoRoute, Request};
 use crate::sys::fds;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,8 @@ impl From<std::io::Error> for Gone {
     }
 }
 
-struct Connection<'a> {
-    app: &'a App,
+struct DemoConnection<'a> {
+    app: &'a DemoState,
     stream: TcpStream,
     /// What has come and is not yet dealt with.
     input: Vec<u8>,
@@ -55,12 +55,12 @@ struct Connection<'a> {
 }
 
 /// Serves one client; a client that goes away is its own business.
-pub(super) fn serve(stream: TcpStream, app: &App) {
+pub(super) fn serve(stream: TcpStream, app: &DemoState) {
     // Each answer is one write: there is nothing to wait for with it.
     _ = stream.set_nodelay(true);
     _ = stream.set_read_timeout(Some(PATIENCE));
     _ = stream.set_write_timeout(Some(PATIENCE));
-    let mut connection = Connection { app, stream, input: Vec::new(), output: Vec::new() };
+    let mut connection = DemoConnection { app, stream, input: Vec::new(), output: Vec::new() };
     loop {
         match connection.exchange() {
             Ok(Next::Request) => {}
@@ -70,13 +70,13 @@ pub(super) fn serve(stream: TcpStream, app: &App) {
     }
 }
 
-impl Connection<'_> {
+impl DemoConnection<'_> {
     fn exchange(&mut self) -> Result<Next, Gone> {
         if self.input.is_empty() {
             self.wait_for_request()?;
             self.fill(Instant::now() + PATIENCE)?;
         }
-        let _in_flight = self.app.in_flight();
+        let _in_flight = self.app.count_request();
         let head_due = Instant::now() + PATIENCE;
         let request = loop {
             match request::parse(&self.input) {
@@ -93,16 +93,16 @@ impl Connection<'_> {
         };
         self.skip_body(&request)?;
         let (status, body) = match request.route {
-            Route::Hello => ("200 OK", "hello\n"),
-            Route::Slow(time) => {
+            DemoRoute::Hello => ("200 OK", "hello\n"),
+            DemoRoute::Slow(time) => {
                 thread::sleep(time);
                 ("200 OK", "slow, but done\n")
             }
-            Route::Stream(time) => return self.stream(&request, time),
-            Route::Ready if self.app.is_ready() => ("200 OK", "ready\n"),
-            Route::Ready => ("503 Service Unavailable", "stopping\n"),
-            Route::Unknown => ("404 Not Found", "nothing here\n"),
-            Route::WrongTime => (request::BAD_REQUEST, "ms is a number of milliseconds, 3600000 at most\n"),
+            DemoRoute::Stream(time) => return self.stream(&request, time),
+            DemoRoute::Ready if self.app.is_ready() => ("200 OK", "ready\n"),
+            DemoRoute::Ready => ("503 Service Unavailable", "stopping\n"),
+            DemoRoute::Unknown => ("404 Not Found", "nothing here\n"),
+            DemoRoute::WrongTime => (request::BAD_REQUEST, "ms is a number of milliseconds, 3600000 at most\n"),
         };
         self.answer(status, body, Some(&request))
     }
@@ -110,7 +110,7 @@ impl Connection<'_> {
     /// Until something comes. The stop is noticed here and not in the middle of a request.
     fn wait_for_request(&self) -> Result<(), Gone> {
         let since = Instant::now();
-        let (socket, stop) = (self.stream.as_raw_fd(), self.app.stop_fd());
+        let (socket, stop) = (self.stream.as_fd(), self.app.stop_fd());
         loop {
             let stopping = self.app.is_stopping();
             let due = since + if stopping { IDLE_STOPPING } else { IDLE };
@@ -135,7 +135,7 @@ impl Connection<'_> {
 
     /// At least a byte.
     fn read(&self, buffer: &mut [u8], due: Instant) -> Result<usize, Gone> {
-        if fds::poll(&[self.stream.as_raw_fd()], Some(until(due))).first() != Some(&true) {
+        if fds::poll(&[self.stream.as_fd()], Some(until(due))).first() != Some(&true) {
             return Err(Gone);
         }
         match (&self.stream).read(buffer)? {

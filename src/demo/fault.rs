@@ -1,9 +1,10 @@
 //! What the demo can get wrong: each is a mistake that real apps make.
 
+use clap::ValueEnum;
 use std::fmt;
 
 /// One way to stop badly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fault {
     /// Nothing is done about the stop signal: it ends the app, and all that is in flight.
     NoHandler,
@@ -16,33 +17,16 @@ pub enum Fault {
     /// One request at a time; what waits in the backlog when the listener is closed is reset.
     LosesBacklog,
     /// A good stop, but an end by SIGTERM, which a shell shows as 143.
+    #[value(name = "exits-143")]
     Exits143,
     /// A good stop, but a child process stays behind.
     LeavesChild,
 }
 
-impl Fault {
-    /// Every fault by its name.
-    pub const NAMES: &[(&'static str, Fault)] = &[
-        ("no-handler", Fault::NoHandler),
-        ("exits-at-once", Fault::ExitsAtOnce),
-        ("keeps-ready", Fault::KeepsReady),
-        ("hangs", Fault::Hangs),
-        ("loses-backlog", Fault::LosesBacklog),
-        ("exits-143", Fault::Exits143),
-        ("leaves-child", Fault::LeavesChild),
-    ];
-
-    /// The fault of this name.
-    pub fn parse(name: &str) -> Option<Fault> {
-        Fault::NAMES.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
-    }
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Fault::NAMES.iter().find(|(_, fault)| fault == self).map_or("unnamed", |(name, _)| *name);
-        f.pad(name)
+        let name = self.to_possible_value();
+        f.pad(name.as_ref().map_or("unnamed", |name| name.get_name()))
     }
 }
 
@@ -52,19 +36,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_shown_by_the_name_that_it_is_read_from() {
-        let all = [
-            Fault::NoHandler,
-            Fault::ExitsAtOnce,
-            Fault::KeepsReady,
-            Fault::Hangs,
-            Fault::LosesBacklog,
-            Fault::Exits143,
-            Fault::LeavesChild,
-        ];
-        assert_eq!(Fault::NAMES.len(), all.len());
-        for fault in all {
-            assert_eq!(Fault::parse(&fault.to_string()), Some(fault));
+        for fault in Fault::value_variants() {
+            assert_eq!(Fault::from_str(&fault.to_string(), false), Ok(*fault));
         }
-        assert_eq!(Fault::parse("none"), None);
+        assert!(Fault::from_str("none", false).is_err());
     }
 }

@@ -10,10 +10,12 @@
 //!   server       the main thread: takes the stop signal, accepts, waits for the end
 //!   └ connection   a thread each: reads requests, answers, until either side has had enough
 //!     └ request      pure: from bytes to what is asked
+//!   app          what these threads share
 //! ```
 //!
 //! Threads and blocking calls, so that the app shares no code with what graceful watches it by.
 
+mod app;
 mod connection;
 mod fault;
 mod request;
@@ -24,14 +26,19 @@ pub use fault::Fault;
 use crate::signal::Signal;
 use crate::status;
 use crate::sys::{fds, signals};
+use std::io::{self, Write};
 use std::net::SocketAddr;
+
+/// How graceful starts it: itself, with the name of the subcommand.
+pub const COMMAND: [&str; 2] = ["/proc/self/exe", "demo-app"];
 
 /// Serves until a stop signal; every signal must be blocked. Returns the exit code.
 pub fn run(address: SocketAddr, fault: Option<Fault>) -> u8 {
     // A connection must not get the number of a standard stream that was closed, and be sent what is said there.
     fds::fill_standard_streams();
     if let Err(problem) = server::serve(address, fault) {
-        eprintln!("demo-app: {problem}");
+        // Not by eprintln!, which panics where nobody reads.
+        _ = writeln!(io::stderr(), "demo-app: {problem}");
         return status::FAILURE;
     }
     if fault == Some(Fault::Exits143) {

@@ -20,7 +20,7 @@ const NOT_THIS_VERSION: &str = "505 HTTP Version Not Supported";
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    pub(super) route: Route,
+    pub(super) route: DemoRoute,
     /// HEAD: the answer has no body.
     pub(super) head_only: bool,
     /// HTTP/1.0: knows no chunks, and stays connected only if it says so.
@@ -35,7 +35,7 @@ pub(super) struct Request {
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum DemoRoute {
     Hello,
     Slow(Duration),
     Stream(Duration),
@@ -116,7 +116,7 @@ fn request(head: &str) -> Result<Request, &'static str> {
     Ok(request)
 }
 
-fn route(target: &str) -> Route {
+fn route(target: &str) -> DemoRoute {
     // A proxy's form, http://host/path.
     let target = target.split_once("://").map_or(target, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -124,11 +124,11 @@ fn route(target: &str) -> Route {
     let millis = asked.map(|text| text.parse().ok().filter(|millis| *millis <= MOST_MILLIS));
     let time = |default: Duration| millis.map_or(Some(default), |millis| millis.map(Duration::from_millis));
     match path {
-        "/" => Route::Hello,
-        "/ready" => Route::Ready,
-        "/slow" => time(SLOW).map_or(Route::WrongTime, Route::Slow),
-        "/stream" => time(STREAM).map_or(Route::WrongTime, Route::Stream),
-        _ => Route::Unknown,
+        "/" => DemoRoute::Hello,
+        "/ready" => DemoRoute::Ready,
+        "/slow" => time(SLOW).map_or(DemoRoute::WrongTime, DemoRoute::Slow),
+        "/stream" => time(STREAM).map_or(DemoRoute::WrongTime, DemoRoute::Stream),
+        _ => DemoRoute::Unknown,
     }
 }
 
@@ -146,16 +146,16 @@ mod tests {
     #[test]
     fn where_it_goes() {
         let route = |target: &str| whole(&format!("GET {target} HTTP/1.1\r\n\r\n")).route;
-        assert_eq!(route("/"), Route::Hello);
-        assert_eq!(route("/?a=b"), Route::Hello);
-        assert_eq!(route("/slow"), Route::Slow(Duration::from_millis(1500)));
-        assert_eq!(route("/slow?a=b&ms=20"), Route::Slow(Duration::from_millis(20)));
-        assert_eq!(route("/stream?ms=3600000"), Route::Stream(Duration::from_secs(3600)));
-        assert_eq!(route("http://host:80/ready"), Route::Ready);
-        assert_eq!(route("http://host"), Route::Hello);
-        assert_eq!(route("*"), Route::Unknown);
+        assert_eq!(route("/"), DemoRoute::Hello);
+        assert_eq!(route("/?a=b"), DemoRoute::Hello);
+        assert_eq!(route("/slow"), DemoRoute::Slow(Duration::from_millis(1500)));
+        assert_eq!(route("/slow?a=b&ms=20"), DemoRoute::Slow(Duration::from_millis(20)));
+        assert_eq!(route("/stream?ms=3600000"), DemoRoute::Stream(Duration::from_secs(3600)));
+        assert_eq!(route("http://host:80/ready"), DemoRoute::Ready);
+        assert_eq!(route("http://host"), DemoRoute::Hello);
+        assert_eq!(route("*"), DemoRoute::Unknown);
         for wrong in ["/slow?ms=", "/slow?ms=-1", "/stream?ms=1s", "/stream?ms=3600001"] {
-            assert_eq!(route(wrong), Route::WrongTime, "{wrong}");
+            assert_eq!(route(wrong), DemoRoute::WrongTime, "{wrong}");
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
         assert!(whole("HEAD / HTTP/1.1\r\n\r\n").head_only);
         let two = b"GET / HTTP/1.1\r\n\r\nGET /ready HTTP/1.1\r\n\r\n";
         let (_, length) = parse(two).unwrap().unwrap();
-        assert_eq!(parse(&two[length..]).unwrap().unwrap().0.route, Route::Ready);
+        assert_eq!(parse(&two[length..]).unwrap().unwrap().0.route, DemoRoute::Ready);
     }
 
     #[test]

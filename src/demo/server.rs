@@ -1,7 +1,9 @@
 //! The app as a whole: it listens, accepts, and stops, well or with its fault.
 
 use super::Fault;
+use super::app::{ConnectionGuard, DemoState};
 use super::connection;
+use crate::pid::Pid;
 use crate::signal::{Signal, SignalSet};
 use crate::sys::signals::{self, Inherited};
 use crate::sys::{self, fds, spawn};
@@ -9,17 +11,11 @@ use socket2::{SockFilter, SockRef};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-/// Connections at once, a thread each: a demo that is flooded must not take the machine with it, and a limit of 1024
-/// descriptors is what processes usually have. More of them wait in the backlog.
-const MOST_CONNECTIONS: usize = 1024;
-/// Descriptors that are no connections.
-const OTHER_DESCRIPTORS: i32 = 16;
 /// What a connection's thread needs: two buffers of 8 KiB, and what formatting takes.
 const STACK: usize = 128 * 1024;
 /// Accepted in one go before signals are looked at again.
@@ -27,107 +23,12 @@ const AT_ONCE: usize = 64;
 /// No descriptor or no memory for another connection: this long nothing is accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What all threads share.
-pub(super) struct App {
-    fault: Option<Fault>,
-    most: usize,
-    stopping: AtomicBool,
-    /// Readable from the stop on, for whoever polls.
-    stop: fds::Waker,
-    connections: AtomicUsize,
-    /// For the main thread: a connection that it waits for has ended.
-    left: fds::Waker,
-    requests: AtomicUsize,
-}
-
-impl App {
-    fn new(fault: Option<Fault>) -> io::Result<App> {
-        let most = usize::try_from(fds::limit() - OTHER_DESCRIPTORS).unwrap_or(0).clamp(1, MOST_CONNECTIONS);
-        Ok(App {
-            fault,
-            most: if fault == Some(Fault::LosesBacklog) { 1 } else { most },
-            stopping: AtomicBool::new(false),
-            stop: fds::Waker::new()?,
-            connections: AtomicUsize::new(0),
-            left: fds::Waker::new()?,
-            requests: AtomicUsize::new(0),
-        })
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(SeqCst)
-    }
-
-    pub(super) fn stop_fd(&self) -> RawFd {
-        self.stop.as_fd().as_raw_fd()
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        !self.is_stopping() || self.fault == Some(Fault::KeepsReady)
-    }
-
-    /// With one connection at a time, a client that keeps it would shut all others out.
-    pub(super) fn keeps_alive(&self) -> bool {
-        self.fault != Some(Fault::LosesBacklog)
-    }
-
-    /// Counts a request as long as the value lives.
-    pub(super) fn in_flight(&self) -> InFlight<'_> {
-        self.requests.fetch_add(1, SeqCst);
-        InFlight(self)
-    }
-
-    fn begin_stop(&self) {
-        self.stopping.store(true, SeqCst);
-        self.stop.wake();
-    }
-
-    fn is_full(&self) -> bool {
-        self.connections.load(SeqCst) >= self.most
-    }
-
-    fn wait_for_connections(&self) {
-        while self.connections.load(SeqCst) > 0 {
-            fds::poll(&[self.left.as_fd().as_raw_fd()], None);
-            self.left.reset();
-        }
-    }
-}
-
-/// A request in flight.
-pub(super) struct InFlight<'a>(&'a App);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, SeqCst);
-    }
-}
-
-/// A connection, counted until it is closed.
-struct Seat(Arc<App>);
-
-impl Seat {
-    fn take(app: &Arc<App>) -> Seat {
-        app.connections.fetch_add(1, SeqCst);
-        Seat(Arc::clone(app))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let before = self.0.connections.fetch_sub(1, SeqCst);
-        if before >= self.0.most || self.0.is_stopping() {
-            self.0.left.wake();
-        }
-    }
-}
-
 /// Serves until the stop is over. What it says for itself goes to standard output.
 pub(super) fn serve(address: SocketAddr, fault: Option<Fault>) -> Result<(), String> {
     let failed = |what: String| move |error: io::Error| format!("{what}: {error}");
     let listener = listen(address).map_err(failed(format!("cannot listen on {address}")))?;
     let address = listener.local_addr().unwrap_or(address);
-    let app = App::new(fault).map(Arc::new).map_err(failed("cannot wait for connections".to_owned()))?;
+    let app = DemoState::new(fault).map(Arc::new).map_err(failed("cannot wait for connections".to_owned()))?;
     let signals = signals::notifier().map_err(failed("cannot wait for signals".to_owned()))?;
     let child = if fault == Some(Fault::LeavesChild) { Some(start_child()?) } else { None };
     if fault == Some(Fault::NoHandler) {
@@ -142,7 +43,7 @@ pub(super) fn serve(address: SocketAddr, fault: Option<Fault>) -> Result<(), Str
     }
     accept_until_stop(&listener, &app, &signals);
     app.begin_stop();
-    say(&format!("stopping, {} in flight", app.requests.load(SeqCst)));
+    say(&format!("stopping, {} in flight", app.requests()));
     if fault != Some(Fault::LosesBacklog) {
         take_backlog(&listener, &app);
         drop(listener);
@@ -162,12 +63,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Returns when the app is to stop.
-fn accept_until_stop(listener: &TcpListener, app: &Arc<App>, signals: &OwnedFd) {
+fn accept_until_stop(listener: &TcpListener, app: &Arc<DemoState>, signals: &OwnedFd) {
     let mut pause = None;
     loop {
-        let mut watched = vec![signals.as_raw_fd(), app.left.as_fd().as_raw_fd()];
+        let mut watched = vec![signals.as_fd(), app.left.as_fd()];
         if pause.is_none() && !app.is_full() {
-            watched.push(listener.as_raw_fd());
+            watched.push(listener.as_fd());
         }
         let woken = fds::poll(&watched, pause.take());
         if woken.first() == Some(&true)
@@ -199,7 +100,7 @@ fn accept_until_stop(listener: &TcpListener, app: &Arc<App>, signals: &OwnedFd) 
 }
 
 /// Takes everybody who is connected already, beyond the limit too: the backlog has a limit of its own.
-fn take_backlog(listener: &TcpListener, app: &Arc<App>) {
+fn take_backlog(listener: &TcpListener, app: &Arc<DemoState>) {
     refuse_connections(listener);
     while matches!(accept(listener, app), Accepted::One) {}
 }
@@ -228,7 +129,7 @@ enum Accepted {
     NoRoom,
 }
 
-fn accept(listener: &TcpListener, app: &Arc<App>) -> Accepted {
+fn accept(listener: &TcpListener, app: &Arc<DemoState>) -> Accepted {
     match listener.accept() {
         Ok((stream, _)) => {
             begin(stream, app);
@@ -241,27 +142,28 @@ fn accept(listener: &TcpListener, app: &Arc<App>) -> Accepted {
     }
 }
 
-fn begin(stream: TcpStream, app: &Arc<App>) {
-    let seat = Seat::take(app);
-    // The stream is closed before the seat is free. Without a thread both end here.
+fn begin(stream: TcpStream, app: &Arc<DemoState>) {
+    let guard = ConnectionGuard::take(app);
+    // The stream is closed before it is counted as gone. Without a thread both end here.
     let serve = move || {
-        let seat = seat;
-        connection::serve(stream, &seat.0);
+        let guard = guard;
+        connection::serve(stream, &guard.0);
     };
     _ = thread::Builder::new().stack_size(STACK).spawn(serve);
 }
 
 /// Starts the child that stays: in a group of its own and with nothing ignored or blocked, so that it ends by any signal
 /// that somebody sends it. It holds none of the app's pipes.
-fn start_child() -> Result<i32, String> {
+fn start_child() -> Result<Pid, String> {
     signals::set_default(SignalSet::ALL);
     let nothing = File::options().read(true).write(true).open("/dev/null").ok();
     let argv = [c"/proc/self/exe", c"sleep", c"600s"].map(ToOwned::to_owned);
-    let command = spawn::Command {
+    let command = spawn::SpawnSpec {
         argv: &argv,
         env: None,
         inherited: Inherited { mask: SignalSet::EMPTY, chld_ignored: false, blocked: true },
-        output: nothing.as_ref().map(AsRawFd::as_raw_fd),
+        output: nothing.as_ref().map(AsFd::as_fd),
+        errors: None,
         dir: None,
         own_group: true,
         parent_death_signal: None,
@@ -273,6 +175,7 @@ fn start_child() -> Result<i32, String> {
 }
 
 /// Standard output may be full or closed; the app serves on.
+#[allow(clippy::disallowed_methods, reason = "the demo is an app")]
 fn say(line: &str) {
-    fds::write_if_room(libc::STDOUT_FILENO, format!("demo-app: {line}\n").as_bytes());
+    fds::write_if_room(io::stdout(), format!("demo-app: {line}\n").as_bytes());
 }

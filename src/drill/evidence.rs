@@ -2,7 +2,9 @@
 //!
 //! All times are seconds since the stop, with microseconds; before it they are negative.
 
-use super::record::{Kind, Outcome, Record};
+use super::record::{ClientKind, Record, RequestOutcome};
+use crate::counts::Counts;
+use crate::timeline::InFlightMoment as Looked;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,32 +42,40 @@ pub struct Tuned {
 pub struct Drill {
     /// "under graceful", "bare", "pid 12", "docker stop web".
     pub title: String,
+    /// Who is in charge of the app, and what stops it.
+    pub mode: Mode,
     /// The app's command line, where there is one.
     pub command: Vec<String>,
     /// Wall clock of the stop, RFC 3339; none if it never came to it.
     pub stopped_at: Option<String>,
     /// Requests a second.
     pub rate: u32,
-    /// The load balancer went on sending for so long.
+    /// How long the load balancer went on sending.
     pub lb_lag_s: f64,
     /// Until which the stop had to be over.
     pub grace_period_s: f64,
     /// What was asked, "GET http://127.0.0.1:8080/".
     pub targets: Vec<String>,
     /// What happened.
-    pub timeline: Vec<Moment>,
+    pub timeline: Vec<TimelineMark>,
     /// Phases as `graceful run` reports them; empty without it.
-    pub phases: Vec<Span>,
+    pub phases: Vec<ShownPhase>,
     /// Requests by outcome, over all kinds.
-    pub counts: BTreeMap<Outcome, usize>,
+    pub counts: BTreeMap<RequestOutcome, usize>,
     /// Sent within the lag, or before and not over, and not ok.
     pub dropped: usize,
     /// Latency of the requests that were ok and sent before the stop, and after it.
     pub latency: Latencies,
     /// What graceful saw of the app's connections, where it looked.
-    pub in_flight: Vec<InFlight>,
+    pub in_flight: Vec<InFlightSeen>,
     /// Each check with its evidence.
     pub checks: Vec<Check>,
+    /// Why checks fail: each root cause once.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// What a pass owes to something that is not always there, as a hold, or what looks like a fault and is none.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// passed, failed or inconclusive.
     pub verdict: Verdict,
     /// Why it is inconclusive.
@@ -73,15 +83,105 @@ pub struct Drill {
     pub inconclusive: Option<String>,
     /// Every request, by intended time.
     pub requests: Vec<Record>,
+    /// The jobs of a worker, which a drill with `--submit` has instead of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobCounts>,
+}
+
+/// Who is in charge of the app, and what stops it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// The drill runs it under `graceful run`.
+    Supervised,
+    /// The drill runs it, and nobody is in charge.
+    Bare,
+    /// It is a process of this machine, `--pid`.
+    Pid,
+    /// A command stops it, `--stop-command`.
+    StopCommand,
+    /// Nothing is stopped, `--no-stop`.
+    NoStop,
+}
+
+/// What became of the jobs that were submitted to a worker: each has one fate, so that the four numbers add up to
+/// `submitted`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobCounts {
+    /// All jobs whose ids `--submit` printed.
+    pub submitted: usize,
+    /// Those that `--done` printed.
+    pub done: usize,
+    /// Those that are not done, and that `--queued` printed.
+    pub queued: usize,
+    /// Neither done nor queued.
+    pub lost: usize,
+    /// Not done, and nobody can tell whether they wait in the queue: there is no `--queued`, or it failed.
+    pub unknown: usize,
+    /// Of the done ones, those that `--done` printed more than once.
+    #[serde(default)]
+    pub done_twice: usize,
+    /// Of the done ones, those that are in the queue still: they are going to be done again.
+    #[serde(default)]
+    pub done_and_queued: usize,
+    /// Of the submitted ones, those that were not known to be done when the stop began.
+    #[serde(default)]
+    pub open_at_stop: usize,
+    /// The numbers over time: one look each time that one of them changed, the last look at the end.
+    pub curve: Vec<JobsAt>,
+    /// Every job, in the order of submission.
+    pub list: Vec<JobFate>,
+}
+
+/// The jobs at one moment: what the last look before it had seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobsAt {
+    /// Seconds since the stop.
+    pub at_s: f64,
+    /// Submitted so far.
+    pub submitted: usize,
+    /// Known to be done.
+    pub done: usize,
+    /// Known to be in the queue, and not done; none where it was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<usize>,
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobFate {
+    /// As `--submit` printed it.
+    pub id: String,
+    /// When `--submit` had ended, and so was known to have submitted it.
+    pub submitted_s: f64,
+    /// When it was first seen to be done: later than it was, by a look's interval at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_s: Option<f64>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It is done.
+    Done,
+    /// It waits in the queue, or is reserved and not acknowledged.
+    Queued,
+    /// Neither.
+    Lost,
+    /// It is not done, and where it is cannot be told.
+    Unknown,
 }
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Moment {
-    /// When.
+pub struct TimelineMark {
+    /// Seconds since the stop.
     pub at_s: f64,
-    /// What.
-    pub what: What,
+    /// The kind of event.
+    pub what: TimelineMarkKind,
     /// In words, as the log of `run` has them.
     pub words: String,
 }
@@ -89,7 +189,7 @@ pub struct Moment {
 /// The moments of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum TimelineMarkKind {
     /// The first request.
     LoadBegins,
     /// The stop.
@@ -120,7 +220,7 @@ pub enum What {
 
 /// A phase of `graceful run`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Span {
+pub struct ShownPhase {
     /// pre-stop, hold, drain, leftovers, kill, post-stop.
     pub phase: String,
     /// When it began.
@@ -131,19 +231,14 @@ pub struct Span {
 
 /// Connections of the app at one moment, as graceful sees them from outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InFlight {
-    /// stop, signal, exit or kill.
-    pub moment: String,
-    /// When.
+pub struct InFlightSeen {
+    /// When, by name.
+    pub moment: Looked,
+    /// Seconds since the stop.
     pub at_s: f64,
-    /// With a request that is not answered.
-    pub busy: usize,
-    /// Of which it cannot be told.
-    pub unknown: usize,
-    /// That wait for their next request.
-    pub idle: usize,
-    /// That the app has not accepted.
-    pub unaccepted: usize,
+    /// What was seen.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Requests that the clients had under way at that moment.
     #[serde(default)]
     pub clients: usize,
@@ -152,7 +247,7 @@ pub struct InFlight {
 /// Percentiles of the latency of one part of the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// So many requests.
+    /// Number of requests.
     pub count: u64,
     /// Half are faster, in seconds.
     pub p50_s: f64,
@@ -182,12 +277,112 @@ pub struct Check {
     pub result: CheckResult,
     /// What was seen.
     pub evidence: String,
-    /// On a failure, why.
+    /// On a failure, why, by name: the finding of each has it in words, and what to change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+}
+
+/// A root cause, with its fix and all checks that fail because of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The root cause.
+    pub cause: Cause,
+    /// What happened, in a sentence.
+    pub words: String,
+    /// What to change.
+    pub fix: String,
+    /// The flags of `graceful run` that are the fix, or a part of it, as `--pre-stop-delay=2s`; empty where the app, its
+    /// server or its surroundings have to change. The drill again with these is the proof.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// When, if it has a moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<String>,
-    /// On a failure, what to change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    pub at_s: Option<f64>,
+    /// Number of requests that it dropped.
+    #[serde(default)]
+    pub dropped: usize,
+    /// The names of the checks that fail because of it.
+    pub checks: Vec<String>,
+}
+
+/// The root causes. `causes` has the evidence of each, `advice` the fix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The app died of the stop signal at once: it has no handler for it, or one that waits for nothing and raises it again.
+    NoHandler,
+    /// Its handler exits, or ends the processes that serve, without waiting for the requests in flight.
+    ExitsAtOnce,
+    /// It waited for some time, and exited with requests in flight.
+    CutAtExit,
+    /// Requests were cut off while the app was stopping, and it went on.
+    CutWhileStopping,
+    /// The app ended before graceful told it to: somebody else had.
+    EndedBeforeSignal,
+    /// graceful said that nothing was in flight, and the clients had a request.
+    HoldMissed,
+    /// SIGKILL by graceful, at the end of its budget.
+    KilledByGraceful,
+    /// SIGKILL by the drill, which plays the orchestrator, at the end of the grace period.
+    KilledByDrill,
+    /// SIGKILL by what the stop command asked for the stop, as `docker stop` does after 10 s.
+    KilledByPlatform,
+    /// SIGKILL by somebody else: the kernel for want of memory, or an operator.
+    KilledFromOutside,
+    /// It had connected before the app stopped accepting, and was never accepted.
+    BacklogLost,
+    /// The listener stayed open, and the app accepted nothing more.
+    NeverAccepted,
+    /// The app was gone while the load balancer still sent.
+    RefusedAfterExit,
+    /// The app closed its listener while the load balancer still sent.
+    StoppedListening,
+    /// The app answered with an error while the load balancer still sent.
+    ErrorWhileStopping,
+    /// A proxy in front answered with an error (502 to 504) for an app that it was never told to leave alone.
+    RouterNotTold,
+    /// A proxy in between, as docker-proxy, took connections for an app that was gone and reset them.
+    ProxyReset,
+    /// A kept connection was closed while a request was on its way.
+    IdleClosed,
+    /// A request was not over within its timeout.
+    NotAnswered,
+    /// The readiness endpoint did not fail before the listener closed.
+    ReadinessLate,
+    /// The app did not end within the grace period, though nobody was cut off by it.
+    StillThere,
+    /// Processes outlived the app.
+    HelpersLeft,
+    /// The exit status says that the stop was not clean.
+    ExitStatus,
+    /// The stop command failed.
+    CommandFailed,
+    /// The drill broke the stop command off.
+    CommandBrokenOff,
+    /// Nothing was stopped: the target fails by itself.
+    TargetFails,
+    /// The limits of a comparison are exceeded.
+    WorseThanBaseline,
+    /// None of those that are known.
+    Other,
+    /// Jobs: the budget is shorter than a job.
+    JobsBudget,
+    /// Jobs: the worker ignores the signal, or goes on taking jobs after it.
+    JobsSignalIgnored,
+    /// Jobs: it did not end although it had time for its longest job.
+    JobsHung,
+    /// Jobs: SIGKILL that neither graceful nor the drill sent.
+    JobsKilledFromOutside,
+    /// Jobs: it knows another signal than the one that it got.
+    JobsWrongSignal,
+    /// Jobs: it died of the signal.
+    JobsNoHandler,
+    /// Jobs: it gave up on them when a limit of its own was over.
+    JobsOwnLimit,
+    /// Jobs: it exited without waiting for those that it had taken.
+    JobsDropped,
+    /// Jobs: they were acknowledged before they were done.
+    JobsAckedEarly,
 }
 
 /// What a check came to.
@@ -200,8 +395,10 @@ pub enum CheckResult {
     Fail,
     /// It fails, and `--expect` says that it may.
     Expected,
-    /// It could not be looked at; the evidence says why.
+    /// There was nothing to look at; the evidence says why.
     Skipped,
+    /// What it takes to tell was not seen; the evidence says what.
+    Unknown,
 }
 
 /// What a drill came to.
@@ -236,15 +433,49 @@ impl Verdict {
     }
 }
 
+impl Document {
+    /// Some of the drills are bare and some under graceful: the bare ones are there to compare with.
+    pub fn is_compared(&self) -> bool {
+        self.drills.iter().any(Drill::is_bare) && !self.drills.iter().all(Drill::is_bare)
+    }
+
+    /// The drills that the verdict is about.
+    pub fn judged(&self) -> impl Iterator<Item = &Drill> {
+        let compared = self.is_compared();
+        self.drills.iter().filter(move |drill| !(compared && drill.is_bare()))
+    }
+
+    /// The worst of those, by verdict and by what was dropped.
+    pub fn worst(&self) -> Option<&Drill> {
+        let lost = |drill: &Drill| drill.jobs.as_ref().map_or(drill.dropped, |jobs| jobs.lost);
+        self.judged().max_by_key(|drill| (drill.verdict, lost(drill)))
+    }
+}
+
 impl Drill {
+    /// Nobody was in charge of the app.
+    pub fn is_bare(&self) -> bool {
+        self.mode == Mode::Bare
+    }
+
     /// When something happened first.
-    pub fn at(&self, what: What) -> Option<f64> {
+    pub fn at(&self, what: TimelineMarkKind) -> Option<f64> {
         self.timeline.iter().find(|moment| moment.what == what).map(|moment| moment.at_s)
     }
 
-    /// The load balancer would have sent this request, and the user did not get an answer.
+    /// The load balancer would have sent this request, and the user did not get an answer. What had failed before the stop,
+    /// no stop has dropped.
     pub fn is_dropped(&self, record: &Record) -> bool {
-        !record.outcome.is_ok() && record.intended_s <= self.lb_lag_s && !is_open_stream(record)
+        !record.outcome.is_ok()
+            && record.outcome != RequestOutcome::Untold
+            && record.intended_s <= self.lb_lag_s
+            && (self.stopped_at.is_none() || record.ended_s >= 0.0)
+            && !is_open_stream(record)
+    }
+
+    /// Whether this request was dropped cannot be told.
+    pub fn is_untold(&self, record: &Record) -> bool {
+        record.outcome == RequestOutcome::Untold && record.intended_s <= self.lb_lag_s
     }
 
     /// The dropped ones.
@@ -255,5 +486,5 @@ impl Drill {
 
 /// A stream that went on when the drill ended was not broken by anybody.
 fn is_open_stream(record: &Record) -> bool {
-    record.kind == Kind::Stream && record.outcome == Outcome::Unfinished
+    record.kind == ClientKind::Stream && record.outcome == RequestOutcome::Unfinished
 }

@@ -1,17 +1,18 @@
 //! What one drill has seen beside its requests: the material of the verdict.
 
-use crate::inflight::Counts;
+use crate::counts::Counts;
 use crate::status::ExitStatus;
+use crate::timeline::report::Report;
 
 /// All of it. Times are seconds since the stop.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observations {
     /// `graceful run` was in charge.
     pub(super) supervised: bool,
-    /// What ended is the app, and not a command that stopped it.
-    pub(super) is_app: bool,
-    /// When it ended, and how, if that can be known.
-    pub(super) exit: Option<(f64, Option<ExitStatus>)>,
+    /// It is a graceful that was there before, of `--pid`.
+    pub(super) under_graceful: bool,
+    /// What the stop came to.
+    pub(super) result: StopResult,
     /// When the drill itself sent SIGKILL.
     pub(super) killed_s: Option<f64>,
     /// None of the processes that listen has a handler for the stop signal: they die of it.
@@ -21,19 +22,50 @@ pub(super) struct Facts {
     /// What outlived the app, where the drill itself was its parent.
     pub(super) left: Vec<String>,
     /// What graceful reported.
-    pub(super) report: Option<serde_json::Value>,
+    pub(super) report: Option<Report>,
     /// Changes of the readiness endpoint.
     pub(super) readiness: Vec<(f64, ReadyState)>,
     /// Somebody still takes connections when the app is gone.
     pub(super) accepts_after: Option<bool>,
     /// Requests that were not sent, because too many were under way.
     pub(super) held_back: u64,
-    /// So many waited to be accepted at once, at the worst.
+    /// The most that waited to be accepted at once.
     pub(super) most_unaccepted: usize,
     /// The drill's own look at the app's connections right before the stop, where graceful itself does not look.
     pub(super) looks_at_stop: Option<Counts>,
     /// The last one before the exit.
     pub(super) looks_at_exit: Option<Counts>,
+}
+
+/// What a stop comes to: this and nothing else says whether the app itself has ended, or only what was asked to stop it. A
+/// stop after which the app is to live on, as a reload, would be one more.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum StopResult {
+    /// Nothing ended: there was no stop, or what was stopped is still there.
+    #[default]
+    Nothing,
+    /// The app exited.
+    AppExited(Exit),
+    /// The stop command exited. What became of its target only the target's clients see.
+    CommandExited(Exit),
+}
+
+impl StopResult {
+    /// The exit of whichever exited.
+    pub(super) fn exit(self) -> Option<Exit> {
+        match self {
+            StopResult::Nothing => None,
+            StopResult::AppExited(exit) | StopResult::CommandExited(exit) => Some(exit),
+        }
+    }
+}
+
+/// The exit of a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Exit {
+    pub(super) at_s: f64,
+    /// None of what is not a child of the drill.
+    pub(super) status: Option<ExitStatus>,
 }
 
 /// What the readiness endpoint said.

@@ -12,12 +12,13 @@
 //!
 //! The thread is told of the stop by [`Control::stopped`] and tells what goes on by counters; the records come at the end.
 
-use super::connection::{Connection, End, Route, Tried};
+use super::connection::{ClientConnection, End, PreparedRequest, Tried};
 use super::pacer::Pacer;
-use super::plan::{Mix, Target};
-use super::record::{Kind, Outcome};
+use super::plan::Mix;
+use super::record::{ClientKind, RequestOutcome};
+use super::undelimited::{self, UndelimitedAnswer};
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, LocalSet};
+use tracing::trace;
 
 /// The thread's name, for `ps -T`.
 const THREAD_NAME: &str = "drill-load";
@@ -40,27 +42,30 @@ const PATIENCE: u32 = 6;
 /// What the load is made of.
 #[derive(Clone)]
 pub(super) struct Order {
-    pub(super) requests: Vec<(Target, Route)>,
-    pub(super) slow: Option<(Target, Route)>,
-    pub(super) stream: Option<(Target, Route)>,
+    pub(super) requests: Vec<PreparedRequest>,
+    pub(super) slow: Option<PreparedRequest>,
+    pub(super) stream: Option<PreparedRequest>,
     pub(super) rate: u32,
     pub(super) mix: Mix,
     pub(super) lag: Duration,
     pub(super) timeout: Duration,
 }
 
-/// One request, with times of the clock.
+/// One request, with times of the clock. Each is kept to the end, so it has to be small.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
-    pub(super) kind: Kind,
-    pub(super) target: usize,
+    pub(super) kind: ClientKind,
+    pub(super) target: u32,
     pub(super) intended: Instant,
     pub(super) sent: Instant,
     pub(super) ended: Instant,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RequestOutcome,
     pub(super) status: Option<u16>,
     pub(super) reused: bool,
-    pub(super) detail: String,
+    pub(super) port: Option<u16>,
+    /// The bytes of an answer that had no other end than that of its connection.
+    pub(super) undelimited: Option<u64>,
+    pub(super) detail: Cow<'static, str>,
 }
 
 /// What both threads see.
@@ -77,8 +82,12 @@ pub(super) struct Control {
 #[derive(Clone, Copy, Debug, Default)]
 struct Stop {
     at: Option<Instant>,
-    /// When the load balancer ceases to send.
+    /// When the load balancer stops sending.
     until: Option<Instant>,
+    /// The first sign of the stop that a client sees: a refusal, or an answer after which the connection is closed.
+    sign: Option<Instant>,
+    /// The target has closed connections after an answer before the stop, too: that says nothing.
+    closes: bool,
     /// Until now and no longer.
     over: bool,
 }
@@ -98,7 +107,7 @@ impl Control {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).until.get_or_insert(end);
     }
 
-    /// When it ceases to send, if that is known.
+    /// When it stops sending, if that is known.
     pub(super) fn end(&self) -> Option<Instant> {
         self.stop().until
     }
@@ -106,6 +115,24 @@ impl Control {
     /// Nothing more is waited for: what is under way is unfinished.
     pub(super) fn give_up(&self) {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+    }
+
+    /// What an outcome tells of the stop.
+    fn sign(&self, outcome: RequestOutcome, now: Instant) {
+        if !matches!(outcome, RequestOutcome::Refused | RequestOutcome::OkClose) {
+            return;
+        }
+        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if stop.at.is_none() {
+            stop.closes |= outcome == RequestOutcome::OkClose;
+        } else if outcome == RequestOutcome::Refused || !stop.closes {
+            stop.sign.get_or_insert(now);
+        }
+    }
+
+    /// When a client saw the first sign of the stop.
+    pub(super) fn first_sign(&self) -> Option<Instant> {
+        self.stop().sign
     }
 
     /// Requests that are under way.
@@ -146,11 +173,12 @@ pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 fn run(order: Order, control: Arc<Control>) -> io::Result<Vec<Sent>> {
-    let desk = Rc::new(Desk {
+    let kept = order.requests.iter().map(|_| Vec::new()).collect();
+    let desk = Rc::new(LoadGenerator {
         order,
         control,
         records: RefCell::default(),
-        kept: RefCell::default(),
+        kept: RefCell::new(kept),
         under_way: RefCell::default(),
     });
     let runtime = runtime()?;
@@ -160,32 +188,28 @@ fn run(order: Order, control: Arc<Control>) -> io::Result<Vec<Sent>> {
 }
 
 /// What the clients share.
-struct Desk {
+struct LoadGenerator {
     order: Order,
     control: Arc<Control>,
     records: RefCell<Vec<Sent>>,
-    /// Kept connections of the hot clients that wait for their next request, the one used last in front.
-    kept: RefCell<VecDeque<Kept>>,
+    /// Of each target the kept connections of the hot clients that wait for their next request, the one used last at the end.
+    kept: RefCell<Vec<Vec<ClientConnection>>>,
     under_way: RefCell<std::collections::BTreeMap<u64, Begun>>,
-}
-
-struct Kept {
-    target: usize,
-    connection: Connection,
 }
 
 /// A request that is under way.
 #[derive(Clone, Copy)]
 struct Begun {
-    kind: Kind,
+    kind: ClientKind,
     target: usize,
     intended: Instant,
     sent: Instant,
     reused: bool,
+    port: Option<u16>,
 }
 
-impl Desk {
-    async fn everything(self: Rc<Desk>) {
+impl LoadGenerator {
+    async fn everything(self: Rc<LoadGenerator>) {
         let mut tasks = JoinSet::new();
         let mix = self.order.mix;
         tasks.spawn_local(self.clone().paced());
@@ -217,7 +241,7 @@ impl Desk {
         self.control.stop().over || self.control.end().is_some_and(|end| now > end)
     }
 
-    async fn paced(self: Rc<Desk>) {
+    async fn paced(self: Rc<LoadGenerator>) {
         let start = Instant::now();
         let mut pacer = Pacer::new(self.order.rate, self.order.mix);
         while let Some(at) = pacer.next_at() {
@@ -238,7 +262,7 @@ impl Desk {
                 let desk = self.clone();
                 tokio::task::spawn_local(async move {
                     match due.kind {
-                        Kind::New => _ = desk.fresh(Kind::New, target, intended).await,
+                        ClientKind::New => _ = desk.fresh(ClientKind::New, target, intended).await,
                         _ => desk.hot(target, intended).await,
                     }
                 });
@@ -249,47 +273,56 @@ impl Desk {
     }
 
     /// One request on a connection of its own, which comes back if it can be used again.
-    async fn fresh(&self, kind: Kind, target: usize, intended: Instant) -> Option<Connection> {
-        let (what, route) = self.target(kind, target)?;
-        let number = self.begin(Begun { kind, target, intended, sent: Instant::now(), reused: false });
+    async fn fresh(&self, kind: ClientKind, target: usize, intended: Instant) -> Option<ClientConnection> {
+        let asked = self.target(kind, target)?;
+        let number = self.begin(Begun { kind, target, intended, sent: Instant::now(), reused: false, port: None });
         let deadline = self.deadline(kind);
-        match Connection::open(route, deadline).await {
+        match ClientConnection::open(&asked.route, deadline).await {
             Err(end) => {
                 self.over(number, end);
                 None
             }
-            Ok(connection) => self.exchange(number, connection, what, deadline).await,
+            Ok(connection) => self.exchange(number, connection, asked, deadline).await,
         }
     }
 
     async fn hot(&self, target: usize, intended: Instant) {
         let connection = match self.take_kept(target) {
-            Some(connection) => self.again(Kind::Hot, target, intended, connection).await,
-            None => self.fresh(Kind::Hot, target, intended).await,
+            Some(connection) => self.again(ClientKind::Hot, target, intended, connection).await,
+            None => self.fresh(ClientKind::Hot, target, intended).await,
         };
-        if let Some(connection) = connection {
-            self.kept.borrow_mut().push_front(Kept { target, connection });
+        if let Some(connection) = connection
+            && let Some(kept) = self.kept.borrow_mut().get_mut(target)
+        {
+            kept.push(connection);
         }
     }
 
     /// One more request on a kept connection; on a new one if the server has closed it.
-    async fn again(&self, kind: Kind, target: usize, intended: Instant, connection: Connection) -> Option<Connection> {
-        let (what, route) = self.target(kind, target)?;
-        let number = self.begin(Begun { kind, target, intended, sent: Instant::now(), reused: true });
+    async fn again(
+        &self,
+        kind: ClientKind,
+        target: usize,
+        intended: Instant,
+        connection: ClientConnection,
+    ) -> Option<ClientConnection> {
+        let asked = self.target(kind, target)?;
+        let port = connection.port();
+        let number = self.begin(Begun { kind, target, intended, sent: Instant::now(), reused: true, port });
         let deadline = self.deadline(kind);
-        match connection.send(what, deadline).await {
+        match connection.send(asked, deadline).await {
             Tried::Over(end, connection) => {
                 self.over(number, end);
                 connection
             }
             Tried::WasClosed => {
                 self.renew(number);
-                match Connection::open(route, deadline).await {
+                match ClientConnection::open(&asked.route, deadline).await {
                     Err(end) => {
                         self.over(number, end);
                         None
                     }
-                    Ok(connection) => self.exchange(number, connection, what, deadline).await,
+                    Ok(connection) => self.exchange(number, connection, asked, deadline).await,
                 }
             }
         }
@@ -298,11 +331,14 @@ impl Desk {
     async fn exchange(
         &self,
         number: u64,
-        connection: Connection,
-        what: &Target,
+        connection: ClientConnection,
+        asked: &PreparedRequest,
         deadline: tokio::time::Instant,
-    ) -> Option<Connection> {
-        match connection.send(what, deadline).await {
+    ) -> Option<ClientConnection> {
+        if let Some(begun) = self.under_way.borrow_mut().get_mut(&number) {
+            begun.port = connection.port();
+        }
+        match connection.send(asked, deadline).await {
             Tried::Over(end, connection) => {
                 self.over(number, end);
                 connection
@@ -316,8 +352,8 @@ impl Desk {
     }
 
     /// One request at the start, one after the stop.
-    async fn idle(self: Rc<Desk>, number: u32, all: u32) {
-        let Some(mut connection) = self.fresh(Kind::Idle, 0, Instant::now()).await else { return };
+    async fn idle(self: Rc<LoadGenerator>, number: u32, all: u32) {
+        let Some(mut connection) = self.fresh(ClientKind::Idle, 0, Instant::now()).await else { return };
         let lag = self.order.lag;
         let wake = loop {
             if self.control.stop().over {
@@ -331,31 +367,31 @@ impl Desk {
             }
         };
         if !connection.is_open() {
-            self.fresh(Kind::Idle, 0, wake).await;
+            self.fresh(ClientKind::Idle, 0, wake).await;
             return;
         }
-        connection = match self.again(Kind::Idle, 0, wake, connection).await {
+        connection = match self.again(ClientKind::Idle, 0, wake, connection).await {
             Some(connection) => connection,
             None => return,
         };
         drop(connection);
     }
 
-    async fn slow(self: Rc<Desk>, number: u32, all: u32) {
+    async fn slow(self: Rc<LoadGenerator>, number: u32, all: u32) {
         // Not all at once, so that one is young at the stop and another nearly done.
         tokio::time::sleep(Duration::from_millis(400) * number / all).await;
         while !self.is_over(Instant::now()) {
             let begin = Instant::now();
-            self.fresh(Kind::Slow, 0, begin).await;
+            self.fresh(ClientKind::Slow, 0, begin).await;
             // A target that refuses is not to be flooded.
             tokio::time::sleep((begin + SLOW_AGAIN).saturating_duration_since(Instant::now())).await;
         }
     }
 
-    async fn stream(self: Rc<Desk>) {
+    async fn stream(self: Rc<LoadGenerator>) {
         loop {
             let begin = Instant::now();
-            self.fresh(Kind::Stream, 0, begin).await;
+            self.fresh(ClientKind::Stream, 0, begin).await;
             let stop = self.control.stop();
             if stop.over || stop.at.is_some() {
                 return;
@@ -364,25 +400,24 @@ impl Desk {
         }
     }
 
-    fn target(&self, kind: Kind, number: usize) -> Option<&(Target, Route)> {
+    fn target(&self, kind: ClientKind, number: usize) -> Option<&PreparedRequest> {
         match kind {
-            Kind::Slow => self.order.slow.as_ref(),
-            Kind::Stream => self.order.stream.as_ref(),
-            Kind::New | Kind::Hot | Kind::Idle => self.order.requests.get(number),
+            ClientKind::Slow => self.order.slow.as_ref(),
+            ClientKind::Stream => self.order.stream.as_ref(),
+            ClientKind::New | ClientKind::Hot | ClientKind::Idle => self.order.requests.get(number),
         }
     }
 
-    fn deadline(&self, kind: Kind) -> tokio::time::Instant {
-        let times = if matches!(kind, Kind::Slow | Kind::Stream) { PATIENCE } else { 1 };
+    fn deadline(&self, kind: ClientKind) -> tokio::time::Instant {
+        let times = if matches!(kind, ClientKind::Slow | ClientKind::Stream) { PATIENCE } else { 1 };
         tokio::time::Instant::now() + self.order.timeout * times
     }
 
-    fn take_kept(&self, target: usize) -> Option<Connection> {
+    fn take_kept(&self, target: usize) -> Option<ClientConnection> {
         let mut kept = self.kept.borrow_mut();
+        let kept = kept.get_mut(target)?;
         // One that was closed while it waited is no connection any more.
-        kept.retain(|kept| kept.connection.is_open());
-        let at = kept.iter().position(|kept| kept.target == target)?;
-        kept.remove(at).map(|kept| kept.connection)
+        std::iter::from_fn(|| kept.pop()).find(ClientConnection::is_open)
     }
 
     fn begin(&self, begun: Begun) -> u64 {
@@ -394,13 +429,14 @@ impl Desk {
     /// The request goes out on a new connection after all.
     fn renew(&self, number: u64) {
         if let Some(begun) = self.under_way.borrow_mut().get_mut(&number) {
-            begun.reused = false;
+            (begun.reused, begun.port) = (false, None);
         }
     }
 
     fn over(&self, number: u64, end: End) {
         let counter = if end.outcome.is_ok() { &self.control.ok } else { &self.control.failed };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.control.sign(end.outcome, Instant::now());
         if let Some(begun) = self.under_way.borrow_mut().remove(&number) {
             self.records.borrow_mut().push(begun.ended(Instant::now(), end));
         }
@@ -411,6 +447,14 @@ impl Desk {
         let now = Instant::now();
         let mut records = self.records.take();
         records.extend(self.under_way.take().into_values().map(|begun| begun.ended(now, End::unfinished())));
+        if let Some(stop) = self.control.stop().at {
+            let undelimited = records.iter_mut().filter_map(|sent| {
+                let before = sent.ended < stop;
+                let Sent { kind, target, undelimited: Some(length), outcome, detail, .. } = sent else { return None };
+                Some(UndelimitedAnswer { kind: *kind, target: *target, length: *length, before, outcome, detail })
+            });
+            undelimited::settle(undelimited.collect());
+        }
         records.sort_by_key(|record| record.intended);
         records
     }
@@ -418,8 +462,12 @@ impl Desk {
 
 impl Begun {
     fn ended(self, ended: Instant, end: End) -> Sent {
-        let Begun { kind, target, intended, sent, reused } = self;
-        let End { outcome, status, detail, .. } = end;
-        Sent { kind, target, intended, sent, ended, outcome, status, reused, detail }
+        let Begun { kind, target, intended, sent, reused, port } = self;
+        let End { outcome, status, undelimited, detail, .. } = end;
+        let target = u32::try_from(target).unwrap_or(u32::MAX);
+        let (client, result, took) = (kind.name(), outcome.name(), ended.saturating_duration_since(sent));
+        let took_s = took.as_secs_f64();
+        trace!(name: "drill_request", client, target, result, status, reused, took_s, "{client} request: {result}, in {took:.1?}");
+        Sent { kind, target, intended, sent, ended, outcome, status, reused, port, undelimited, detail }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   plan ──► stage ──┬── subject     what is stopped: an own child, a pid, a command's doing
+//!                    ├── discover    where the app listens, if nobody said what is asked
 //!                    ├── preflight   one good answer of every target first
-//!                    ├── load        pacer (pure) + connection: one record for each request
+//!                    ├── load        pacer, undelimited (pure) + connection, header: one record for each request
 //!                    ├── ready       the readiness endpoint, as a load balancer looks at it
-//!                    └── facts ──► verdict, advice, baseline (pure) ──► evidence ──► report/
+//!                    ├── facts ──► verdict, advice, baseline (pure) ──► evidence ──► report/
+//!                    └── jobs        of a worker, instead of load, preflight and ready
 //! ```
 //!
 //! The load is an open model: requests go out at times that the rate alone decides, and what a stalled server keeps
@@ -17,24 +19,35 @@
 
 pub mod baseline;
 pub mod evidence;
+pub mod header;
 pub mod plan;
 pub mod record;
 pub mod report;
 
 mod advice;
+mod case;
+mod causes;
+mod checks;
 mod connection;
+mod discover;
 mod facts;
+mod idle;
+mod jobs;
 mod load;
 mod pacer;
 mod preflight;
 mod progress;
 mod ready;
 mod stage;
+mod statistics;
 mod subject;
+#[cfg(test)]
+mod testing;
 mod tune;
+mod undelimited;
 mod verdict;
 
-pub use plan::Plan;
+pub use plan::DrillPlan;
 pub use verdict::CHECKS;
 
 use crate::files;
@@ -42,26 +55,30 @@ use crate::status;
 use crate::sys::signals::Inherited;
 use crate::sys::{at, in_words, spawn};
 use evidence::{Document, Drill, Verdict};
-use plan::{Output, Way};
-use progress::Progress;
-use stage::{Broken, Hall};
+use plan::{OutputKind, Supervision, Verbosity};
+use progress::{Progress, Rounds};
+use report::terminal::OutputStream;
+use stage::{Broken, Session};
 use std::io;
 use std::path::Path;
+use tracing::debug;
 
 /// More than a drill of hours writes; a device or a log given by mistake is not read to its end.
 const BASELINE_MAX: u64 = 1 << 30;
+/// More than the headers of any request.
+const HEADERS_MAX: u64 = 64 << 10;
 
 /// Holds the drills of the plan, writes what is asked for and prints the rest to stdout. Every signal must be blocked.
 /// Returns the exit status: 0 passed, 1 failed, 3 inconclusive, 125 for a failure of its own, 128+n if signal n ended it.
-pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
-    let baseline = match plan.baseline.as_ref().map(|path| (path, read(path))) {
+pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
+    let baseline = match plan.baseline.as_ref().map(|path| (path, read(path, BASELINE_MAX))) {
         None => None,
         Some((path, text)) => {
             let read = text.map_err(|error| in_words(&error)).and_then(|text| baseline::read(&text));
             match read {
                 Ok(sample) => Some(sample),
                 Err(why) => {
-                    complain(&format!("--baseline {}: {why}; right is what --output json=PATH wrote", path.display()));
+                    complain(&format!("--baseline {}: {why}; expected what --output json=PATH wrote", path.display()));
                     return status::USAGE;
                 }
             }
@@ -71,7 +88,11 @@ pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
         // What the app leaves behind is to be found.
         _ = spawn::become_subreaper();
     }
-    let mut hall = Hall { inherited, progress: Progress::new() };
+    let has_rounds = (plan.tune || plan.repeat > 1) && plan.verbosity != Verbosity::Quiet;
+    let rounds = Rounds::new(has_rounds.then(|| OutputStream::beside(&plan.outputs)), plan.rounds());
+    // What the app writes and a line that is drawn anew do not go together.
+    let has_view = plan.verbosity != Verbosity::Quiet && !plan.show_output;
+    let mut hall = Session { inherited, progress: Progress::new(has_view), rounds };
     let document = match held(plan, &mut hall, baseline) {
         Ok(document) => document,
         Err(Broken::Interrupted(signal)) => {
@@ -85,10 +106,11 @@ pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
     };
     let mut code = document.verdict.code();
     for output in &plan.outputs {
-        let (path, text) = match output {
-            Output::Json(path) => (path, report::json(&document)),
-            Output::Junit(path) => (path, report::junit::junit(&document)),
-            Output::Html(path) => (path, report::html::page(&document)),
+        let path = &output.path;
+        let text = match output.kind {
+            OutputKind::Json => report::json(&document),
+            OutputKind::Junit => report::junit::junit(&document),
+            OutputKind::Html => report::html::page(&document),
         };
         let written = match files::descriptor(path) {
             Some(fd) => at::duplicate(fd).and_then(|file| files::write_to(&file, text.as_bytes())),
@@ -99,76 +121,92 @@ pub fn run(plan: &Plan, inherited: Inherited) -> u8 {
             code = status::FAILURE;
         }
     }
-    report::terminal::print(&document, &plan.outputs);
+    if has_rounds {
+        OutputStream::beside(&plan.outputs).write("\n");
+    }
+    report::terminal::print(&document, &plan.outputs, plan.verbosity);
     code
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let bytes = files::read(path, BASELINE_MAX)?;
+/// The headers of a file with one a line, for `--header @FILE`.
+///
+/// # Errors
+/// The file cannot be read, or a line of it is no header: why, without a value.
+pub fn headers_of(path: &Path) -> Result<Vec<header::Header>, String> {
+    let text = read(path, HEADERS_MAX).map_err(|error| in_words(&error))?;
+    header::Header::parse_file(&text)
+}
+
+fn read(path: &Path, max: u64) -> io::Result<String> {
+    let bytes = files::read(path, max)?;
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }
 
-fn held(plan: &Plan, hall: &mut Hall, baseline: Option<baseline::Sample>) -> Result<Document, Broken> {
+fn held(plan: &DrillPlan, hall: &mut Session, baseline: Option<baseline::Sample>) -> Result<Document, Broken> {
     if plan.tune {
         let (drills, tuned) = tune::tune(plan, hall)?;
         return Ok(document(drills, Some(tuned)));
     }
     let ways = match &plan.subject {
-        plan::Subject::Own { way: Way::Both, .. } => vec![Way::Bare, Way::Supervised],
+        plan::Subject::Own { way: Supervision::Both, .. } => vec![Supervision::Bare, Supervision::Supervised],
         plan::Subject::Own { way, .. } => vec![*way],
-        _ => vec![Way::Bare],
+        _ => vec![Supervision::Bare],
     };
     let mut drills = Vec::new();
     for _ in 0..plan.repeat.max(1) {
         for way in &ways {
-            let mut drill = stage::hold(plan, *way, None, hall)?;
-            verdict::compare(&mut drill, plan, baseline);
+            let drill = match &plan.jobs {
+                Some(jobs) => jobs::hold(plan, jobs, *way, hall)?,
+                None => {
+                    let mut drill = stage::hold(plan, *way, None, hall)?;
+                    verdict::compare(&mut drill, plan, baseline);
+                    drill
+                }
+            };
+            debug!(name: "drill_judged", drill = drill.title, verdict = ?drill.verdict, dropped = drill.dropped, "the drill is over: {:?}", drill.verdict);
+            hall.rounds.ended(&drill);
             drills.push(drill);
         }
     }
     Ok(document(drills, None))
 }
 
-/// The last drill by whose way it is judged is graceful's: a comparison shows the bare one beside it.
 fn document(drills: Vec<Drill>, tuned: Option<evidence::Tuned>) -> Document {
-    let compared = drills.iter().any(|drill| drill.title == "bare") && drills.iter().any(|drill| drill.title != "bare");
-    let counted = || drills.iter().filter(|drill| !(compared && drill.title == "bare"));
-    let verdict = match &tuned {
+    let graceful = env!("CARGO_PKG_VERSION").to_owned();
+    let mut document =
+        Document { graceful, verdict: Verdict::Inconclusive, headline: "no drill was held".to_owned(), drills, tuned };
+    let worst = document.judged().map(|drill| drill.verdict).max().unwrap_or(Verdict::Inconclusive);
+    document.verdict = match &document.tuned {
         Some(tuned) if tuned.enough_s.is_some() => Verdict::Passed,
-        Some(_) => counted().map(|drill| drill.verdict).max().unwrap_or(Verdict::Inconclusive),
-        None => counted().map(|drill| drill.verdict).max().unwrap_or(Verdict::Inconclusive),
+        _ => worst,
     };
-    let headline = match (&tuned, counted().max_by_key(|drill| drill.verdict)) {
-        (Some(tuned), _) => tuned.words.clone(),
-        (None, Some(worst)) => headline(worst, counted().count()),
-        (None, None) => "no drill was held".to_owned(),
-    };
-    Document { graceful: env!("CARGO_PKG_VERSION").to_owned(), verdict, headline, drills, tuned }
+    if let Some(tuned) = &document.tuned {
+        document.headline = tuned.words.clone();
+    } else if let Some(worst) = document.worst() {
+        document.headline = headline(worst, document.judged().count());
+    }
+    document
 }
 
-/// The verdict in a sentence; on dropped requests, with the smallest delay that would have saved those sent after the stop.
+/// The verdict in a sentence. What to change is said by the findings, each from its own evidence.
 fn headline(worst: &Drill, count: usize) -> String {
     if let Some(why) = &worst.inconclusive {
         return why.clone();
     }
     let of = if count > 1 { format!(" in the worst of {count} drills") } else { String::new() };
-    let sent = worst.requests.len();
-    let failed: Vec<&str> = worst
-        .checks
-        .iter()
-        .filter(|check| check.result == evidence::CheckResult::Fail)
-        .map(|check| check.name.as_str())
-        .collect();
-    let last = worst.lost().map(|record| record.intended_s).filter(|at| *at >= 0.0).reduce(f64::max);
-    match (worst.dropped, last) {
-        (0, _) if failed.is_empty() => format!("{sent} requests, none dropped{of}"),
-        (0, _) => format!("{sent} requests, none dropped{of}, but: {}", failed.join(", ")),
-        (dropped, Some(last)) => format!(
-            "{dropped} of {sent} requests dropped{of}; those sent after the stop would have been saved by \
-             --pre-stop-delay {}",
-            advice::delay_over(last)
-        ),
-        (dropped, None) => format!("{dropped} of {sent} requests dropped{of}, all of them under way at the stop"),
+    let (what, sent) = match &worst.jobs {
+        Some(jobs) => ("lost", report::counted(jobs.submitted, "job")),
+        None => ("dropped", report::counted(worst.requests.len(), "request")),
+    };
+    let lost = worst.jobs.as_ref().map_or(worst.dropped, |jobs| jobs.lost);
+    let is_failure = |check: &&evidence::Check| check.result == evidence::CheckResult::Fail;
+    let failed: Vec<&str> = worst.checks.iter().filter(is_failure).map(|check| check.name.as_str()).collect();
+    let under_way = worst.jobs.is_none() && worst.lost().all(|record| record.intended_s < 0.0);
+    match (lost, failed.is_empty()) {
+        (0, true) => format!("{sent}, none {what}{of}"),
+        (0, false) => format!("{sent}, none {what}{of}, but failed: {}", failed.join(", ")),
+        _ if under_way => format!("{}{of}, all of them under way at the stop", report::lost(worst)),
+        _ => format!("{}{of}", report::lost(worst)),
     }
 }
 

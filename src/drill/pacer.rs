@@ -2,7 +2,7 @@
 //! that stalls cannot make the load wait for it (coordinated omission).
 
 use super::plan::Mix;
-use super::record::Kind;
+use super::record::ClientKind;
 use std::time::Duration;
 
 /// One request to send.
@@ -11,7 +11,7 @@ pub(super) struct Due {
     /// Since the load's start.
     pub(super) at: Duration,
     /// On a new connection or a kept one.
-    pub(super) kind: Kind,
+    pub(super) kind: ClientKind,
     /// Its number, from 0.
     pub(super) number: u64,
 }
@@ -26,7 +26,7 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// So many a second. Without a share for either kind nothing is ever due.
+    /// Requests a second. Without a share for either kind nothing is ever due.
     pub(super) fn new(rate: u32, mix: Mix) -> Pacer {
         Pacer { rate: rate.max(1), new: mix.new.into(), hot: mix.hot.into(), sent: 0 }
     }
@@ -43,7 +43,7 @@ impl Pacer {
         self.sent += 1;
         // As even as whole numbers allow: the kinds take turns in the ratio of their shares (Bresenham).
         let is_new = (number + 1) * self.new / shares > number * self.new / shares;
-        Some(Due { at, kind: if is_new { Kind::New } else { Kind::Hot }, number })
+        Some(Due { at, kind: if is_new { ClientKind::New } else { ClientKind::Hot }, number })
     }
 
     fn time_of(&self, number: u64) -> Duration {
@@ -75,7 +75,7 @@ mod tests {
                 assert_eq!(due.number, count as u64);
                 assert_eq!(due.at.as_nanos(), count as u128 * 1_000_000_000 / u128::from(rate));
             }
-            let news = sent.iter().filter(|due| due.kind == Kind::New).count() as u64;
+            let news = sent.iter().filter(|due| due.kind == ClientKind::New).count() as u64;
             assert_eq!(news, sent.len() as u64 * u64::from(new) / u64::from(new + hot));
         }
     }

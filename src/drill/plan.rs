@@ -1,8 +1,9 @@
 //! What a drill is to do, validated.
 
-use super::baseline::Limits;
+use super::baseline::CanaryLimits;
+use super::header::Header;
 use crate::demo::Fault;
-use crate::secret::Url;
+use crate::secret::{Hidden, Url};
 use crate::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,18 +12,20 @@ use std::time::Duration;
 
 /// One drill, or several of the same.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct DrillPlan {
     /// What is stopped, and how.
     pub subject: Subject,
     /// What is asked.
     pub targets: Targets,
+    /// Sent with every request of the load.
+    pub headers: Vec<Header>,
     /// Requests a second, of new and kept connections together.
     pub rate: u32,
     /// Who asks.
     pub mix: Mix,
     /// Load before the stop.
     pub before: Duration,
-    /// The load balancer goes on sending for so long after the stop.
+    /// How long the load balancer goes on sending after the stop.
     pub lb_lag: Duration,
     /// Of a stop command: after its end. The service is to stay up all the time.
     pub rolling: bool,
@@ -30,9 +33,13 @@ pub struct Plan {
     pub timeout: Duration,
     /// Until the first answer of every target.
     pub startup_timeout: Duration,
+    /// Somebody has given it: the app may take that long.
+    pub waits: bool,
     /// From the stop to SIGKILL where the drill itself plays the orchestrator, and until which a stop must be over.
     pub grace_period: Duration,
-    /// A certificate that nobody vouches for is accepted.
+    /// It was said, and is not the default.
+    pub grace_is_given: bool,
+    /// TLS certificates are not verified.
     pub insecure: bool,
     /// The endpoint whose failure takes the app out of the load balancer.
     pub ready_url: Option<Url>,
@@ -40,31 +47,62 @@ pub struct Plan {
     pub readyz: Option<Url>,
     /// Checks that may fail, by name.
     pub expected: BTreeSet<String>,
+    /// Failures before the stop that are put up with.
+    pub tolerate: Tolerance,
     /// The exit statuses that are right.
     pub exit_status: BTreeSet<u8>,
-    /// So many drills; the worst counts.
+    /// Number of drills; the worst counts.
     pub repeat: u32,
     /// Find the smallest pre-stop delay that drops nothing.
     pub tune: bool,
     /// What to compare with, and the limits.
     pub baseline: Option<PathBuf>,
     /// Limits of error rate and latency.
-    pub limits: Limits,
+    pub limits: CanaryLimits,
     /// Where to write what.
     pub outputs: Vec<Output>,
     /// The app's own output is shown as it comes.
     pub show_output: bool,
+    /// How much is said.
+    pub verbosity: Verbosity,
+    /// Jobs instead of requests.
+    pub jobs: Option<JobCommands>,
 }
 
-impl Plan {
+impl DrillPlan {
+    /// How many drills it is going to be, if that is known.
+    pub(super) fn rounds(&self) -> Option<u32> {
+        let ways = match self.subject {
+            Subject::Own { way: Supervision::Both, .. } => 2,
+            _ => 1,
+        };
+        (!self.tune).then(|| self.repeat.max(1).saturating_mul(ways))
+    }
+
     /// The readiness endpoint that the load balancer looks at.
-    pub(super) fn ready_url(&self, way: Way) -> Option<&Url> {
+    pub(super) fn ready_url(&self, way: Supervision) -> Option<&Url> {
         match way {
-            Way::Bare => self.ready_url.as_ref(),
-            Way::Supervised | Way::Both => self.readyz.as_ref().or(self.ready_url.as_ref()),
+            Supervision::Bare => self.ready_url.as_ref(),
+            Supervision::Supervised | Supervision::Both => self.readyz.as_ref().or(self.ready_url.as_ref()),
         }
     }
 }
+
+/// The jobs of a worker: shell commands of the user that know its queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobCommands {
+    /// Submits as many jobs as stand for [`COUNT`] in it, or one, and prints their ids, one a line.
+    pub submit: String,
+    /// Prints the ids of all jobs that are done.
+    pub done: String,
+    /// Prints the ids of all jobs that are in the queue, or taken and not acknowledged.
+    pub queued: Option<String>,
+    /// How long after the stop what is missing is waited for.
+    pub settle: Duration,
+}
+
+/// What stands for the number of jobs in `--submit`.
+pub const COUNT: &str = "{n}";
 
 /// What is stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +112,7 @@ pub enum Subject {
         /// The app's argv.
         command: Vec<OsString>,
         /// How it is run.
-        way: Way,
+        way: Supervision,
         /// Flags for `graceful run`.
         flags: Vec<OsString>,
         /// What it gets when it is told to stop.
@@ -84,7 +122,7 @@ pub enum Subject {
     },
     /// A process of this machine.
     Pid {
-        /// Which.
+        /// Its pid.
         pid: i32,
         /// What it gets.
         signal: Signal,
@@ -97,7 +135,7 @@ pub enum Subject {
 
 /// Who is in charge of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Supervision {
     /// `graceful run`.
     Supervised,
     /// Nobody.
@@ -107,25 +145,80 @@ pub enum Way {
 }
 
 /// What is asked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Targets {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Targets<P = Place> {
     /// By turns. Empty: the root of what the app listens on.
-    pub requests: Vec<Target>,
+    pub requests: Vec<Target<P>>,
     /// A request that takes its time.
-    pub slow: Option<Target>,
+    pub slow: Option<Target<P>>,
     /// An answer that goes on and on.
-    pub stream: Option<Target>,
+    pub stream: Option<Target<P>>,
+}
+
+impl<P> Default for Targets<P> {
+    fn default() -> Targets<P> {
+        Targets { requests: Vec::new(), slow: None, stream: None }
+    }
+}
+
+impl<P> Targets<P> {
+    /// Every one of them.
+    pub fn all(&self) -> impl Iterator<Item = &Target<P>> {
+        self.requests.iter().chain(&self.slow).chain(&self.stream)
+    }
+
+    /// The same, asked elsewhere.
+    ///
+    /// # Errors
+    /// The first that `place` gives.
+    pub fn placed<Q, E>(self, place: impl Fn(P) -> Result<Q, E>) -> Result<Targets<Q>, E> {
+        let move_one =
+            |target: Target<P>| Ok(Target { method: target.method, place: place(target.place)?, body: target.body });
+        Ok(Targets {
+            requests: self.requests.into_iter().map(move_one).collect::<Result<_, E>>()?,
+            slow: self.slow.map(move_one).transpose()?,
+            stream: self.stream.map(move_one).transpose()?,
+        })
+    }
 }
 
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct Target<P = Place> {
     /// GET, POST and so on.
     pub method: String,
-    /// http or https, with a host.
-    pub url: Url,
+    /// Where it is sent.
+    pub place: P,
     /// Sent with a Content-Length.
     pub body: Option<String>,
+}
+
+/// Where a request goes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// http or https with a host, or `unix:SOCKET:PATH`.
+    Url(Url),
+    /// A path, with a query perhaps, where the app turns out to listen.
+    Path(Hidden),
+}
+
+/// How many requests may fail before the stop without making the drill worthless.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// A number of requests.
+    Count(usize),
+    /// This share of those that were over before the stop, from 0 to 1.
+    Share(f64),
+}
+
+impl Tolerance {
+    /// Whether it covers so many failures among so many requests.
+    pub fn covers(self, failed: usize, all: usize) -> bool {
+        match self {
+            Tolerance::Count(most) => failed <= most,
+            Tolerance::Share(share) => failed as f64 <= share * all as f64,
+        }
+    }
 }
 
 /// The five kinds of client.
@@ -149,13 +242,34 @@ impl Default for Mix {
     }
 }
 
+/// How much of the result goes to the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// The verdict, in one line.
+    Quiet,
+    /// The verdict, each root cause with its fix, and the chart.
+    #[default]
+    Short,
+    /// The timeline, every check and all counts besides.
+    Full,
+}
+
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub struct Output {
+    /// What is written.
+    pub kind: OutputKind,
+    /// Where it goes.
+    pub path: PathBuf,
+}
+
+/// What can be written of a drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputKind {
     /// Everything, for machines.
-    Json(PathBuf),
+    Json,
     /// The checks as test cases.
-    Junit(PathBuf),
+    Junit,
     /// One page with the timeline drawn.
-    Html(PathBuf),
+    Html,
 }

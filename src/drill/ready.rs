@@ -1,7 +1,7 @@
 //! The look at the readiness endpoint, as a load balancer has it: every so often, each time on a new connection.
 
 use super::facts::ReadyState;
-use crate::probe::{Client, Verdict};
+use crate::http::{Client, RequestResult};
 use crate::secret::Url;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +15,15 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The thread that looks.
-pub(super) struct Readiness {
+pub(super) struct ReadinessObserver {
     changes: Arc<Mutex<Vec<(Instant, ReadyState)>>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Readiness {
+impl ReadinessObserver {
     /// Looks from now on.
-    pub(super) fn watch(url: &Url) -> io::Result<Readiness> {
+    pub(super) fn watch(url: &Url) -> io::Result<ReadinessObserver> {
         let (changes, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let runtime = super::load::runtime()?;
         let client = Client::new();
@@ -33,9 +33,9 @@ impl Readiness {
                 // What was asked before the change cannot have seen it: the end of the look is its time.
                 let look = runtime.block_on(client.get(&url, TIMEOUT));
                 let state = match look.verdict {
-                    Verdict::Ready | Verdict::Warning => ReadyState::Ready,
-                    Verdict::NotReady if look.refused => ReadyState::Refused,
-                    Verdict::NotReady => ReadyState::NotReady(look.detail),
+                    RequestResult::Ready | RequestResult::Warning => ReadyState::Ready,
+                    RequestResult::NotReady if look.refused => ReadyState::Refused,
+                    RequestResult::NotReady => ReadyState::NotReady(look.detail),
                 };
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if seen.last().is_none_or(|(_, last)| *last != state) {
@@ -46,7 +46,13 @@ impl Readiness {
             }
         };
         let thread = thread::Builder::new().name("drill-ready".to_owned()).spawn(body)?;
-        Ok(Readiness { changes, over, thread: Some(thread) })
+        Ok(ReadinessObserver { changes, over, thread: Some(thread) })
+    }
+
+    /// Since when it has not been ready, if it is not; once it was.
+    pub(super) fn failing_since(&self) -> Option<Instant> {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().skip(1).find(|(_, state)| state.is_failing()).map(|(at, _)| *at)
     }
 
     /// What changed, in seconds since the stop; what was there first comes first.
@@ -68,7 +74,7 @@ impl Readiness {
     }
 }
 
-impl Drop for Readiness {
+impl Drop for ReadinessObserver {
     fn drop(&mut self) {
         self.end();
     }

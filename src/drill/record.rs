@@ -6,7 +6,7 @@ use std::fmt;
 /// The five kinds of client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ClientKind {
     /// A new connection for each request.
     New,
     /// A kept connection, used all the time.
@@ -19,18 +19,24 @@ pub enum Kind {
     Stream,
 }
 
-impl Kind {
+impl ClientKind {
+    /// It sends at the rate, whatever becomes of the requests before: how long those take is what a user waits.
+    pub fn is_paced(self) -> bool {
+        matches!(self, ClientKind::New | ClientKind::Hot)
+    }
+
     /// Every kind.
-    pub const ALL: [Kind; 5] = [Kind::New, Kind::Hot, Kind::Idle, Kind::Slow, Kind::Stream];
+    pub const ALL: [ClientKind; 5] =
+        [ClientKind::New, ClientKind::Hot, ClientKind::Idle, ClientKind::Slow, ClientKind::Stream];
 
     /// As `--mix` and the reports write it.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::New => "new",
-            Kind::Hot => "hot",
-            Kind::Idle => "idle",
-            Kind::Slow => "slow",
-            Kind::Stream => "stream",
+            ClientKind::New => "new",
+            ClientKind::Hot => "hot",
+            ClientKind::Idle => "idle",
+            ClientKind::Slow => "slow",
+            ClientKind::Stream => "stream",
         }
     }
 }
@@ -38,7 +44,7 @@ impl Kind {
 /// What became of a request. Exactly one of these, at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// The whole answer, 200 to 299.
     Ok,
     /// The same, and the server said `Connection: close`.
@@ -61,75 +67,84 @@ pub enum Outcome {
     Broken,
     /// The drill ended before the request did.
     Unfinished,
+    /// An answer without an end of its own, whose connection ended within the stop: whether it was whole, nobody can tell.
+    Untold,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// Every outcome, the good ones first.
-    pub const ALL: [Outcome; 11] = [
-        Outcome::Ok,
-        Outcome::OkClose,
-        Outcome::Status,
-        Outcome::Refused,
-        Outcome::BlackHole,
-        Outcome::Reset,
-        Outcome::ResetInAnswer,
-        Outcome::Truncated,
-        Outcome::Timeout,
-        Outcome::Broken,
-        Outcome::Unfinished,
+    pub const ALL: [RequestOutcome; 12] = [
+        RequestOutcome::Ok,
+        RequestOutcome::OkClose,
+        RequestOutcome::Status,
+        RequestOutcome::Refused,
+        RequestOutcome::BlackHole,
+        RequestOutcome::Reset,
+        RequestOutcome::ResetInAnswer,
+        RequestOutcome::Truncated,
+        RequestOutcome::Timeout,
+        RequestOutcome::Broken,
+        RequestOutcome::Unfinished,
+        RequestOutcome::Untold,
     ];
 
     /// The user got what was asked for.
     pub fn is_ok(self) -> bool {
-        matches!(self, Outcome::Ok | Outcome::OkClose)
+        matches!(self, RequestOutcome::Ok | RequestOutcome::OkClose)
     }
 
     /// As the reports write it.
     pub fn name(self) -> &'static str {
         match self {
-            Outcome::Ok => "ok",
-            Outcome::OkClose => "ok-close",
-            Outcome::Status => "status",
-            Outcome::Refused => "refused",
-            Outcome::BlackHole => "black-hole",
-            Outcome::Reset => "reset",
-            Outcome::ResetInAnswer => "reset-in-answer",
-            Outcome::Truncated => "truncated",
-            Outcome::Timeout => "timeout",
-            Outcome::Broken => "broken",
-            Outcome::Unfinished => "unfinished",
+            RequestOutcome::Ok => "ok",
+            RequestOutcome::OkClose => "ok-close",
+            RequestOutcome::Status => "status",
+            RequestOutcome::Refused => "refused",
+            RequestOutcome::BlackHole => "black-hole",
+            RequestOutcome::Reset => "reset",
+            RequestOutcome::ResetInAnswer => "reset-in-answer",
+            RequestOutcome::Truncated => "truncated",
+            RequestOutcome::Timeout => "timeout",
+            RequestOutcome::Broken => "broken",
+            RequestOutcome::Unfinished => "unfinished",
+            RequestOutcome::Untold => "untold",
         }
     }
 
     /// In a sentence, as in "3 refused, 1 black hole".
     pub fn words(self) -> &'static str {
         match self {
-            Outcome::Ok => "ok",
-            Outcome::OkClose => "ok with Connection: close",
-            Outcome::Status => "answered with an error status",
-            Outcome::Refused => "refused",
-            Outcome::BlackHole => "never answered (black hole)",
-            Outcome::Reset => "reset before an answer",
-            Outcome::ResetInAnswer => "reset in the middle of the answer",
-            Outcome::Truncated => "cut off in the middle of the answer",
-            Outcome::Timeout => "not complete within the timeout",
-            Outcome::Broken => "broken",
-            Outcome::Unfinished => "still open at the end",
+            RequestOutcome::Ok => "ok",
+            RequestOutcome::OkClose => "ok with Connection: close",
+            RequestOutcome::Status => "answered with an error status",
+            RequestOutcome::Refused => "refused",
+            RequestOutcome::BlackHole => "never answered (black hole)",
+            RequestOutcome::Reset => "reset before an answer",
+            RequestOutcome::ResetInAnswer => "reset in the middle of the answer",
+            RequestOutcome::Truncated => "cut off in the middle of the answer",
+            RequestOutcome::Timeout => "not complete within the timeout",
+            RequestOutcome::Broken => "broken",
+            RequestOutcome::Unfinished => "still open at the end",
+            RequestOutcome::Untold => "ended with the connection, whole or not",
         }
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RequestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
 /// One request. All times are seconds since the stop; before it they are negative.
+///
+/// They are those of the client: when its thread did something, or got to know of it. On the wire the same is seen a little
+/// earlier or later, by what that thread waited for a processor: less than a millisecond on an idle machine, more where
+/// load, app and others share few processors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Who.
-    pub kind: Kind,
+    /// The kind of client that sent it.
+    pub kind: ClientKind,
     /// Which of the targets, counted as the report lists them.
     pub target: usize,
     /// When it should have been sent.
@@ -139,11 +154,15 @@ pub struct Record {
     /// When its outcome was certain.
     pub ended_s: f64,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: RequestOutcome,
     /// The answer's status, if one came.
     pub status: Option<u16>,
     /// It was sent on a connection that had been used before.
     pub reused: bool,
+    /// The client's own TCP port: with it the request is found in a capture of the network, or in the server's log. None
+    /// where there was no connection, as where it was refused, and on a Unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// The failure in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,

@@ -3,33 +3,38 @@
 //! The main thread waits here, for signals and for the clock; the load and the look at the readiness endpoint have a
 //! thread each. Whatever happens, what was started is ended before this returns.
 
-use super::evidence::{Drill, Latencies};
-use super::facts::Facts;
+use super::discover;
+use super::evidence::{Drill, Latencies, Mode};
+use super::facts::Observations;
+use super::idle::Idle;
 use super::load::{Control, Load, Order, Sent};
-use super::plan::{self, Plan, Target, Way};
+use super::plan::{self, DrillPlan, Place, Supervision, Target};
 use super::preflight::{self, Trouble};
-use super::progress::Progress;
-use super::ready::Readiness;
+use super::progress::{Progress, Rounds};
+use super::ready::ReadinessObserver;
 use super::record::Record;
-use super::subject::{Subject, shown};
+use super::subject::{RunningSubject, shown};
 use super::verdict;
-use crate::inflight::{Counts, News, Task, Watch};
-use crate::secret::hidden_command;
+use crate::counts::Counts;
+use crate::inflight::{InFlightEvent, Task, WatchThread};
+use crate::secret::{Url, hidden_command};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals::{self, Inherited};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
+use tracing::debug;
 
 /// How often the clock is looked at. SIGCHLD and Ctrl-C end a wait at once.
 const TICK: Duration = Duration::from_millis(10);
-/// `graceful run` has its own budget; so much longer the drill waits for it.
+/// `graceful run` has its own budget, as a platform has; so much longer the drill waits for them.
 const MARGIN: Duration = Duration::from_secs(2);
-/// So long the first look at the app's connections may take.
+/// How long the first look at the app's connections may take.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// So many lines of an app that failed are shown.
-const LINES: usize = 10;
+/// Helpers that see the app's end, as Python's resource_tracker, are gone by then.
+const HELPERS_LAST: Duration = Duration::from_millis(500);
 
 /// Why there is no drill to show.
 #[derive(Debug)]
@@ -46,31 +51,52 @@ impl From<io::Error> for Broken {
     }
 }
 
+/// Why a drill did not come to its end.
+pub(super) enum Unfinished {
+    /// There is none to show.
+    Broken(Broken),
+    /// It tells nothing of the app, and this is why.
+    Inconclusive(String),
+}
+
+impl From<Broken> for Unfinished {
+    fn from(broken: Broken) -> Unfinished {
+        Unfinished::Broken(broken)
+    }
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Unfinished {
+        Broken::from(error).into()
+    }
+}
+
 /// What the drills of one run share.
-pub(super) struct Hall {
+pub(super) struct Session {
     pub(super) inherited: Inherited,
     pub(super) progress: Progress,
+    pub(super) rounds: Rounds,
 }
 
 /// A drill that is being held.
-struct Stage<'a> {
-    plan: &'a Plan,
-    way: Way,
-    hall: &'a mut Hall,
-    subject: Subject,
+struct DrillRun<'a> {
+    plan: &'a DrillPlan,
+    way: Supervision,
+    hall: &'a mut Session,
+    subject: RunningSubject,
     /// What is asked in the end.
     order: Option<Order>,
-    facts: Facts,
+    facts: Observations,
     /// The look at the app's connections, where graceful itself does not look, and what was seen last.
-    watch: Option<Watch>,
+    watch: Option<WatchThread>,
     seen: Option<Counts>,
 }
 
 /// A folder of the drill's own, gone with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> io::Result<Folder> {
+    pub(super) fn new() -> io::Result<Folder> {
         use std::os::unix::fs::DirBuilderExt;
         let base = std::env::temp_dir();
         for number in 0..1000 {
@@ -84,7 +110,7 @@ impl Folder {
         Err(io::Error::other(format!("{}: full of graceful-drill folders", base.display())))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -96,116 +122,149 @@ impl Drop for Folder {
 }
 
 /// Holds one drill, with this pre-stop delay instead of the user's own, if there is one.
-pub(super) fn hold(plan: &Plan, way: Way, delay: Option<Duration>, hall: &mut Hall) -> Result<Drill, Broken> {
+pub(super) fn hold(
+    plan: &DrillPlan,
+    way: Supervision,
+    delay: Option<Duration>,
+    hall: &mut Session,
+) -> Result<Drill, Broken> {
     let folder = Folder::new()?;
-    let started = Subject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
+    let started = RunningSubject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
     let subject = match started {
         Ok(subject) => subject,
         Err(why) => return Ok(inconclusive(plan, way, why)),
     };
-    let mut stage = Stage { plan, way, hall, subject, order: None, facts: Facts::default(), watch: None, seen: None };
+    let mut stage =
+        DrillRun { plan, way, hall, subject, order: None, facts: Observations::default(), watch: None, seen: None };
     let result = stage.play();
     stage.hall.progress.clear();
     stage.subject.clear_away();
     result
 }
 
-impl Stage<'_> {
+impl DrillRun<'_> {
     fn play(&mut self) -> Result<Drill, Broken> {
-        self.hall.progress.say("waiting for the first answer");
-        let order = match self.until_it_answers()? {
-            Ok(order) => order,
-            Err(why) => return Ok(self.nothing_to_tell(why)),
-        };
+        match self.run_to_the_end() {
+            Ok(drill) => Ok(drill),
+            Err(Unfinished::Inconclusive(why)) => {
+                debug!(name: "drill_inconclusive", why, "the drill tells nothing: {why}");
+                Ok(self.nothing_to_tell(why))
+            }
+            Err(Unfinished::Broken(broken)) => Err(broken),
+        }
+    }
+
+    fn run_to_the_end(&mut self) -> Result<Drill, Unfinished> {
+        let order = self.until_it_answers()?;
+        debug!(name: "drill_answered", targets = order.requests.len(), rate = order.rate, "every target answers: the load begins");
         self.order = Some(order.clone());
         let readiness = match self.plan.ready_url(self.way) {
-            Some(url) => Some(Readiness::watch(url)?),
+            Some(url) => Some(ReadinessObserver::watch(url)?),
             None => None,
         };
         let started = Instant::now();
         let load = Load::start(order)?;
-        let stopped = match self.warm_up(&load, started)? {
-            None => self.stop_under(&load)?,
-            Some(why) => Err(why),
-        };
-        let (stop, wall) = match stopped {
-            Ok(times) => times,
-            Err(why) => {
-                load.control.give_up();
-                return Ok(self.nothing_to_tell(why));
-            }
-        };
-        self.watch_to_the_end(&load, stop)?;
+        let stopped = self.warm_up(&load, started).and_then(|()| self.stop_under(&load));
+        if let Err(Unfinished::Inconclusive(_)) = stopped {
+            load.control.give_up();
+        }
+        let (stop, wall) = stopped?;
+        let (sent, failed) = (load.control.sent.load(Relaxed), load.control.failed.load(Relaxed));
+        debug!(name: "drill_stopped", sent, failed, "the stop has begun, after {sent} requests of which {failed} failed");
+        self.watch_to_the_end(&load, stop, readiness.as_ref())?;
         self.look_back();
         let control = load.control.clone();
         let sent = load.records()?;
         self.facts.readiness = readiness.map(|readiness| readiness.changes(stop)).unwrap_or_default();
-        self.facts.held_back = control.held_back.load(std::sync::atomic::Ordering::Relaxed);
+        self.facts.held_back = control.held_back.load(Relaxed);
         Ok(self.drill(stop, wall, started, sent, &control))
     }
 
     /// Waits for the first answers.
-    fn until_it_answers(&mut self) -> Result<Result<Order, String>, Broken> {
-        let end = Instant::now() + self.plan.startup_timeout;
+    fn until_it_answers(&mut self) -> Result<Order, Unfinished> {
+        let began = Instant::now();
+        let end = began + self.plan.startup_timeout;
         let runtime = super::load::runtime()?;
+        let mut by_tls = false;
+        let mut idle = Idle::new();
         loop {
             self.pause(TICK)?;
-            if let Some(why) = self.died_early() {
-                return Ok(Err(why));
+            self.hall.progress.waiting(began.elapsed(), self.plan.startup_timeout);
+            if let Some(why) = self.subject.died_early().or_else(|| idle.look(&self.subject, self.plan)) {
+                return Err(Unfinished::Inconclusive(why));
             }
-            let found = match self.targets() {
-                Ok(found) => found,
-                Err(why) if Instant::now() >= end => return Ok(Err(why)),
-                Err(_) => continue,
-            };
-            let ready = self.plan.ready_url(self.way);
-            let answered = preflight::check(&runtime, &found, self.plan);
-            let last = match answered.and_then(|order| preflight::is_ready(&runtime, ready).map(|()| order)) {
-                Ok(order) => return Ok(Ok(order)),
-                Err(Trouble::Final(why)) => return Ok(Err(why)),
+            let last = match self.try_once(&runtime, &mut by_tls) {
+                Ok(order) => return Ok(order),
+                Err(Trouble::Final(why) | Trouble::Tls(why)) => return Err(Unfinished::Inconclusive(why)),
                 Err(Trouble::NotYet(why)) => why,
             };
             if Instant::now() >= end {
-                return Ok(Err(format!("{last} ({} after the start)", human(self.plan.startup_timeout))));
+                let why = format!("{last} ({} after the start)", human(self.plan.startup_timeout));
+                return Err(Unfinished::Inconclusive(why));
             }
         }
     }
 
-    /// What was given, or the root of the one port that the app listens on.
-    fn targets(&self) -> Result<plan::Targets, String> {
-        if !self.plan.targets.requests.is_empty() {
-            return Ok(self.plan.targets.clone());
-        }
-        let (ports, _) = self.subject.listens();
-        match ports[..] {
-            [port] => {
-                let url = format!("http://127.0.0.1:{port}/").parse().map_err(|error| format!("{error}"))?;
-                let target = Target { method: "GET".to_owned(), url, body: None };
-                Ok(plan::Targets { requests: vec![target], ..self.plan.targets.clone() })
+    /// One try of everything that has to answer.
+    fn try_once(&self, runtime: &tokio::runtime::Runtime, by_tls: &mut bool) -> Result<Order, Trouble> {
+        let (targets, is_found) = self.targets(*by_tls)?;
+        let order = match preflight::check(runtime, &targets, self.plan) {
+            Err(Trouble::Tls(_)) if is_found && !*by_tls => {
+                *by_tls = true;
+                let (targets, _) = self.targets(true)?;
+                preflight::check(runtime, &targets, self.plan)?
             }
-            [] => Err("the app listens on no TCP port; if it is another's, --url says where to ask".to_owned()),
-            _ => {
-                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-                Err(format!("the app listens on the ports {}; --url says which to ask", ports.join(", ")))
-            }
+            checked => checked?,
+        };
+        preflight::is_ready(runtime, self.plan.ready_url(self.way))?;
+        if is_found {
+            // An app opens its ports one after the other: which of them is meant, not the clock is to decide.
+            discover::root(&self.subject)?;
         }
+        Ok(order)
     }
 
-    /// The load before the stop; why there is nothing to stop, if so.
-    fn warm_up(&mut self, load: &Load, started: Instant) -> Result<Option<String>, Broken> {
+    /// What was given, with paths where the app listens; the root of that if nothing was. And whether it was looked for.
+    fn targets(&self, by_tls: bool) -> Result<(plan::Targets<Url>, bool), Trouble> {
+        let mut targets = self.plan.targets.clone();
+        let is_path = |target: &plan::Target| matches!(target.place, Place::Path(_));
+        let is_found = targets.requests.is_empty() || targets.all().any(is_path);
+        let root = match is_found {
+            true => Some(discover::root(&self.subject)?),
+            false => None,
+        };
+        let root = root.map(|root| root.with_tls().filter(|_| by_tls).unwrap_or(root));
+        if let (true, Some(root)) = (targets.requests.is_empty(), &root) {
+            targets.requests.push(Target { method: "GET".to_owned(), place: Place::Url(root.clone()), body: None });
+        }
+        let placed = targets.placed(|place| match (place, &root) {
+            (Place::Url(url), _) => Ok(url),
+            (Place::Path(path), Some(root)) => root.with_target(&path).map_err(|error| error.to_string()),
+            (Place::Path(_), None) => Err("a path without a place".to_owned()),
+        });
+        Ok((placed.map_err(Trouble::Final)?, is_found))
+    }
+
+    /// The load before the stop.
+    fn warm_up(&mut self, load: &Load, started: Instant) -> Result<(), Unfinished> {
         let end = started + self.plan.before;
         while Instant::now() < end {
             self.pause(TICK.min(end.saturating_duration_since(Instant::now())))?;
-            if let Some(why) = self.died_early() {
-                return Ok(Some(why));
+            if let Some(why) = self.subject.died_early() {
+                return Err(Unfinished::Inconclusive(why));
             }
-            self.hall.progress.load("load", &load.control, started.elapsed(), self.plan.before);
+            self.hall.progress.load(&load.control, started.elapsed(), self.plan.before, self.known_lag());
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// How long the load goes on after the stop, where that does not depend on the end of a command.
+    fn known_lag(&self) -> Option<Duration> {
+        (!self.plan.rolling).then_some(self.plan.lb_lag)
     }
 
     /// The stop; the moment, by both clocks.
-    fn stop_under(&mut self, load: &Load) -> Result<Result<(Instant, SystemTime), String>, Broken> {
+    fn stop_under(&mut self, load: &Load) -> Result<(Instant, SystemTime), Unfinished> {
         let signal = match &self.plan.subject {
             plan::Subject::Own { signal, .. } | plan::Subject::Pid { signal, .. } => Some(*signal),
             plan::Subject::Command(_) | plan::Subject::Nothing => None,
@@ -220,16 +279,16 @@ impl Stage<'_> {
                 && processes.iter().all(|pid| handlers::is_blocked(*pid, signal) == Some(false));
             self.facts.ignores = all(Disposition::Ignored);
         }
+        self.facts.under_graceful = self.subject.is_graceful();
         self.watch_in_flight(&ports, signal)?;
         let (stop, wall) = (Instant::now(), SystemTime::now());
         load.control.stopped(stop);
-        if let Err(why) = self.subject.stop(self.hall.inherited) {
-            return Ok(Err(why));
-        }
-        if !self.plan.rolling {
+        self.subject.stop(self.hall.inherited).map_err(Unfinished::Inconclusive)?;
+        // After a command the stop is seen by its signs, and a SIGKILL at the command's end must be seen, too.
+        if !matches!(self.plan.subject, plan::Subject::Command(_)) {
             load.control.until(stop + self.plan.lb_lag);
         }
-        Ok(Ok((stop, wall)))
+        Ok((stop, wall))
     }
 
     /// Where no graceful looks at the app's connections, the drill does. The first look is before the stop.
@@ -247,22 +306,22 @@ impl Stage<'_> {
             trusts_handler: true,
             samples: true,
         };
-        self.watch = Some(Watch::start(task, || {})?);
+        self.watch = Some(WatchThread::start(task, || {})?);
         let end = Instant::now() + FIRST_LOOK;
         while Instant::now() < end && self.seen.is_none() {
             self.pause(Duration::from_millis(1))?;
             self.take_looks();
         }
         self.facts.looks_at_stop = self.seen;
-        if let Some(watch) = &self.watch {
+        if let Some(watch) = &mut self.watch {
             watch.look_closely();
         }
         Ok(())
     }
 
     fn take_looks(&mut self) {
-        while let Some(news) = self.watch.as_ref().and_then(Watch::try_recv) {
-            if let News::Sampled { counts, .. } = news {
+        while let Some(news) = self.watch.as_ref().and_then(WatchThread::try_recv) {
+            if let InFlightEvent::Sampled { counts, .. } = news {
                 self.facts.most_unaccepted = self.facts.most_unaccepted.max(counts.unaccepted);
                 self.seen = Some(counts);
             }
@@ -270,10 +329,18 @@ impl Stage<'_> {
     }
 
     /// Until the app has ended, the load is over, and what was under way with it.
-    fn watch_to_the_end(&mut self, load: &Load, stop: Instant) -> Result<(), Broken> {
+    fn watch_to_the_end(
+        &mut self,
+        load: &Load,
+        stop: Instant,
+        readiness: Option<&ReadinessObserver>,
+    ) -> Result<(), Broken> {
         let grace = self.plan.grace_period;
-        let patience = if self.subject.is_supervised() { grace + MARGIN } else { grace };
-        let mut ended_at = None;
+        // graceful and a platform send SIGKILL themselves, and have something to do after it.
+        let has_own = self.subject.is_supervised() || matches!(self.plan.subject, plan::Subject::Command(_));
+        let patience = if has_own { grace + MARGIN } else { grace };
+        let mut ended_at: Option<Instant> = None;
+        let mut counted = false;
         loop {
             self.pause(TICK)?;
             let now = Instant::now();
@@ -284,8 +351,8 @@ impl Stage<'_> {
                 ended_at = Some(ended.at);
                 self.facts.looks_at_exit = self.seen;
                 self.watch = None;
-                self.facts.exit = Some((ended.at.saturating_duration_since(stop).as_secs_f64(), ended.status));
-                self.facts.left = self.subject.leftovers();
+                self.facts.result = self.subject.result_of(stop);
+                self.facts.left = self.subject.leftovers(&[]);
                 // A restart in turn is over when the command is, and the load balancer lags behind its last step.
                 load.control.until(ended.at + self.plan.lb_lag);
             }
@@ -293,8 +360,27 @@ impl Stage<'_> {
                 self.facts.killed_s = Some((now - stop).as_secs_f64());
                 self.subject.kill();
             }
+            // The load balancer's lag begins when it can know of the stop: where a command stops the target, with the first sign
+            // of it, and with the command's end at the latest. Until then requests go on: a SIGKILL may come late.
+            if let plan::Subject::Command(_) = self.plan.subject
+                && !self.plan.rolling
+                && let Some(sign) = load
+                    .control
+                    .first_sign()
+                    .into_iter()
+                    .chain(readiness.and_then(ReadinessObserver::failing_since))
+                    .min()
+            {
+                load.control.until(sign.max(stop) + self.plan.lb_lag);
+            }
+            if ended_at.is_some_and(|at| now >= at + HELPERS_LAST) && !std::mem::replace(&mut counted, true) {
+                // What is gone by now has ended by itself.
+                let left = self.subject.leftovers(&[]);
+                self.facts.left.retain(|process| left.contains(process));
+            }
             let quiet = ended_at.is_some() || !self.subject.ends();
-            if quiet && load.is_over() {
+            let settled = counted || self.facts.left.is_empty();
+            if quiet && settled && load.is_over() {
                 return Ok(());
             }
             // What has not answered by then is a black hole; a stream that still flows flows on.
@@ -302,25 +388,20 @@ impl Stage<'_> {
             if quiet && last.is_some_and(|last| now > last) {
                 load.control.give_up();
             }
-            self.hall.progress.stopping(&load.control, now - stop, ended_at.is_some());
+            let lag = load.control.end().map(|end| end.saturating_duration_since(stop));
+            self.hall.progress.stopping(&load.control, now - stop, self.plan.before, lag, ended_at.is_some());
         }
     }
 
     /// What can only be seen when all is over.
     fn look_back(&mut self) {
         if self.subject.is_app()
-            && let Some((_, route)) = self.order.as_ref().and_then(|order| order.requests.first())
+            && let Some(asked) = self.order.as_ref().and_then(|order| order.requests.first())
         {
-            self.facts.accepts_after = Some(
-                route
-                    .addresses
-                    .iter()
-                    .any(|address| std::net::TcpStream::connect_timeout(address, Duration::from_millis(500)).is_ok()),
-            );
+            self.facts.accepts_after = Some(asked.route.accepts(Duration::from_millis(500)));
         }
         self.facts.report = self.subject.report();
         self.facts.supervised = self.subject.is_supervised();
-        self.facts.is_app = self.subject.is_app();
     }
 
     /// Waits for a signal, and takes note of ended children.
@@ -333,15 +414,6 @@ impl Stage<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn died_early(&self) -> Option<String> {
-        let ended = self.subject.ended()?;
-        let how = ended.status.map(|status| format!(": {status}")).unwrap_or_default();
-        let lines = self.subject.last_lines(LINES);
-        let said =
-            if lines.is_empty() { String::new() } else { format!("; its last words:\n  {}", lines.join("\n  ")) };
-        Some(format!("the app ended before the stop{how}{said}"))
     }
 
     fn nothing_to_tell(&self, why: String) -> Drill {
@@ -361,19 +433,21 @@ impl Stage<'_> {
             .into_iter()
             .map(|sent| Record {
                 kind: sent.kind,
-                target: sent.target,
+                target: sent.target as usize,
                 intended_s: since(sent.intended),
                 sent_s: since(sent.sent),
                 ended_s: since(sent.ended),
                 outcome: sent.outcome,
                 status: sent.status,
                 reused: sent.reused,
-                detail: sent.detail,
+                port: sent.port,
+                detail: sent.detail.into_owned(),
             })
             .collect();
+        let is_stopped = !matches!(self.plan.subject, plan::Subject::Nothing);
         let lag = control.end().map_or(self.plan.lb_lag.as_secs_f64(), since);
         let drill = Drill {
-            stopped_at: Some(humantime::format_rfc3339_millis(wall).to_string()),
+            stopped_at: is_stopped.then(|| humantime::format_rfc3339_millis(wall).to_string()),
             lb_lag_s: lag,
             targets: self.order.as_ref().map(named).unwrap_or_default(),
             requests,
@@ -384,17 +458,19 @@ impl Stage<'_> {
 }
 
 /// A drill that shows nothing, and why.
-fn inconclusive(plan: &Plan, way: Way, why: String) -> Drill {
-    let (title, command) = match &plan.subject {
-        plan::Subject::Own { command, .. } => {
-            (if way == Way::Bare { "bare" } else { "under graceful" }.to_owned(), shown(command))
+pub(super) fn inconclusive(plan: &DrillPlan, way: Supervision, why: String) -> Drill {
+    let (mode, title, command) = match &plan.subject {
+        plan::Subject::Own { command, .. } if way == Supervision::Bare => {
+            (Mode::Bare, "bare".to_owned(), shown(command))
         }
-        plan::Subject::Pid { pid, .. } => (format!("pid {pid}"), Vec::new()),
-        plan::Subject::Command(text) => (hidden_command(text), Vec::new()),
-        plan::Subject::Nothing => ("no stop".to_owned(), Vec::new()),
+        plan::Subject::Own { command, .. } => (Mode::Supervised, "under graceful".to_owned(), shown(command)),
+        plan::Subject::Pid { pid, .. } => (Mode::Pid, format!("pid {pid}"), Vec::new()),
+        plan::Subject::Command(text) => (Mode::StopCommand, hidden_command(text), Vec::new()),
+        plan::Subject::Nothing => (Mode::NoStop, "no stop".to_owned(), Vec::new()),
     };
     Drill {
         title,
+        mode,
         command,
         stopped_at: None,
         rate: plan.rate,
@@ -408,15 +484,18 @@ fn inconclusive(plan: &Plan, way: Way, why: String) -> Drill {
         latency: Latencies::default(),
         in_flight: Vec::new(),
         checks: Vec::new(),
+        findings: Vec::new(),
+        remarks: Vec::new(),
         verdict: super::evidence::Verdict::Inconclusive,
         inconclusive: Some(why),
         requests: Vec::new(),
+        jobs: None,
     }
 }
 
 fn named(order: &Order) -> Vec<String> {
     let all = order.requests.iter().chain(&order.slow).chain(&order.stream);
-    all.map(|(target, _)| format!("{} {}", target.method, target.url)).collect()
+    all.map(|asked| asked.name.clone()).collect()
 }
 
 fn micro(seconds: f64) -> f64 {

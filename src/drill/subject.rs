@@ -4,34 +4,38 @@
 //! does. It is the subreaper of the app, so that what that leaves behind is found and ended too. What a stop command leaves
 //! behind is not: a script that restarts a service may well have started it anew.
 
-use super::plan::{self, Way};
+use super::facts::{Exit, StopResult};
+use super::plan::{self, Supervision};
+use crate::demo;
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
-use crate::sys::reap::{self, Change};
+use crate::sys::reap::{self, ChildChange};
 use crate::sys::signals::Inherited;
-use crate::sys::spawn::{self, Command};
+use crate::sys::spawn::{self, SpawnSpec};
 use crate::sys::tree::{self, Process};
 use crate::sys::{in_words, process, sockets};
+use crate::timeline::report::Report;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Standard error.
-const STDERR: RawFd = 2;
-/// So many lines of the app's output are kept.
+/// At most this many lines of the app's output are kept.
 const LINES: usize = 200;
-/// What is left after the end has so long to go after SIGKILL.
+/// At most this many lines of an app that failed are shown.
+const LAST_WORDS: usize = 10;
+/// How long what is left after the end may take to go after SIGKILL.
 const TO_DIE: Duration = Duration::from_secs(5);
 
 /// The thing under test.
-pub(super) struct Subject {
+pub(super) struct RunningSubject {
     kind: Kind,
     /// Lines that it wrote last.
     output: Arc<Mutex<VecDeque<String>>>,
@@ -40,9 +44,9 @@ pub(super) struct Subject {
 }
 
 enum Kind {
-    Child { pid: i32, signal: Signal, ended: Option<(Instant, ExitStatus)>, supervised: bool },
+    Child { pid: Pid, signal: Signal, ended: Option<(Instant, ExitStatus)>, supervised: bool },
     Process { process: Process, signal: Signal, pidfd: OwnedFd, ended: Option<Instant> },
-    Command { text: String, pid: Option<i32>, ended: Option<(Instant, ExitStatus)> },
+    Command { text: String, pid: Option<Pid>, ended: Option<(Instant, ExitStatus)> },
     Nothing,
 }
 
@@ -54,21 +58,21 @@ pub(super) struct Ended {
     pub(super) status: Option<ExitStatus>,
 }
 
-impl Subject {
+impl RunningSubject {
     /// Starts it, if it is to be started.
     pub(super) fn start(
         subject: &plan::Subject,
-        way: Way,
+        way: Supervision,
         delay: Option<Duration>,
         folder: &std::path::Path,
         inherited: Inherited,
         show: bool,
-    ) -> Result<Subject, String> {
+    ) -> Result<RunningSubject, String> {
         let output = Arc::new(Mutex::new(VecDeque::new()));
         let mut report = None;
         let kind = match subject {
             plan::Subject::Own { command, flags, signal, .. } => {
-                let supervised = way != Way::Bare;
+                let supervised = way != Supervision::Bare;
                 let mut argv = Vec::new();
                 if supervised {
                     let path = folder.join("report.json");
@@ -96,7 +100,7 @@ impl Subject {
             plan::Subject::Command(text) => Kind::Command { text: text.clone(), pid: None, ended: None },
             plan::Subject::Nothing => Kind::Nothing,
         };
-        Ok(Subject { kind, output, report })
+        Ok(RunningSubject { kind, output, report })
     }
 
     /// The stop: the signal goes out, or the command is started.
@@ -110,7 +114,7 @@ impl Subject {
             Kind::Command { text, pid, .. } => {
                 let argv = ["/bin/sh".into(), "-c".into(), OsString::from(text.as_str())];
                 // What it says is for the user, and what it leaves in the background must not lose its output with the drill.
-                *pid = Some(spawned(&argv, inherited, None, STDERR)?);
+                *pid = Some(spawned(&argv, inherited, None, io::stderr().as_fd())?);
                 Ok(())
             }
             Kind::Nothing => Ok(()),
@@ -129,22 +133,27 @@ impl Subject {
 
     /// Takes notice of what has ended; call it after SIGCHLD, or now and then.
     pub(super) fn look(&mut self) {
+        self.look_with(|_, _| {});
+    }
+
+    /// The same, and tells of the children that are not the subject: wait(2) tells of each once.
+    pub(super) fn look_with(&mut self, mut other: impl FnMut(Pid, ExitStatus)) {
         let now = Instant::now();
         loop {
             match reap::next() {
-                Change::Ended { pid: who, status } => match &mut self.kind {
+                ChildChange::Ended { pid: who, status } => match &mut self.kind {
                     Kind::Child { pid, ended: ended @ None, .. } if *pid == who => *ended = Some((now, status)),
                     Kind::Command { pid: Some(pid), ended: ended @ None, .. } if *pid == who => {
                         *ended = Some((now, status));
                     }
-                    _ => {}
+                    _ => other(who, status),
                 },
-                Change::Stopped { .. } | Change::Continued { .. } => {}
-                Change::Nothing | Change::NoChildren => break,
+                ChildChange::Stopped { .. } | ChildChange::Continued { .. } => {}
+                ChildChange::Nothing | ChildChange::NoChildren => break,
             }
         }
         if let Kind::Process { pidfd, ended: ended @ None, .. } = &mut self.kind
-            && crate::sys::fds::poll(&[pidfd.as_raw_fd()], Some(Duration::ZERO)) == [true]
+            && crate::sys::fds::poll(&[pidfd.as_fd()], Some(Duration::ZERO)) == [true]
         {
             *ended = Some(now);
         }
@@ -161,6 +170,13 @@ impl Subject {
         }
     }
 
+    /// What the stop that began then has come to so far.
+    pub(super) fn result_of(&self, stop: Instant) -> StopResult {
+        let Some(ended) = self.ended() else { return StopResult::Nothing };
+        let exit = Exit { at_s: ended.at.saturating_duration_since(stop).as_secs_f64(), status: ended.status };
+        if self.is_app() { StopResult::AppExited(exit) } else { StopResult::CommandExited(exit) }
+    }
+
     /// Whether there is an end to wait for.
     pub(super) fn ends(&self) -> bool {
         !matches!(self.kind, Kind::Nothing)
@@ -169,15 +185,31 @@ impl Subject {
     /// The process that got the signal is the app's own, or one that hands it on.
     pub(super) fn pid(&self) -> Option<i32> {
         match &self.kind {
-            Kind::Child { pid, .. } => Some(*pid),
+            Kind::Child { pid, .. } => Some(pid.number()),
             Kind::Process { process, .. } => Some(process.pid),
             Kind::Command { .. } | Kind::Nothing => None,
+        }
+    }
+
+    /// The app itself: below graceful, its child.
+    pub(super) fn app(&self) -> Option<i32> {
+        let pid = self.pid()?;
+        match self.is_supervised() {
+            true => tree::with_group(pid)?.into_iter().find(|process| process.parent == pid).map(|process| process.pid),
+            false => Some(pid),
         }
     }
 
     /// Whether the end of this process means that the app is gone.
     pub(super) fn is_app(&self) -> bool {
         matches!(self.kind, Kind::Child { .. } | Kind::Process { .. })
+    }
+
+    /// The process that `--pid` names is a graceful, by the name of its binary.
+    pub(super) fn is_graceful(&self) -> bool {
+        let Kind::Process { process, .. } = &self.kind else { return false };
+        let exe = fs::read_link(format!("/proc/{}/exe", process.pid));
+        exe.is_ok_and(|exe| exe.file_name().is_some_and(|name| name == "graceful"))
     }
 
     pub(super) fn is_supervised(&self) -> bool {
@@ -198,16 +230,37 @@ impl Subject {
         (ports.into_iter().collect(), held.processes)
     }
 
-    /// What outlived the app, by name and pid. (Under graceful the report tells of it.)
-    pub(super) fn leftovers(&self) -> Vec<String> {
+    /// Whether the app runs and listens nowhere, as far as can be seen, Unix sockets included; and the ticks of the
+    /// processor's clock that it has had. `None`: it listens, does not run, or nothing can be seen.
+    pub(super) fn listens_nowhere(&self) -> Option<u64> {
+        let app = self.app()?;
+        let mut sampler = sockets::Sampler::new(&[]);
+        let all = sampler.listeners().ok()?.to_vec();
+        let tree: Vec<i32> = tree::with_group(app)?.iter().map(|process| process.pid).collect();
+        let held = sockets::held_by(&tree, &all);
+        (!tree.is_empty() && held.listeners.is_empty() && held.unix.is_empty()).then(|| tree::processor_time(&tree))
+    }
+
+    /// What outlived the app, by name and pid, but for what descends from these. (Under graceful the report tells of it.)
+    pub(super) fn leftovers(&self, but: &[i32]) -> Vec<String> {
         match self.kind {
-            Kind::Child { supervised: false, ended: Some(_), .. } => tree::descendants()
+            Kind::Child { supervised: false, ended: Some(_), .. } => tree::descendants_but(but)
                 .unwrap_or_default()
                 .iter()
                 .map(|process| format!("{} (pid {})", process.name, process.pid))
                 .collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// Why there is nothing left to stop, with its last words; none while it is there.
+    pub(super) fn died_early(&self) -> Option<String> {
+        let ended = self.ended()?;
+        let how = ended.status.map(|status| format!(": {status}")).unwrap_or_default();
+        let lines = self.last_lines(LAST_WORDS);
+        let said =
+            if lines.is_empty() { String::new() } else { format!("; its last words:\n  {}", lines.join("\n  ")) };
+        Some(format!("the app ended before the stop{how}{said}"))
     }
 
     /// The lines that it wrote last.
@@ -217,7 +270,7 @@ impl Subject {
     }
 
     /// graceful's report, if it wrote one.
-    pub(super) fn report(&self) -> Option<serde_json::Value> {
+    pub(super) fn report(&self) -> Option<Report> {
         let text = fs::read(self.report.as_ref()?).ok()?;
         serde_json::from_slice(&text).ok()
     }
@@ -270,9 +323,9 @@ fn start(
     dies_by: Option<Signal>,
     output: &Arc<Mutex<VecDeque<String>>>,
     show: bool,
-) -> Result<i32, String> {
+) -> Result<Pid, String> {
     let (reader, writer) = io::pipe().map_err(|error| format!("pipe: {error}"))?;
-    let pid = spawned(argv, inherited, dies_by, writer.as_raw_fd())?;
+    let pid = spawned(argv, inherited, dies_by, writer.as_fd())?;
     drop(writer);
     let lines = output.clone();
     // It ends with the last process that can write.
@@ -280,15 +333,21 @@ fn start(
     Ok(pid)
 }
 
-fn spawned(argv: &[OsString], inherited: Inherited, dies_by: Option<Signal>, output: RawFd) -> Result<i32, String> {
+fn spawned(
+    argv: &[OsString],
+    inherited: Inherited,
+    dies_by: Option<Signal>,
+    output: BorrowedFd<'_>,
+) -> Result<Pid, String> {
     let program = argv.first().cloned().unwrap_or_default();
     let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
     let words = words.map_err(|_| format!("{}: an argument with a zero byte", program.display()))?;
-    let command = Command {
+    let command = SpawnSpec {
         argv: &words,
         env: None,
         inherited,
         output: Some(output),
+        errors: None,
         dir: None,
         own_group: true,
         parent_death_signal: dies_by,
@@ -321,6 +380,13 @@ fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
 /// A command line for people: the program, and what is the path of a file. Any other word may hold a secret.
 pub(super) fn shown(command: &[OsString]) -> Vec<String> {
     const LEFT_OUT: &str = "…";
+    // The name under which it can be started by hand.
+    if let [first, second, ..] = command
+        && first == demo::COMMAND[0]
+        && second == demo::COMMAND[1]
+    {
+        return vec!["graceful".to_owned(), demo::COMMAND[1].to_owned()];
+    }
     let mut shown: Vec<String> = Vec::new();
     for (index, word) in command.iter().enumerate() {
         let is_shown = index == 0 || Path::new(word).is_file();

@@ -3,13 +3,15 @@
 
 use super::evidence::Verdict;
 use super::evidence::{Drill, Tuned};
-use super::plan::{Plan, Way};
-use super::stage::{Broken, Hall, hold, human};
+use super::plan::{DrillPlan, Subject, Supervision};
+use super::stage::{Broken, Session, hold, human};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// The result is as exact as this.
 const STEP: Duration = Duration::from_millis(100);
-/// The good delay is drilled so often in the end.
+/// How often the good delay is drilled in the end.
 const CONFIRM: u32 = 3;
 
 /// What the next drill is to be.
@@ -52,8 +54,21 @@ impl Search {
     }
 }
 
-/// Drills until it is known. The plan's own delay, if it has one, is overridden.
-pub(super) fn tune(plan: &Plan, hall: &mut Hall) -> Result<(Vec<Drill>, Tuned), Broken> {
+/// The flags of `graceful run` without a hold: that lets an app serve on as long as requests come without a pause, and hides
+/// what it needs.
+fn without_hold(flags: &mut Vec<OsString>) {
+    const OF_A_HOLD: [&[u8]; 4] = [b"--hold=", b"--hold-timeout=", b"--quiet-window=", b"--ports="];
+    flags.retain(|flag| !OF_A_HOLD.iter().any(|name| flag.as_bytes().starts_with(name)));
+    flags.push("--hold=never".into());
+}
+
+/// Drills until it is known. The plan's own delay and hold, if it has them, are overridden.
+pub(super) fn tune(plan: &DrillPlan, hall: &mut Session) -> Result<(Vec<Drill>, Tuned), Broken> {
+    let mut plan = plan.clone();
+    if let Subject::Own { flags, .. } = &mut plan.subject {
+        without_hold(flags);
+    }
+    let plan = &plan;
     let longest = plan.lb_lag + Duration::from_secs(1);
     let mut search = Search { longest, ..Search::default() };
     let mut drills = Vec::new();
@@ -67,10 +82,11 @@ pub(super) fn tune(plan: &Plan, hall: &mut Hall) -> Result<(Vec<Drill>, Tuned), 
             Next::Found { enough: Some(enough), .. } if confirmed < CONFIRM => enough,
             Next::Found { enough, too_short } => return Ok((drills, told(enough, too_short, confirmed, longest))),
         };
-        let mut drill = hold(plan, Way::Supervised, Some(delay), hall)?;
+        let mut drill = hold(plan, Supervision::Supervised, Some(delay), hall)?;
         drill.title = format!("--pre-stop-delay {}", human(delay));
         let (inconclusive, dropped) = (drill.verdict == Verdict::Inconclusive, drill.dropped > 0);
         let why = drill.inconclusive.clone().unwrap_or_default();
+        hall.rounds.ended(&drill);
         drills.push(drill);
         if inconclusive {
             let words = format!("a drill was inconclusive, so the smallest delay is not known: {why}");
@@ -84,11 +100,13 @@ pub(super) fn tune(plan: &Plan, hall: &mut Hall) -> Result<(Vec<Drill>, Tuned), 
 fn told(enough: Option<Duration>, too_short: Option<Duration>, confirmed: u32, longest: Duration) -> Tuned {
     let words = match (enough, too_short) {
         (Some(enough), Some(low)) => format!(
-            "--pre-stop-delay {} is enough: {confirmed} of {confirmed} drills dropped nothing, and {} dropped some",
+            "--pre-stop-delay {} is enough: {confirmed} of {confirmed} drills without a hold dropped nothing, and {} dropped some",
             human(enough),
             human(low)
         ),
-        (Some(_), None) => format!("no delay is needed: {confirmed} of {confirmed} drills without one dropped nothing"),
+        (Some(_), None) => format!(
+            "no delay is needed: {confirmed} of {confirmed} drills without one, and without a hold, dropped nothing"
+        ),
         (None, _) => {
             format!("no delay up to {} saves all requests: what is dropped is not for a delay to save", human(longest))
         }
@@ -115,6 +133,14 @@ mod tests {
             }
             assert!(tried.len() < 20, "{tried:?}");
         }
+    }
+
+    #[test]
+    fn what_is_measured_has_no_hold() {
+        let mut flags =
+            ["--hold=idle", "--hold-timeout=3s", "--grace-period=9s", "--ports=80"].map(Into::into).to_vec();
+        without_hold(&mut flags);
+        assert_eq!(flags, ["--grace-period=9s", "--hold=never"]);
     }
 
     #[test]

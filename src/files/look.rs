@@ -62,6 +62,28 @@ pub fn obstacle(path: &Path, purpose: Purpose) -> Option<String> {
     }
 }
 
+/// Why [`super::replace`] would fail here, as "is a directory; expected …". It is tried, and nothing is left behind and
+/// nothing changed: a file is made beside it and removed again, or one that is there is opened.
+pub fn unwritable(path: &Path) -> Option<String> {
+    if let Some(why) = obstacle(path, Purpose::Replace) {
+        return Some(why);
+    }
+    if descriptor(path).is_some() {
+        return None;
+    }
+    let tried = Spot::of(path).and_then(|spot| spot.try_to_replace());
+    let error = tried.err()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("cannot be made: {} does not exist; expected a directory that exists", folder.display())
+        }
+        io::ErrorKind::NotADirectory => format!("cannot be made: {} is not a directory", folder.display()),
+        io::ErrorKind::IsADirectory => "is a directory; expected the path of a file".to_owned(),
+        _ => format!("cannot be written: {}; expected a path that may be written to", in_words(&error)),
+    })
+}
+
 fn obstacle_of_descriptor(fd: RawFd, purpose: Purpose) -> Option<String> {
     const RIGHT: &str = "expected the path of a file, as /run/app/file";
     match fd {

@@ -4,8 +4,9 @@
 //! thread is; and the main loop must never wait for that thread, not even for a lock. So the main loop writes single
 //! words here and the server reads them when it answers. Times are microseconds since graceful's start.
 
+use crate::counts::Counts;
 use crate::signal::Signal;
-use crate::timeline::{InFlight, Phase};
+use crate::timeline::Phase;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ const SIGNALS: usize = 65;
 
 /// The app, as the probes see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum App {
+pub enum AppHealth {
     /// It was not started yet.
     Waiting,
     /// It runs.
@@ -29,7 +30,7 @@ pub enum App {
 
 /// What the main loop has said; see the module's text.
 #[derive(Debug)]
-pub struct Board {
+pub struct SharedStatus {
     start: Instant,
     phase: AtomicU8,
     phase_since: AtomicU64,
@@ -49,7 +50,7 @@ pub struct Board {
 
 /// The board at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct StatusSnapshot {
     /// Since graceful's start.
     pub now: Duration,
     /// The phase.
@@ -61,17 +62,17 @@ pub struct Standing {
     /// When the app was started.
     pub app_started: Option<Duration>,
     /// The app.
-    pub app: App,
+    pub app: AppHealth,
     /// No post-start hook is left to run.
     pub hooks_done: bool,
     /// The app has been ready once, or nothing tells whether it is.
     pub was_ready: bool,
 }
 
-impl Board {
+impl SharedStatus {
     /// Of a graceful that has just started at this time.
-    pub fn new(start: Instant) -> Board {
-        Board {
+    pub fn new(start: Instant) -> SharedStatus {
+        SharedStatus {
             start,
             phase: AtomicU8::new(Phase::PreStart as u8),
             phase_since: AtomicU64::new(0),
@@ -127,7 +128,7 @@ impl Board {
         self.orphans.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many processes were killed for want of memory.
+    /// Number of processes that were killed for want of memory.
     pub fn oom_killed(&self, count: u64) {
         self.oom_kills.store(count, Ordering::Relaxed);
     }
@@ -137,9 +138,9 @@ impl Board {
         self.sigkills.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many connections are in flight.
-    pub fn in_flight(&self, counts: InFlight) {
-        let InFlight { busy, unknown, unaccepted, idle } = counts;
+    /// Number of connections in flight.
+    pub fn in_flight(&self, counts: Counts) {
+        let Counts { busy, unknown, unaccepted, idle } = counts;
         for (place, count) in self.in_flight.iter().zip([busy, unknown, unaccepted, idle]) {
             place.store(count as u64, Ordering::Relaxed);
         }
@@ -162,20 +163,20 @@ impl Board {
     }
 
     /// All that a verdict needs, now.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> StatusSnapshot {
         let time = |time: &AtomicU64| Some(time.load(Ordering::Acquire)).filter(|at| *at != NEVER);
         let app_started = time(&self.app_started).map(Duration::from_micros);
         let phase = self.phase.load(Ordering::Acquire);
-        Standing {
+        StatusSnapshot {
             now: self.now(),
             phase: Phase::ALL.get(usize::from(phase)).copied().unwrap_or(Phase::Done),
             phase_since: Duration::from_micros(self.phase_since.load(Ordering::Relaxed)),
             t0: time(&self.t0).map(Duration::from_micros),
             app_started,
             app: match (self.app_gone.load(Ordering::Acquire), app_started) {
-                (true, _) => App::Gone,
-                (false, Some(_)) => App::Running,
-                (false, None) => App::Waiting,
+                (true, _) => AppHealth::Gone,
+                (false, Some(_)) => AppHealth::Running,
+                (false, None) => AppHealth::Waiting,
             },
             hooks_done: self.hooks_done.load(Ordering::Acquire),
             was_ready: self.was_ready.load(Ordering::Acquire),
@@ -237,9 +238,9 @@ mod tests {
 
     #[test]
     fn a_standing_is_what_was_written() {
-        let board = Board::new(Instant::now());
+        let board = SharedStatus::new(Instant::now());
         let first = board.standing();
-        assert_eq!((first.phase, first.app, first.t0), (Phase::PreStart, App::Waiting, None));
+        assert_eq!((first.phase, first.app, first.t0), (Phase::PreStart, AppHealth::Waiting, None));
         board.app_started(Duration::from_millis(3));
         for phase in Phase::ALL {
             board.phase(Duration::from_millis(7), phase);
@@ -248,19 +249,19 @@ mod tests {
         }
         board.stop_began(Duration::from_millis(9));
         let standing = board.standing();
-        assert_eq!((standing.app, standing.app_started), (App::Running, Some(Duration::from_millis(3))));
+        assert_eq!((standing.app, standing.app_started), (AppHealth::Running, Some(Duration::from_millis(3))));
         assert_eq!(standing.t0, Some(Duration::from_millis(9)));
         assert!(!standing.hooks_done && !standing.was_ready);
         board.hooks_done();
         board.was_ready();
         board.app_gone();
         let standing = board.standing();
-        assert!(standing.hooks_done && standing.was_ready && standing.app == App::Gone);
+        assert!(standing.hooks_done && standing.was_ready && standing.app == AppHealth::Gone);
     }
 
     #[test]
     fn signals_are_counted_by_their_number() {
-        let board = Board::new(Instant::now());
+        let board = SharedStatus::new(Instant::now());
         board.received(Signal::TERM);
         board.received(Signal::TERM);
         board.sent(Signal::HUP);

@@ -21,29 +21,8 @@
 //! - The breaker is there only with `breaker_after`. While it is open nothing is asked, and the check is unhealthy.
 //! - A success that took longer than `degraded_after` is degraded.
 
+use crate::timeline::Status;
 use std::time::Duration;
-
-/// A check's result, the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// All is well.
-    Healthy,
-    /// It works, but not as it should.
-    Degraded,
-    /// It does not work.
-    Unhealthy,
-}
-
-impl Status {
-    /// As pages, metrics and logs name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Status::Healthy => "healthy",
-            Status::Degraded => "degraded",
-            Status::Unhealthy => "unhealthy",
-        }
-    }
-}
 
 /// The result of one try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +65,7 @@ pub enum Breaker {
 
 /// Something about a check is not as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct CheckTransition {
     /// Before; none before the first result.
     pub from: Option<Status>,
     /// Now.
@@ -99,7 +78,7 @@ pub struct Change {
 
 /// One check's memory.
 #[derive(Clone, Debug)]
-pub struct Tracker {
+pub struct CheckHistory {
     rules: Rules,
     status: Option<Status>,
     detail: String,
@@ -111,10 +90,10 @@ pub struct Tracker {
     open_until: Duration,
 }
 
-impl Tracker {
+impl CheckHistory {
     /// Of a check that was not tried yet.
-    pub fn new(rules: Rules) -> Tracker {
-        Tracker {
+    pub fn new(rules: Rules) -> CheckHistory {
+        CheckHistory {
             rules,
             status: None,
             detail: "no result yet".to_owned(),
@@ -139,7 +118,7 @@ impl Tracker {
     }
 
     /// Takes the result of a try that ended now; says what it changed, if anything.
-    pub fn record(&mut self, now: Duration, attempt: Attempt) -> Option<Change> {
+    pub fn record(&mut self, now: Duration, attempt: Attempt) -> Option<CheckTransition> {
         let (status_before, breaker_before) = (self.status, self.breaker);
         self.tried_at = Some(now);
         self.took = attempt.took;
@@ -149,7 +128,12 @@ impl Tracker {
         }
         let to = self.status?;
         let changed = status_before != Some(to) || breaker_before != self.breaker;
-        changed.then_some(Change { from: status_before, to, breaker_from: breaker_before, breaker_to: self.breaker })
+        changed.then_some(CheckTransition {
+            from: status_before,
+            to,
+            breaker_from: breaker_before,
+            breaker_to: self.breaker,
+        })
     }
 
     fn failed(&mut self, now: Duration, detail: String) {
@@ -193,7 +177,7 @@ impl Tracker {
         self.status
     }
 
-    /// Why.
+    /// Why it has its status.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -235,7 +219,7 @@ mod tests {
     }
 
     /// What happened, one letter a second: h, d, u for a try with that result. Then status and breaker after each.
-    fn run(tracker: &mut Tracker, from: u64, tries: &str) -> Vec<(Option<Status>, Breaker)> {
+    fn run(tracker: &mut CheckHistory, from: u64, tries: &str) -> Vec<(Option<Status>, Breaker)> {
         let mut seen = Vec::new();
         for (at, letter) in (from..).zip(tries.chars()) {
             let status = match letter {
@@ -252,10 +236,10 @@ mod tests {
 
     #[test]
     fn the_first_result_counts_at_once() {
-        let mut tracker = Tracker::new(RULES);
+        let mut tracker = CheckHistory::new(RULES);
         assert_eq!((tracker.status(), tracker.detail()), (None, "no result yet"));
         assert_eq!(run(&mut tracker, 0, "h"), [(Some(Status::Healthy), Breaker::Closed)]);
-        assert_eq!(run(&mut Tracker::new(RULES), 0, "u"), [(Some(Status::Unhealthy), Breaker::Closed)]);
+        assert_eq!(run(&mut CheckHistory::new(RULES), 0, "u"), [(Some(Status::Unhealthy), Breaker::Closed)]);
     }
 
     /// The statuses alone, a letter each.
@@ -266,7 +250,7 @@ mod tests {
             Some(Status::Unhealthy) => 'u',
             None => '-',
         };
-        run(&mut Tracker::new(rules), 0, tries).into_iter().map(letter).collect()
+        run(&mut CheckHistory::new(rules), 0, tries).into_iter().map(letter).collect()
     }
 
     #[test]
@@ -277,7 +261,7 @@ mod tests {
         assert_eq!(statuses(Rules { failure_threshold: 1, ..rules }, "huhu"), "huhu");
         // What never worked is not wrong for a moment.
         assert_eq!(statuses(rules, "uuhu"), "uuhd");
-        let mut tracker = Tracker::new(rules);
+        let mut tracker = CheckHistory::new(rules);
         run(&mut tracker, 0, "h");
         let refused = Attempt { detail: "refused".to_owned(), ..attempt(Status::Unhealthy) };
         let details = [1, 2, 3].map(|at| {
@@ -289,21 +273,21 @@ mod tests {
 
     #[test]
     fn without_a_breaker_it_is_asked_on_and_on() {
-        let mut tracker = Tracker::new(Rules { breaker_after: None, ..RULES });
+        let mut tracker = CheckHistory::new(Rules { breaker_after: None, ..RULES });
         let seen = run(&mut tracker, 0, &format!("h{}", "u".repeat(1000)));
         assert!(seen.iter().all(|(_, breaker)| *breaker == Breaker::Closed));
     }
 
     #[test]
     fn a_breaker_that_opens_before_the_threshold_is_unhealthy() {
-        let mut tracker = Tracker::new(Rules { breaker_after: Some(2), ..RULES });
+        let mut tracker = CheckHistory::new(Rules { breaker_after: Some(2), ..RULES });
         let seen = run(&mut tracker, 0, "huu");
         assert_eq!(seen[1..], [(Some(Status::Degraded), Breaker::Closed), (Some(Status::Unhealthy), Breaker::Open)]);
     }
 
     #[test]
     fn the_breaker_opens_waits_tries_once_and_closes() {
-        let mut tracker = Tracker::new(RULES);
+        let mut tracker = CheckHistory::new(RULES);
         let seen = run(&mut tracker, 0, "huuuu");
         assert_eq!(seen[3], (Some(Status::Unhealthy), Breaker::Closed));
         assert_eq!(seen[4], (Some(Status::Unhealthy), Breaker::Open));
@@ -323,13 +307,13 @@ mod tests {
 
     #[test]
     fn only_failures_in_a_row_open_it() {
-        let mut tracker = Tracker::new(RULES);
+        let mut tracker = CheckHistory::new(RULES);
         assert!(run(&mut tracker, 0, "uuuhuuuduuuhuuud").iter().all(|(_, breaker)| *breaker == Breaker::Closed));
     }
 
     #[test]
     fn it_takes_successes_in_a_row_to_recover() {
-        let mut tracker = Tracker::new(RULES);
+        let mut tracker = CheckHistory::new(RULES);
         let statuses: Vec<_> = run(&mut tracker, 0, "uhuhh").into_iter().map(|(status, _)| status).collect();
         let (unhealthy, healthy) = (Some(Status::Unhealthy), Some(Status::Healthy));
         assert_eq!(statuses, [unhealthy, unhealthy, unhealthy, unhealthy, healthy]);
@@ -339,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_slow_success_is_degraded_and_a_slow_failure_is_one() {
-        let mut tracker = Tracker::new(RULES);
+        let mut tracker = CheckHistory::new(RULES);
         let slow = |status| Attempt { took: Duration::from_millis(101), ..attempt(status) };
         tracker.record(seconds(0), slow(Status::Healthy));
         assert_eq!((tracker.status(), tracker.detail()), (Some(Status::Degraded), "slow, 101 ms"));
@@ -353,7 +337,7 @@ mod tests {
 
     #[test]
     fn only_what_changes_is_a_change() {
-        let mut tracker = Tracker::new(RULES);
+        let mut tracker = CheckHistory::new(RULES);
         let first = tracker.record(seconds(0), attempt(Status::Healthy)).unwrap();
         assert_eq!((first.from, first.to), (None, Status::Healthy));
         assert_eq!(tracker.record(seconds(1), attempt(Status::Healthy)), None);
@@ -371,7 +355,7 @@ mod tests {
         /// breaker never opens before its failures in a row.
         #[test]
         fn any_tries(tries in proptest::collection::vec((0u8..3, 0u64..40), 0..60)) {
-            let mut tracker = Tracker::new(RULES);
+            let mut tracker = CheckHistory::new(RULES);
             let (mut now, mut failures, mut successes, mut worked) = (0, 0, 0, false);
             for (result, gap) in tries {
                 now += gap;

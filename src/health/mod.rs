@@ -1,9 +1,9 @@
 //! What the three probes answer, without any I/O: facts in, verdicts and pages out.
 //!
 //! ```text
-//! supervisor ── writes ──► Board ──┐
-//! checks ── Attempt ──► Tracker ───┼──► judge(probe) ──► Verdict ──► page (text as the Kubernetes API server's, JSON)
-//! readiness polls ─────────────────┘
+//! supervisor ── writes ──► SharedStatus ───┐
+//! checks ── Attempt ──► CheckHistory ──────┼──► judge(probe) ──► ProbeVerdict ──► page (text as the Kubernetes API
+//! readiness polls ─────────────────────────┘                                      server's, JSON)
 //! ```
 //!
 //! - [`board`]: what the main loop knows, in atomics. The main loop never waits for whoever reads it.
@@ -19,6 +19,7 @@ pub mod check;
 pub mod page;
 pub mod verdict;
 
-pub use board::{App, Board, Standing};
-pub use check::{Attempt, Breaker, Change, Rules, Status, Tracker};
-pub use verdict::{Checked, Item, Probe, ReadyUrl, Situation, Verdict, judge};
+pub use crate::timeline::Status;
+pub use board::{AppHealth, SharedStatus, StatusSnapshot};
+pub use check::{Attempt, Breaker, CheckHistory, CheckTransition, Rules};
+pub use verdict::{Checked, Item, Probe, ProbeVerdict, ReadyUrl, Situation, judge};

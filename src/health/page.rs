@@ -4,15 +4,16 @@
 //! Everybody who can reach the port can read it: names, states and reasons of graceful's own making, nothing of the app's
 //! command line or environment.
 
-use super::board::Standing;
-use super::check::{Breaker, Status};
-use super::verdict::{Checked, Item, Probe, Situation, Verdict};
+use super::board::StatusSnapshot;
+use super::check::Breaker;
+use super::verdict::{Checked, Item, Probe, ProbeVerdict, Situation};
+use crate::timeline::Status;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The text: "ok", or with `verbose` and on failure a line for each part.
-pub fn text(probe: Probe, verdict: &Verdict, verbose: bool) -> String {
+pub fn text(probe: Probe, verdict: &ProbeVerdict, verbose: bool) -> String {
     if verdict.ok && !verbose {
         return "ok".to_owned();
     }
@@ -90,8 +91,8 @@ struct Check<'a> {
 }
 
 /// The JSON. Times are seconds or milliseconds, as their names say; what is not known yet is null.
-pub fn json(probe: Probe, verdict: &Verdict, situation: &Situation) -> String {
-    let Standing { now, phase, .. } = situation.standing;
+pub fn json(probe: Probe, verdict: &ProbeVerdict, situation: &Situation) -> String {
+    let StatusSnapshot { now, phase, .. } = situation.standing;
     let failed = verdict.items.iter().filter(|item| !item.ok && !item.excluded);
     let page = Page {
         status: verdict.status.name(),
@@ -138,14 +139,14 @@ fn rounded(duration: Duration, per_second: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::board::App;
-    use super::super::check::{Attempt, Rules, Tracker};
+    use super::super::board::AppHealth;
+    use super::super::check::{Attempt, CheckHistory, Rules};
     use super::super::verdict::judge;
     use super::*;
     use crate::config::FailReadiness;
     use crate::timeline::Phase;
 
-    fn tracker(status: Status, detail: &str) -> Tracker {
+    fn tracker(status: Status, detail: &str) -> CheckHistory {
         let second = Duration::from_secs(1);
         let rules = Rules {
             failure_threshold: 1,
@@ -154,20 +155,20 @@ mod tests {
             breaker_reset: second,
             degraded_after: None,
         };
-        let mut tracker = Tracker::new(rules);
+        let mut tracker = CheckHistory::new(rules);
         let took = Duration::from_micros(1500);
         tracker.record(second, Attempt { status, detail: detail.to_owned(), said: None, took });
         tracker
     }
 
     fn situation<'a>(checks: Vec<Checked<'a>>) -> Situation<'a> {
-        let standing = Standing {
+        let standing = StatusSnapshot {
             now: Duration::from_millis(3250),
             phase: Phase::Running,
             phase_since: Duration::ZERO,
             t0: None,
             app_started: Some(Duration::ZERO),
-            app: App::Running,
+            app: AppHealth::Running,
             hooks_done: true,
             was_ready: true,
         };

@@ -11,20 +11,20 @@
 //! /livez is fine before the app's start: pre-start hooks may take their time, and to restart the container would only
 //! make them begin again. `/startupz` stays fine once it was, while the app runs: kubelet stops to ask.
 
-use super::board::{App, Standing};
-use super::check::{Status, Tracker};
+use super::board::{AppHealth, StatusSnapshot};
+use super::check::CheckHistory;
 use crate::config::FailReadiness;
-use crate::timeline::Phase;
+use crate::timeline::{Phase, Status};
 
 /// The three probes, as Kubernetes names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Probe {
     /// /livez
     Live,
-    /// /startupz
-    Startup,
     /// /readyz
     Ready,
+    /// /startupz
+    Startup,
 }
 
 impl Probe {
@@ -53,19 +53,19 @@ pub struct ReadyUrl {
 /// A check in a verdict.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked<'a> {
-    /// Its name.
+    /// The name of the check.
     pub name: &'a str,
     /// Whether readiness depends on it.
     pub critical: bool,
     /// What is known of it.
-    pub tracker: &'a Tracker,
+    pub tracker: &'a CheckHistory,
 }
 
 /// Everything that is known.
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
     /// What the main loop says.
-    pub standing: Standing,
+    pub standing: StatusSnapshot,
     /// `--fail-readiness`.
     pub fail_readiness: FailReadiness,
     /// The app's readiness endpoint, if it has one.
@@ -91,7 +91,7 @@ pub struct Item<'a> {
 
 /// What a probe says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict<'a> {
+pub struct ProbeVerdict<'a> {
     /// 200 or 503.
     pub ok: bool,
     /// The worst that counts: unhealthy if the probe fails, degraded if something that is not excluded is not healthy.
@@ -103,7 +103,7 @@ pub struct Verdict<'a> {
 }
 
 /// Judges.
-pub fn judge<'a>(probe: Probe, situation: &Situation<'a>, exclude: &[String]) -> Verdict<'a> {
+pub fn judge<'a>(probe: Probe, situation: &Situation<'a>, exclude: &[String]) -> ProbeVerdict<'a> {
     let mut items = match probe {
         Probe::Live => vec![alive(&situation.standing)],
         Probe::Startup => vec![running(&situation.standing), startup(&situation.standing)],
@@ -117,7 +117,7 @@ pub fn judge<'a>(probe: Probe, situation: &Situation<'a>, exclude: &[String]) ->
     let worst = counted().map(|item| item.status).max().unwrap_or(Status::Healthy);
     let status = if ok { worst.min(Status::Degraded) } else { Status::Unhealthy };
     let unmatched = exclude.iter().filter(|name| !items.iter().any(|item| item.name == **name)).cloned().collect();
-    Verdict { ok, status, items, unmatched }
+    ProbeVerdict { ok, status, items, unmatched }
 }
 
 fn readiness<'a>(situation: &Situation<'a>) -> Vec<Item<'a>> {
@@ -137,19 +137,19 @@ fn part<'a>(name: &'a str, ok: bool, why: &str) -> Item<'a> {
     Item { name, ok, status, detail: if ok { String::new() } else { why.to_owned() }, excluded: false }
 }
 
-fn alive<'a>(standing: &Standing) -> Item<'a> {
-    part("running", standing.app != App::Gone, "the app has ended")
+fn alive<'a>(standing: &StatusSnapshot) -> Item<'a> {
+    part("running", standing.app != AppHealth::Gone, "the app has ended")
 }
 
-fn running<'a>(standing: &Standing) -> Item<'a> {
+fn running<'a>(standing: &StatusSnapshot) -> Item<'a> {
     match standing.app {
-        App::Waiting => part("running", false, "the app is not started yet"),
-        App::Running => part("running", true, ""),
-        App::Gone => part("running", false, "the app has ended"),
+        AppHealth::Waiting => part("running", false, "the app is not started yet"),
+        AppHealth::Running => part("running", true, ""),
+        AppHealth::Gone => part("running", false, "the app has ended"),
     }
 }
 
-fn startup<'a>(standing: &Standing) -> Item<'a> {
+fn startup<'a>(standing: &StatusSnapshot) -> Item<'a> {
     let why = match (standing.hooks_done, standing.was_ready) {
         (false, false) => "post-start hooks are left to run, and the app was not ready yet",
         (false, true) => "post-start hooks are left to run",
@@ -164,7 +164,7 @@ fn checked<'a>(check: &Checked<'a>) -> Item<'a> {
     Item { name: check.name, ok, status, detail: check.tracker.detail().to_owned(), excluded: false }
 }
 
-fn shutdown<'a>(standing: &Standing, fail: FailReadiness) -> Item<'a> {
+fn shutdown<'a>(standing: &StatusSnapshot, fail: FailReadiness) -> Item<'a> {
     let stopping = match fail {
         FailReadiness::AtStop => standing.t0.is_some(),
         FailReadiness::AtDrain => standing.phase >= Phase::Drain,
@@ -179,18 +179,18 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn standing(phase: Phase) -> Standing {
+    fn standing(phase: Phase) -> StatusSnapshot {
         let stopping = phase >= Phase::PreStop;
-        Standing {
+        StatusSnapshot {
             now: Duration::from_secs(9),
             phase,
             phase_since: Duration::from_secs(8),
             t0: stopping.then_some(Duration::from_secs(5)),
             app_started: (phase >= Phase::Running).then_some(Duration::from_secs(1)),
             app: match phase {
-                Phase::PreStart => App::Waiting,
-                Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => App::Running,
-                Phase::Leftovers | Phase::Kill | Phase::PostStop | Phase::Done => App::Gone,
+                Phase::PreStart => AppHealth::Waiting,
+                Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => AppHealth::Running,
+                Phase::Leftovers | Phase::Kill | Phase::PostStop | Phase::Done => AppHealth::Gone,
             },
             hooks_done: phase >= Phase::Running,
             was_ready: phase >= Phase::Running,
@@ -202,7 +202,7 @@ mod tests {
         Situation { standing: standing(phase), fail_readiness, ready_url: None, checks: Vec::new() }
     }
 
-    fn tracker(status: Option<Status>) -> Tracker {
+    fn tracker(status: Option<Status>) -> CheckHistory {
         let second = Duration::from_secs(1);
         let rules = Rules {
             failure_threshold: 3,
@@ -211,7 +211,7 @@ mod tests {
             breaker_reset: second,
             degraded_after: None,
         };
-        let mut tracker = Tracker::new(rules);
+        let mut tracker = CheckHistory::new(rules);
         if let Some(status) = status {
             tracker.record(second, Attempt { status, detail: "why".to_owned(), said: None, took: second });
         }

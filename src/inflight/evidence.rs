@@ -27,7 +27,7 @@ const LEAST_RECEIVED: u64 = 300;
 const LEAST_SENT: u64 = 300;
 /// Writes of both sides in a TLS handshake with the first request, at most: five and four.
 const MOST_WRITES: u64 = 9;
-/// Two sides that take turns have each written so often: no handshake has.
+/// Number of times that each of two sides that take turns has written: no handshake has.
 const TURNS: u64 = 5;
 
 /// Who spoke last. `settled`: the connection has been silent for longer than a handshake is.

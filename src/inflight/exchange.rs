@@ -7,22 +7,23 @@ use std::time::Duration;
 
 /// When a sample was taken, and how long silence takes to mean something.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct SampleTime {
     /// Since graceful's start.
     pub(super) now: Duration,
     /// The first sample of all: the stop has begun.
     pub(super) first: Duration,
-    /// After so long an unclear connection is at rest, if the app takes the signal well.
+    /// After this long an unclear connection is at rest, if the app takes the signal well.
     pub(super) quiet: Duration,
-    /// After so long an answer is over.
+    /// After this long an answer is over.
     pub(super) pause: Duration,
     /// What the app does about the stop signal.
     pub(super) handler: Handler,
 }
 
-/// So many quiet windows an app with a handler of its own is waited for on account of what it had to do before the stop.
+/// For this many quiet windows an app with a handler of its own is waited for on account of what it had to do before
+/// the stop.
 const PATIENCE: u32 = 2;
-/// After so much silence whatever goes on is no handshake.
+/// After this much silence whatever goes on is no handshake.
 const SETTLED: Duration = Duration::from_secs(1);
 /// A delayed acknowledgement is later than this (TCP_DELACK_MIN), and a keep-alive probe than that.
 const LATEST_ACK: Duration = Duration::from_millis(300);
@@ -67,7 +68,7 @@ struct Call {
 
 /// What is remembered of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Exchange {
+pub(super) struct ConnectionHistory {
     inode: u32,
     closing: bool,
     /// Bytes received without the FIN, and sent; `None` without counters.
@@ -83,15 +84,19 @@ pub(super) struct Exchange {
     from_before: bool,
     call: Option<Call>,
     turn: Turn,
+    /// It is at rest because its answer paused.
+    paused: bool,
+    /// After how long that answer went on.
+    went_on: Option<Duration>,
     /// When a byte moved last, in whichever direction; without counters, when a sample last found something.
     moved_at: Duration,
 }
 
-impl Exchange {
+impl ConnectionHistory {
     /// A connection that is seen for the first time.
-    pub(super) fn first(moment: Moment, seen: &Connection) -> Exchange {
+    pub(super) fn first(moment: SampleTime, seen: &Connection) -> ConnectionHistory {
         let (turn, moved_at) = at_first_sight(moment.now, seen);
-        let mut exchange = Exchange {
+        let mut exchange = ConnectionHistory {
             inode: 0,
             closing: false,
             bytes: None,
@@ -102,6 +107,8 @@ impl Exchange {
             from_before: moment.now == moment.first,
             call: None,
             turn,
+            paused: false,
+            went_on: None,
             moved_at,
         };
         exchange.remember(seen);
@@ -136,7 +143,7 @@ impl Exchange {
     }
 
     /// Takes what is seen now; says whether the client has sent anything since.
-    pub(super) fn follow(&mut self, moment: Moment, seen: &Connection) -> bool {
+    pub(super) fn follow(&mut self, moment: SampleTime, seen: &Connection) -> bool {
         let news = match (&seen.counters, self.bytes) {
             (Some(counters), Some(before)) => self.follow_counters(moment, seen, counters, before),
             (Some(_), None) => {
@@ -154,7 +161,7 @@ impl Exchange {
         news
     }
 
-    fn follow_counters(&mut self, moment: Moment, seen: &Connection, now: &Counters, before: (u64, u64)) -> bool {
+    fn follow_counters(&mut self, moment: SampleTime, seen: &Connection, now: &Counters, before: (u64, u64)) -> bool {
         let came = data_received(seen, now).saturating_sub(before.0);
         let went = now.sent.saturating_sub(before.1);
         let (received_at, sent_at) = times(moment.now, now);
@@ -167,13 +174,14 @@ impl Exchange {
             (true, true) => self.both(came, went, now, received_at.max(sent_at)),
         };
         // Whatever was sent, it did not answer what is not read.
+        self.paused &= came == 0;
         (self.turn, self.moved_at) =
             if unread(seen) > 0 { (Turn::Asked, self.moved_at.max(received_at)) } else { (turn, moved_at) };
         came > 0
     }
 
     /// No byte has moved: an acknowledgement may have, and tell.
-    fn silent(&self, moment: Moment, now: &Counters) -> Turn {
+    fn silent(&self, moment: SampleTime, now: &Counters) -> Turn {
         let silence = moment.now.saturating_sub(self.moved_at);
         match self.turn {
             // What is acknowledged without data was not answered.
@@ -184,7 +192,7 @@ impl Exchange {
     }
 
     /// The client has sent something and got nothing.
-    fn asked(&mut self, came: u64, at: Duration, moment: Moment) -> (Turn, Duration) {
+    fn asked(&mut self, came: u64, at: Duration, moment: SampleTime) -> (Turn, Duration) {
         match self.call.take() {
             Some(call) if evidence::is_reply(call.bytes, came) && at.saturating_sub(call.at) <= moment.pause => {
                 (call.turn, call.moved_at)
@@ -195,11 +203,14 @@ impl Exchange {
 
     /// The app has sent something and got nothing. From rest that is no answer, unless it goes on within a pause: then it
     /// may be one that was taken for over.
-    fn spoke(&mut self, went: u64, at: Duration, moment: Moment, now: &Counters) -> Turn {
+    fn spoke(&mut self, went: u64, at: Duration, moment: SampleTime, now: &Counters) -> Turn {
         let lasts = self.call.filter(|call| at.saturating_sub(call.at) < moment.pause);
         let begun = lasts.unwrap_or(Call { bytes: 0, at, turn: self.turn, moved_at: self.moved_at });
         let was_asked = self.bytes.is_some_and(|(received, _)| received > 0);
         self.call = (!self.sending).then_some(Call { bytes: begun.bytes + went, ..begun });
+        if self.turn == Turn::Rest && self.paused && !evidence::is_control(went) {
+            self.went_on = Some(at.saturating_sub(self.moved_at));
+        }
         match self.turn {
             Turn::Asked if evidence::is_control(went) => Turn::Asked,
             Turn::Rest | Turn::Answering | Turn::Streaming
@@ -226,8 +237,8 @@ impl Exchange {
         }
     }
 
-    /// What it counts as, after [`Exchange::first`] or [`Exchange::follow`] took the same `seen`.
-    pub(super) fn class(&mut self, moment: Moment, seen: &Connection) -> Class {
+    /// What it counts as, after [`ConnectionHistory::first`] or [`ConnectionHistory::follow`] took the same `seen`.
+    pub(super) fn class(&mut self, moment: SampleTime, seen: &Connection) -> Class {
         if seen.state == State::Closing {
             return if unsent(seen) > 0 { Class::Busy } else { Class::Gone };
         }
@@ -243,6 +254,7 @@ impl Exchange {
             (Turn::Rest | Turn::Streaming | Turn::Unclear | Turn::Asked, _) => false,
         };
         if is_over {
+            self.paused = self.turn != Turn::Asked;
             self.turn = Turn::Rest;
         }
         match self.turn {
@@ -253,9 +265,30 @@ impl Exchange {
         }
     }
 
+    /// Why it counts as what [`ConnectionHistory::class`] has said of it.
+    pub(super) fn why(&self, seen: &Connection) -> &'static str {
+        match self.turn {
+            _ if seen.state == State::Closing && unsent(seen) == 0 => "closed, and all is delivered",
+            _ if seen.inode == 0 => "the app has not accepted it",
+            _ if unread(seen) > 0 => "the app has not read all of it",
+            _ if unsent(seen) > 0 => "not all of the answer is delivered",
+            Turn::Asked => "a request without an answer",
+            Turn::Answering | Turn::Streaming => "an answer has begun, and more may follow",
+            Turn::Unclear => "both spoke, and which was last cannot be told",
+            Turn::Blind => "the counters that could tell are missing",
+            Turn::Rest if self.paused => "nothing has followed its answer",
+            Turn::Rest => "it waits for its next request",
+        }
+    }
+
+    /// The answer that was taken for over, and was not: it went on after this long without a byte. Told once.
+    pub(super) fn went_on(&mut self) -> Option<Duration> {
+        self.went_on.take()
+    }
+
     /// Asked before the stop, and nothing has moved since: a client that waits for what may never come, or a request that
     /// takes long, of which the app's own shutdown knows more.
-    fn is_old(&self, moment: Moment) -> bool {
+    fn is_old(&self, moment: SampleTime) -> bool {
         let waited = moment.now.saturating_sub(moment.first);
         self.from_before && self.moved_at <= moment.first && waited >= moment.quiet * PATIENCE
     }

@@ -1,12 +1,15 @@
 //! Where requests come in: what the app's tree listens on.
 
 use super::inside::Inside;
-use super::watch::Task;
 use crate::sys::sockets::{
-    Held, Listener, Sampler, UnixListener, UnixSampler, held_by, is_all_there_is, unix_of_others,
+    Held, Listener, Sampler, UnixListener, UnixSampler, held_by, held_while, is_all_there_is, unix_of_others,
 };
 use crate::sys::{getpid, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// So many of the app's processes are looked through, the eldest: they bring the listeners that the others inherit. (To read
+/// of all descriptors of 10,000 processes takes half a second, and makes their end, which may be due, twice as long.)
+pub(super) const LOOKED_THROUGH: usize = 1000;
 
 /// What was found.
 #[derive(Debug, Default, PartialEq)]
@@ -23,34 +26,43 @@ pub(super) struct Found {
     pub(super) nothing_listens: bool,
     /// What some processes listen on cannot be seen.
     pub(super) incomplete: bool,
-    /// All processes of the tree.
+    /// There are more processes than are looked through.
+    pub(super) cut: bool,
+    /// All processes of the tree that are looked through.
     pub(super) tree: Vec<i32>,
 }
 
 impl Found {
-    /// Looks at every descriptor of every process of the tree.
-    pub(super) fn look(task: &Task, sampler: &mut Sampler, unix: &mut UnixSampler) -> Result<Found, String> {
+    /// Looks at every descriptor of every process of the tree, for these ports or for whatever it listens on. What it says once `go_on` says no is worth nothing.
+    pub(super) fn look(
+        ports: Option<&[u16]>,
+        go_on: &dyn Fn() -> bool,
+        sampler: &mut Sampler,
+        unix: &mut UnixSampler,
+    ) -> Result<Found, String> {
         let all: Vec<Listener> = match sampler.listeners() {
             Ok(listeners) => listeners.to_vec(),
             Err(error) => return Err(error.to_string()),
         };
         let source = sampler.source();
-        let tree: Vec<i32> = tree::descendants().unwrap_or_default().iter().map(|process| process.pid).collect();
-        let held = held_by(&tree, &all);
-        if let Some(ports) = &task.ports {
+        let tree = tree::eldest_descendants(LOOKED_THROUGH, go_on).unwrap_or_default();
+        let cut = tree.len() >= LOOKED_THROUGH;
+        let tree: Vec<i32> = tree.iter().map(|process| process.pid).collect();
+        let held = held_while(go_on, &tree, &all);
+        if let Some(ports) = ports {
             let anywhere = |port: &u16| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port);
             let at = ports.iter().map(anywhere).collect();
             return Ok(Found { at, udp: held.udp, processes: held.processes, tree, ..Found::default() });
         }
         if !held.unreadable.is_empty() {
-            return Ok(Found { tree, ..Found::of_others(held, all) });
+            return Ok(Found { tree, cut, ..Found::of_others(held, all) });
         }
         let mut over_unix = unix.sample(&held.unix);
         Inside::default().leave_out(&mut over_unix, &tree);
         let connected = !over_unix.is_empty();
         let none = held.listeners.is_empty() && held.udp.is_empty() && !connected;
-        let nothing_listens = none && is_all_there_is(&tree, source);
-        let mut found = Found { nothing_listens, processes: held.processes, tree, ..Found::default() };
+        let nothing_listens = none && !cut && is_all_there_is(go_on, &tree, &held, source);
+        let mut found = Found { nothing_listens, cut, processes: held.processes, tree, ..Found::default() };
         if connected || held.listeners.is_empty() {
             merge(&mut found.processes, held.unix_processes);
         }
@@ -61,12 +73,13 @@ impl Found {
     /// A later look. What was found before it stays: the app may have closed its listener, and still have requests in its
     /// hands that came in there.
     pub(super) fn add(&mut self, later: Found) {
-        let Found { at, unix, udp, processes, nothing_listens, incomplete, tree } = later;
+        let Found { at, unix, udp, processes, nothing_listens, incomplete, cut, tree } = later;
         merge(&mut self.at, at);
         merge(&mut self.unix, unix);
         merge(&mut self.udp, udp);
         merge(&mut self.processes, processes);
         (self.nothing_listens, self.incomplete, self.tree) = (nothing_listens, incomplete, tree);
+        self.cut |= cut;
     }
 
     /// There are another user's processes, and no CAP_SYS_PTRACE. In a container what listens is the app's, but for graceful

@@ -14,7 +14,7 @@
 //!
 //! What the kernel shows, what it proves, and what was measured. The recordings are in `tests/fixtures/connections`: nearly
 //! 80 scenarios of real servers and clients over loopback, a veth and a line of 10 ms, recorded by `cargo run --example
-//! record-connections`; `tests/corpus.rs` holds the tracker to them.
+//! record-connections`; `tests/it/corpus.rs` holds the tracker to them.
 //!
 //! ```text
 //!   evidence                        proves                              measured
@@ -70,7 +70,9 @@
 //!   react with a request.
 //! - Asked before the stop, and silent since: an app with a handler of its own is waited for two quiet windows on account of
 //!   that (Redis' BLPOP, a long poll). Then its own shutdown has the rest of the time, and it knows what it does.
-//! - Unaccepted is whatever has no inode yet. Each port's listeners count it, too; the larger of both numbers stands.
+//! - Unaccepted is whatever has no inode yet. Each port's listeners count it, too; the larger of both numbers stands, less
+//!   what graceful had open before the look and what has no row, or one that is new or waited before: it was accepted while
+//!   the kernel made its list.
 //! - A FIN counts as a byte (of `received`, `unread` and, of the app's own, `unsent`), and is taken off again: no request
 //!   is one. A client that has closed its half still waits for the answer (or has left: nobody can tell).
 //! - What the app has closed is gone, not idle; unless data is still on its way to the client, which is busy.
@@ -125,7 +127,6 @@
 //! A request whose bytes were seen counted as idle for another reason than those above; a connection counted twice; a
 //! panic, whatever the snapshot says. The tests hold this against a simulated world and against nonsense.
 
-mod counts;
 mod evidence;
 mod exchange;
 mod found;
@@ -133,12 +134,13 @@ mod handler;
 mod inside;
 mod tracker;
 mod unix;
+mod verdict;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use counts::{Counts, Verdict};
 pub use handler::Handler;
-pub use tracker::Tracker;
-pub use watch::{News, Task, Watch};
+pub use tracker::{Pause, Tracker};
+pub use verdict::HoldVerdict;
+pub use watch::{InFlightEvent, Task, WatchThread};

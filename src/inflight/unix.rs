@@ -7,7 +7,7 @@
 //!   handler for its stop signal a wrong guess kills, so that it stays unknown for as long as it is there.
 //! - Whose client has left is gone.
 
-use super::counts::Counts;
+use crate::counts::Counts;
 use crate::sys::sockets::{UnixConnection, UnixSnapshot};
 use std::collections::HashMap;
 use std::time::Duration;

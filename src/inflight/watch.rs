@@ -5,26 +5,36 @@
 //! app: an app that merely runs has no such thread. The main loop is told of each sample by a queue and a wake-up, and
 //! never waits for it.
 //!
+//! - Where no thread can be had, the main loop calls for each look ([`WatchThread::here`]): what is in flight is held for all the
+//!   same.
+//! - A look is broken off when its result is of no use any more, as when SIGKILL is due. Of very many processes only the
+//!   eldest are looked through.
 //! - Where the app listens is looked at again each second, until it has its signal: a port may be opened later.
 //! - After the app's end it tells, if asked, what is still on its way to the clients, until nothing is.
 //! - Ten samples a second, and more right after the app got its signal, when every moment counts for the report; fewer
 //!   where a sample takes long: sampling takes a twentieth of a core at most.
 //! - What cannot be seen is said once, and then nothing is held for it.
-//! - A panic ends this thread and nothing else; the main loop is told by [`News::Blind`].
+//! - A panic ends this thread and nothing else; the main loop is told by [`InFlightEvent::Blind`].
 
-use super::found::Found;
+use super::found::{Found, LOOKED_THROUGH};
 use super::handler::{self, Handler};
 use super::inside::Inside;
-use super::{Counts, Tracker};
+use super::{Pause, Tracker};
+use crate::counts::Counts;
+use crate::panics;
 use crate::signal::Signal;
-use crate::sys::sockets::{Sampler, Source, UnixSampler, own_ends, take_closed};
+use crate::sys::signals;
+use crate::sys::sockets::{SampleSource, Sampler, UnixSampler, own_ends, take_closed};
 use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
+use tracing::{debug, trace};
 
 /// The thread's name, for `ps -T`.
 const THREAD_NAME: &str = "graceful-socks";
@@ -33,16 +43,16 @@ const STACK: usize = 256 * 1024;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The same, once the app has its signal.
 const CLOSE_LOOK: Duration = Duration::from_millis(20);
-/// So many times as long as a sample takes it is at least to the next.
+/// The pause to the next sample is at least this many times as long as a sample takes.
 const SHARE: u32 = 20;
 
 /// From one look for listeners to the next.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// What is on its way to the clients is not waited for any longer when none of them has taken a byte for so long: they are
+/// What is on its way to the clients is not waited for any longer when none of them has taken a byte for this long: they are
 /// gone without a word, as a telephone in a tunnel is.
 const STALLED: Duration = Duration::from_secs(5);
 
-/// So many looks at a dying app are kept to oneself.
+/// Number of looks at a dying app that are kept to oneself.
 const DYING: u32 = 10;
 
 /// What is to be watched.
@@ -69,7 +79,7 @@ pub struct Task {
 
 /// What the thread has to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum News {
+pub enum InFlightEvent {
     /// One sample.
     Sampled {
         /// When it was taken, since graceful's start.
@@ -83,7 +93,7 @@ pub enum News {
     },
     /// It is proven that nothing of the app listens.
     NothingListens,
-    /// So much that the app has handed to the kernel has not reached its clients; after [`Watch::look_after`], at once and
+    /// So much that the app has handed to the kernel has not reached its clients; after [`WatchThread::look_after`], at once and
     /// on each change. With no connection left the thread has ended.
     Undelivered {
         /// Connections that the app has closed.
@@ -91,10 +101,12 @@ pub enum News {
         /// Of all of them together.
         bytes: u64,
     },
-    /// Nobody has taken a byte of that for so long, and the thread has ended.
+    /// Nobody has taken a byte of that for this long, and the thread has ended.
     Stalled(Duration),
     /// What cannot be watched, in words.
     NotWatched(String),
+    /// An answer that was taken for over went on. Told once.
+    WentOn(Pause),
     /// The app's processes that listen have no handler for the stop signal.
     NoHandler,
     /// Something that the user should know.
@@ -109,82 +121,145 @@ enum Order {
     LookAfter,
 }
 
-/// The thread's handle; dropping it ends the thread, without waiting for that.
+/// The handle of the thread, or of what stands in for it. Dropping it ends the thread, in the middle of a look too, and
+/// without waiting for that.
 #[derive(Debug)]
-pub struct Watch {
+pub struct WatchThread {
     orders: Sender<Order>,
-    news: Receiver<News>,
+    news: Receiver<InFlightEvent>,
+    over: Arc<AtomicBool>,
+    /// What is done without a thread, until it is over.
+    here: Option<Box<Here>>,
 }
 
-impl Watch {
+impl WatchThread {
     /// Starts the thread; `notify` is called on it for each news and must return at once.
-    pub fn start(task: Task, notify: impl Fn() + Send + 'static) -> io::Result<Watch> {
-        let (orders, order_queue) = mpsc::channel();
-        let (sender, news) = mpsc::channel();
+    pub fn start(task: Task, notify: impl Fn() + Send + 'static) -> io::Result<WatchThread> {
+        let (watch, mut here) = WatchThread::new(task);
         let body = move || {
-            let tell = |what| {
-                if sender.send(what).is_ok() {
-                    notify();
+            while let Some(pause) = here.turn(&notify) {
+                match here.orders.recv_timeout(pause) {
+                    Ok(order) => here.watcher.take(order),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-            };
-            let ended = catch_unwind(AssertUnwindSafe(|| watch(&task, &order_queue, &tell)));
-            if let Err(why) = ended.unwrap_or_else(|_| Err("internal failure".to_owned())) {
-                tell(News::Blind(why));
             }
         };
-        thread::Builder::new().name(THREAD_NAME.to_owned()).stack_size(STACK).spawn(body)?;
-        Ok(Watch { orders, news })
+        signals::start_thread(THREAD_NAME, STACK, body)?;
+        Ok(watch)
+    }
+
+    /// The same where no thread can be had: all that it would do is done by [`WatchThread::turn`].
+    pub fn here(task: Task) -> WatchThread {
+        let (mut watch, here) = WatchThread::new(task);
+        watch.here = Some(Box::new(here));
+        watch
+    }
+
+    fn new(task: Task) -> (WatchThread, Here) {
+        let (orders, order_queue) = mpsc::channel();
+        let (sender, news) = mpsc::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let watcher = Watcher::new(task, Arc::clone(&over));
+        let here = Here { watcher, orders: order_queue, news: sender, due: Instant::now() };
+        (WatchThread { orders, news, over, here: None }, here)
+    }
+
+    /// When to call [`WatchThread::turn`]; never, where there is a thread.
+    pub fn due(&self) -> Option<Instant> {
+        self.here.as_ref().map(|here| here.due)
+    }
+
+    /// Takes a sample, if it is due. It takes as long as it takes: milliseconds, with very many processes longer.
+    pub fn turn(&mut self) {
+        let Some(here) = self.here.as_mut().filter(|here| here.due <= Instant::now()) else { return };
+        while let Ok(order) = here.orders.try_recv() {
+            here.watcher.take(order);
+        }
+        match here.turn(&|| {}) {
+            Some(pause) => here.due = Instant::now() + pause,
+            None => self.here = None,
+        }
     }
 
     /// The app has its signal: look closely.
-    pub fn look_closely(&self) {
-        // An error says that the thread is gone, of which News::Blind tells.
-        let _ = self.orders.send(Order::LookClosely);
+    pub fn look_closely(&mut self) {
+        self.order(Order::LookClosely);
     }
 
     /// The app is gone: look at what it has left to the kernel. False if nothing will be told of it.
-    pub fn look_after(&self) -> bool {
-        self.orders.send(Order::LookAfter).is_ok()
+    pub fn look_after(&mut self) -> bool {
+        self.order(Order::LookAfter)
+    }
+
+    fn order(&mut self, order: Order) -> bool {
+        if let Some(here) = &mut self.here {
+            here.due = Instant::now();
+        }
+        // An error says that the thread is gone, of which News::Blind tells.
+        self.orders.send(order).is_ok()
     }
 
     /// The next news, if there is any.
-    pub fn try_recv(&self) -> Option<News> {
+    pub fn try_recv(&self) -> Option<InFlightEvent> {
         self.news.try_recv().ok()
     }
 }
 
-fn watch(task: &Task, orders: &Receiver<Order>, tell: &dyn Fn(News)) -> Result<(), String> {
-    let mut watcher = Watcher::new(task);
-    watcher.find(tell)?;
-    if watcher.found.nothing_listens {
-        tell(News::NothingListens);
-    }
-    let mut looked = Instant::now();
-    let mut interval = INTERVAL;
-    if !task.samples {
-        return Ok(());
-    }
-    loop {
-        let begin = Instant::now();
-        let again = looked.elapsed() >= LOOK_AGAIN.max(watcher.find_took * SHARE);
-        if again && interval == INTERVAL && !watcher.found.have_let_go() {
-            watcher.find(tell)?;
-            looked = Instant::now();
-        }
-        watcher.sample(tell)?;
-        let took = begin.elapsed();
-        match orders.recv_timeout(interval.max(took * SHARE).saturating_sub(took)) {
-            Ok(Order::LookClosely) => interval = CLOSE_LOOK,
-            Ok(Order::LookAfter) => return watcher.look_after(orders, tell),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        }
+impl Drop for WatchThread {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 }
 
-/// What the thread knows.
-struct Watcher<'a> {
-    task: &'a Task,
+/// The watching itself, wherever it is done.
+struct Here {
+    watcher: Watcher,
+    orders: Receiver<Order>,
+    news: Sender<InFlightEvent>,
+    due: Instant,
+}
+
+impl fmt::Debug for Here {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Here").field("due", &self.due).finish_non_exhaustive()
+    }
+}
+
+impl Here {
+    /// One look, and how long to wait for the next; `None`: there will be none.
+    fn turn(&mut self, notify: &dyn Fn()) -> Option<Duration> {
+        let Here { watcher, news, .. } = self;
+        let tell = |what| {
+            if news.send(what).is_ok() {
+                notify();
+            }
+        };
+        let turned = catch_unwind(AssertUnwindSafe(|| watcher.turn(&tell)));
+        turned.unwrap_or_else(|panic| Err(panics::text(&*panic))).unwrap_or_else(|why| {
+            tell(InFlightEvent::Blind(why));
+            None
+        })
+    }
+}
+
+/// What is being looked at.
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    /// Nothing yet.
+    Before,
+    /// The app; and when it was looked last where it listens.
+    App { looked: Instant },
+    /// What the app has left to the kernel: connections and bytes, and since when it is that many.
+    After { last: Option<(usize, u64)>, moved: Instant },
+}
+
+/// What is known.
+struct Watcher {
+    task: Task,
+    over: Arc<AtomicBool>,
+    doing: Doing,
+    interval: Duration,
     sampler: Sampler,
     unix: UnixSampler,
     inside: Inside,
@@ -196,34 +271,99 @@ struct Watcher<'a> {
     told: HashSet<String>,
     /// The app has no handler, and that was told.
     unhandled: bool,
+    /// An answer that was taken for over went on, and that was told.
+    went_on: bool,
     /// Looks at a dying app that were not told.
     untold: u32,
 }
 
-impl Watcher<'_> {
-    fn new(task: &Task) -> Watcher<'_> {
+impl Watcher {
+    fn new(task: Task, over: Arc<AtomicBool>) -> Watcher {
+        let tracker = Tracker::new(task.quiet_window);
         Watcher {
             task,
+            over,
+            doing: Doing::Before,
+            interval: INTERVAL,
             sampler: Sampler::new(&[]),
             unix: UnixSampler::default(),
             inside: Inside::default(),
-            tracker: Tracker::new(task.quiet_window),
+            tracker,
             found: Found::default(),
             find_took: Duration::ZERO,
             closed: Vec::new(),
             told: HashSet::new(),
             unhandled: false,
+            went_on: false,
             untold: 0,
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::LookClosely => self.interval = CLOSE_LOOK,
+            Order::LookAfter => self.doing = Doing::After { last: None, moved: Instant::now() },
+        }
+    }
+
+    /// One look, and how long to wait for the next; `None`: all is said.
+    fn turn(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Option<Duration>, String> {
+        let mut begin = Instant::now();
+        let interval = match self.doing {
+            Doing::Before => {
+                self.find(tell)?;
+                begin = Instant::now();
+                if self.found.nothing_listens && !self.is_over() {
+                    tell(InFlightEvent::NothingListens);
+                }
+                if !self.task.samples {
+                    return Ok(None);
+                }
+                self.doing = Doing::App { looked: Instant::now() };
+                self.sample(tell)?
+            }
+            Doing::App { looked } => {
+                let again = looked.elapsed() >= LOOK_AGAIN.max(self.find_took * SHARE);
+                if again && self.interval == INTERVAL && !self.found.have_let_go() {
+                    self.find(tell)?;
+                    self.doing = Doing::App { looked: Instant::now() };
+                }
+                self.sample(tell)?
+            }
+            Doing::After { last, moved } => match self.look_after(last, moved, tell)? {
+                Some(interval) => interval,
+                None => return Ok(None),
+            },
+        };
+        let took = begin.elapsed();
+        let pause = interval.max(took * SHARE).saturating_sub(took);
+        Ok((!self.is_over()).then_some(pause))
+    }
+
     /// Where requests come in, and what is to be said of that.
-    fn find(&mut self, tell: &dyn Fn(News)) -> Result<(), String> {
+    fn find(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<(), String> {
         let begin = Instant::now();
-        let found = Found::look(self.task, &mut self.sampler, &mut self.unix)?;
+        let over = Arc::clone(&self.over);
+        let go_on = || !over.load(Ordering::Relaxed);
+        let found = Found::look(self.task.ports.as_deref(), &go_on, &mut self.sampler, &mut self.unix)?;
+        if !go_on() {
+            return Ok(());
+        }
         self.find_took = begin.elapsed();
         let known = self.found.processes.clone();
+        let listeners = self.found.at.len() + self.found.unix.len();
         self.found.add(found);
+        if self.found.nothing_listens || listeners != self.found.at.len() + self.found.unix.len() {
+            let Found { at, unix, processes, .. } = &self.found;
+            debug!(
+                name: "listeners_found", tcp = ?at, unix = unix.len(), ?processes,
+                "the app listens on TCP {at:?} and {} Unix sockets, in pids {processes:?}", unix.len()
+            );
+        }
         if known != self.found.processes {
             let handler = match handler::of(&self.found.processes, self.task.signal) {
                 Handler::Present if !self.task.trusts_handler => Handler::Unproven,
@@ -231,7 +371,7 @@ impl Watcher<'_> {
             };
             self.tracker.handler(handler);
             if handler == Handler::Missing && !std::mem::replace(&mut self.unhandled, true) {
-                tell(News::NoHandler);
+                tell(InFlightEvent::NoHandler);
             }
         }
         match &self.task.ports {
@@ -244,17 +384,27 @@ impl Watcher<'_> {
         if self.found.incomplete {
             let what =
                 "what some of the app's processes listen on cannot be seen, they are another user's; --ports says it";
-            self.tell_once(tell, format!("in flight: {what}"), News::Trouble);
+            self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
+        }
+        if self.found.cut {
+            let what =
+                format!("of the app's processes only the first {LOOKED_THROUGH} are looked through; --ports says it");
+            self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
         if let Some(what) = self.found.not_watched() {
-            self.tell_once(tell, what, News::NotWatched);
+            self.tell_once(tell, what, InFlightEvent::NotWatched);
         }
         Ok(())
     }
 
-    fn sample(&mut self, tell: &dyn Fn(News)) -> Result<(), String> {
+    /// One sample of the app's connections; when the next one is due.
+    fn sample(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Duration, String> {
+        if self.is_over() {
+            return Ok(self.interval);
+        }
         let Watcher { task, sampler, unix, inside, tracker, found, closed, .. } = self;
-        let mut own = own_now(task, found);
+        let open = own_now(task, found);
+        let mut own = open.clone();
         // Once more: what was made and closed since the last sample may only be in this one. Not for ever: the port may
         // be a client's later.
         own.extend(closed.drain(..));
@@ -265,70 +415,82 @@ impl Watcher<'_> {
         *closed = take_closed();
         own.extend(closed.iter());
         tracker.ignore(own);
+        tracker.were_open(open);
         let now = task.start.elapsed();
         tracker.sample_unix(now, &over_unix);
+        let before = tracker.last();
         let counts = tracker.sample(now, sampled);
+        let Counts { busy, unknown, idle, unaccepted } = counts;
+        if before == Some(counts) {
+            trace!(name: "sampled", busy, unknown, idle, unaccepted, "in flight, still: {counts}; {idle} at rest");
+        } else {
+            debug!(name: "sampled", busy, unknown, idle, unaccepted, "in flight: {counts}; {idle} at rest");
+        }
+        let went_on = tracker.took_for_over();
+        if let Some(pause) = went_on
+            && !std::mem::replace(&mut self.went_on, true)
+        {
+            tell(InFlightEvent::WentOn(pause));
+        }
         self.tell_limits(!over_unix.is_empty(), tell);
         self.tell_sample(counts, tell);
-        Ok(())
+        Ok(self.interval)
     }
 
     /// What cannot be seen on this machine.
-    fn tell_limits(&mut self, over_unix: bool, tell: &dyn Fn(News)) {
-        if self.sampler.source() == Source::Proc {
+    fn tell_limits(&mut self, over_unix: bool, tell: &dyn Fn(InFlightEvent)) {
+        if self.sampler.source() == SampleSource::Proc {
             let why = self.sampler.refusal().map(ToString::to_string).unwrap_or_default();
             let what =
                 format!("sock_diag cannot be used ({why}); /proc/net/tcp shows connections, but not what they do");
-            self.tell_once(tell, format!("in flight: {what}"), News::Trouble);
+            self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
         if let (Some(why), true) = (self.unix.refusal(), over_unix) {
             let what = format!("of connections over Unix sockets only their number can be seen ({why})");
-            self.tell_once(tell, format!("in flight: {what}"), News::Trouble);
+            self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
     }
 
     /// Connections that died with the app were not answered: what was seen before it died is what counts.
     /// (Unless the app is still there after a while: it was another process that listened.)
-    fn tell_sample(&mut self, counts: Counts, tell: &dyn Fn(News)) {
+    fn tell_sample(&mut self, counts: Counts, tell: &dyn Fn(InFlightEvent)) {
         self.untold = if self.found.have_let_go() { self.untold + 1 } else { 0 };
         if self.untold == 0 || self.untold > DYING {
             let verdict = if self.task.quiet { self.tracker.quiet() } else { self.tracker.idle() };
             // There was nothing to be quiet about; but a client may have come since.
             let reached = verdict.is_reached() || self.found.nothing_listens && counts.is_idle();
-            tell(News::Sampled { at: self.task.start.elapsed(), counts, reached, words: verdict.to_string() });
+            tell(InFlightEvent::Sampled { at: self.task.start.elapsed(), counts, reached, words: verdict.to_string() });
         }
     }
 
-    /// Until everything is delivered, or nobody takes anything any more.
-    fn look_after(&mut self, orders: &Receiver<Order>, tell: &dyn Fn(News)) -> Result<(), String> {
-        let mut last = None;
-        let mut moved = Instant::now();
-        loop {
-            let begin = Instant::now();
-            let (connections, bytes) = self.sampler.sample().map_err(|error| error.to_string())?.undelivered();
-            if last.is_none_or(|(_, before)| before != bytes) {
-                moved = begin;
-            }
-            if last != Some((connections, bytes)) {
-                tell(News::Undelivered { connections, bytes });
-            }
-            last = Some((connections, bytes));
-            if connections == 0 {
-                return Ok(());
-            }
-            if moved.elapsed() >= STALLED {
-                tell(News::Stalled(STALLED));
-                return Ok(());
-            }
-            let took = begin.elapsed();
-            let pause = CLOSE_LOOK.max(took * SHARE).saturating_sub(took);
-            if orders.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
-                return Ok(());
-            }
+    /// What is still on its way to the clients; when to look again. `None`: everything is delivered, or nobody takes anything
+    /// any more.
+    fn look_after(
+        &mut self,
+        last: Option<(usize, u64)>,
+        mut moved: Instant,
+        tell: &dyn Fn(InFlightEvent),
+    ) -> Result<Option<Duration>, String> {
+        let begin = Instant::now();
+        let (connections, bytes) = self.sampler.sample().map_err(|error| error.to_string())?.undelivered();
+        if last.is_none_or(|(_, before)| before != bytes) {
+            moved = begin;
         }
+        if last != Some((connections, bytes)) {
+            tell(InFlightEvent::Undelivered { connections, bytes });
+        }
+        self.doing = Doing::After { last: Some((connections, bytes)), moved };
+        if connections == 0 {
+            return Ok(None);
+        }
+        if moved.elapsed() >= STALLED {
+            tell(InFlightEvent::Stalled(STALLED));
+            return Ok(None);
+        }
+        Ok(Some(CLOSE_LOOK))
     }
 
-    fn tell_once(&mut self, tell: &dyn Fn(News), what: String, news: fn(String) -> News) {
+    fn tell_once(&mut self, tell: &dyn Fn(InFlightEvent), what: String, news: fn(String) -> InFlightEvent) {
         if self.told.insert(what.clone()) {
             tell(news(what));
         }

@@ -4,7 +4,7 @@ use super::timer::Timer;
 use super::{Action, App, FIRST_LOOK, KILL_AGAIN, Lifecycle, Outcome};
 use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
-use crate::timeline::{Cause, Event, Phase, Stage};
+use crate::timeline::{Event, Phase, Stage, StopCause};
 use std::time::Duration;
 
 /// The stages whose hooks may still run when the app is gone.
@@ -24,7 +24,7 @@ impl Lifecycle {
                 self.end_hold();
                 // In a stop: of an app that ended by itself nobody knows where it listened.
                 let delivers = self.plan.delivers && self.t0.is_some();
-                self.begin(now, Cause::AppExited);
+                self.begin(now, StopCause::AppExited);
                 self.leftovers();
                 if delivers && self.phase == Phase::Leftovers {
                     self.delivers = true;

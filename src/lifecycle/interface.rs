@@ -1,5 +1,6 @@
 //! What goes into the lifecycle and what comes out of it.
 
+use crate::budget::Budget;
 use crate::signal::{Signal, SignalSet};
 use crate::status::ExitStatus;
 use crate::timeline::{Event, SignalReason, Stage};
@@ -7,13 +8,9 @@ use std::time::Duration;
 
 /// What the lifecycle has to know of the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// G.
-    pub grace_period: Duration,
-    /// G - K.
-    pub kill_margin: Duration,
-    /// How long the app runs on untouched after the stop signal.
-    pub pre_stop_delay: Duration,
+pub struct StopPlan {
+    /// What one stop may take, and how long the app runs on untouched.
+    pub budget: Budget,
     /// The delay is there for those who route requests to the app, and ends where nothing of it listens.
     pub delay_is_for_listeners: bool,
     /// What the app has handed to the kernel dies with graceful (it is PID 1), so that it is waited for.
@@ -58,7 +55,7 @@ pub const TO_DIE: Duration = Duration::from_secs(2);
 
 /// Where a signal came from, as far as it decides what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SignalSource {
     /// A process sent it, to graceful alone (kill(2)).
     Process,
     /// The kernel sent it, to graceful alone: a terminal whose foreground the app does not share, a hang-up.
@@ -78,10 +75,12 @@ pub enum Input {
     SpawnFailed(u8),
     /// A signal came to graceful.
     Signal {
-        /// Which.
+        /// The signal.
         signal: Signal,
         /// From where.
-        source: Source,
+        source: SignalSource,
+        /// The value that came with it (sigqueue(3)), for the app.
+        value: Option<usize>,
     },
     /// The app was reaped.
     AppExited(ExitStatus),
@@ -100,14 +99,14 @@ pub enum Input {
     NoHandler,
     /// It is certain that nothing of the app listens.
     NothingListens,
-    /// So many connections that the app has closed still have bytes for their clients: the answer to
+    /// Number of connections that the app has closed and that still have bytes for their clients: the answer to
     /// [`Action::LookAfter`], and again when it changes.
     Undelivered(usize),
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
     /// The caller's timers fire so late that SIGKILL, to be there by K, has to go out so much before it.
     Late(Duration),
-    /// So many processes are left besides graceful, of those that can be waited for: the answer to [`Action::Look`], and again whenever it turns 0.
+    /// Number of processes that are left besides graceful, of those that can be waited for: the answer to [`Action::Look`], and again whenever it turns 0.
     Left(usize),
 }
 
@@ -126,10 +125,12 @@ pub enum Action {
     CancelHooks(Stage),
     /// Send a signal to the app.
     SignalApp {
-        /// Which.
+        /// The signal.
         signal: Signal,
         /// Why, for the report; never [`SignalReason::Stop`].
         reason: SignalReason,
+        /// The value that came with the signal that is passed on.
+        value: Option<usize>,
     },
     /// Tell the app to stop: SIGCONT first if it is stopped (state T), since it could not act on anything; then the signal,
     /// unless the terminal has given it that one. From now on it is its own affair when it ends.
@@ -146,6 +147,8 @@ pub enum Action {
     },
     /// Stop looking.
     EndHold,
+    /// From now to the app's exit, watch its connections; answer InFlight, where there is a hold for them.
+    WatchInFlight,
     /// From now to the app's exit, watch the readiness endpoint.
     WatchReadiness,
     /// Create the drain file.

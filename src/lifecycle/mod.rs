@@ -67,7 +67,7 @@
 //! there is nobody to kill then.
 //! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
-//! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`Source::Shared`])
+//! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`SignalSource::Shared`])
 //! ends delay and hold, since there is nothing to be delayed any more, and is never sent a second time. But if what the
 //! app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a Ctrl-C), it still gets that.
 //!
@@ -79,6 +79,8 @@
 //! deadline or a phase changed by a stop signal that a machine repeats; a signal lost while the app runs; two outcomes. The
 //! tests check these against random sequences.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod ending;
 mod interface;
 mod stopping;
@@ -87,11 +89,11 @@ mod timer;
 #[cfg(test)]
 mod tests;
 
-pub use interface::{Action, HoldPlan, Input, Outcome, Plan, Source, StopInProgress, TO_DIE};
+pub use interface::{Action, HoldPlan, Input, Outcome, SignalSource, StopInProgress, StopPlan, TO_DIE};
 
 use crate::signal::{Signal, SignalSet};
 use crate::status::{self, ExitStatus};
-use crate::timeline::{Cause, Event, Phase, SignalReason, Stage};
+use crate::timeline::{Event, Phase, SignalReason, Stage, StopCause};
 use std::collections::VecDeque;
 use std::time::Duration;
 use timer::{Timer, Timers};
@@ -118,10 +120,10 @@ pub const KEY_AGAIN: Duration = Duration::from_secs(60);
 /// Whether requests are in flight is known a few milliseconds after t0. Where it is not, the stop goes on after this.
 pub const FIRST_LOOK: Duration = Duration::from_millis(250);
 
-/// See the module's text.
+/// The state of the machine: what the app is, where the stop stands, and when which deadline comes.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
-    plan: Plan,
+    plan: StopPlan,
     phase: Phase,
     app: App,
     /// When the stop began.
@@ -163,7 +165,7 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// Begins: the first actions can be polled at once.
-    pub fn new(plan: Plan) -> Lifecycle {
+    pub fn new(plan: StopPlan) -> Lifecycle {
         let mut lifecycle = Lifecycle {
             plan,
             phase: Phase::PreStart,
@@ -198,6 +200,7 @@ impl Lifecycle {
     }
 
     /// Takes one fact; `now` never goes back.
+    #[allow(clippy::disallowed_macros, reason = "a promise of the caller's, looked at in debug builds alone")]
     pub fn handle(&mut self, now: Duration, input: Input) {
         debug_assert!(self.actions.is_empty(), "actions are drained before the next input");
         if self.phase == Phase::Done {
@@ -207,10 +210,10 @@ impl Lifecycle {
             Input::Tick => {}
             Input::Started => self.started(now),
             Input::SpawnFailed(code) => self.spawn_failed(now, code),
-            Input::Signal { signal, source } if self.stops(signal, source) => {
+            Input::Signal { signal, source, .. } if self.stops(signal, source) => {
                 self.stop_requested(now, signal, source);
             }
-            Input::Signal { signal, source } => self.pass_on(signal, source),
+            Input::Signal { signal, source, value } => self.pass_on(signal, source, value),
             Input::AppExited(status) => self.app_exited(now, status),
             Input::HooksDone { stage, abort } => self.hooks_done(now, stage, abort),
             Input::HoldOver => {
@@ -280,12 +283,12 @@ impl Lifecycle {
 
     /// K, once the stop has begun.
     pub fn kill_at(&self) -> Option<Duration> {
-        Some(self.t0?.saturating_add(self.plan.grace_period.saturating_sub(self.plan.kill_margin)))
+        Some(self.t0?.saturating_add(self.plan.budget.kill_at()))
     }
 
     /// E, once the stop has begun.
     fn end_at(&self) -> Option<Duration> {
-        Some(self.kill_at()?.saturating_add((self.plan.kill_margin / 2).max(LEAST_END)))
+        Some(self.kill_at()?.saturating_add((self.plan.budget.kill_margin / 2).max(LEAST_END)))
     }
 
     /// The same after SIGKILL, which may have come early or, where graceful itself was frozen, late.
@@ -304,7 +307,7 @@ impl Lifecycle {
     }
 
     /// Sets t0 and with it the deadlines that hold for whatever comes. The first cause wins.
-    fn begin(&mut self, now: Duration, cause: Cause) {
+    fn begin(&mut self, now: Duration, cause: StopCause) {
         if self.t0.is_some() {
             return;
         }
@@ -355,11 +358,11 @@ impl Lifecycle {
         }
         self.enter(Phase::Running);
         for signal in std::mem::take(&mut self.waiting).iter() {
-            self.pass_on(signal, Source::Process);
+            self.pass_on(signal, SignalSource::Process, None);
         }
         if let Some(signal) = self.stop_signal {
             // It came between the last hook and the app's start.
-            return self.stop(now, signal, Cause::Signal(signal));
+            return self.stop(now, signal, StopCause::Signal(signal));
         }
         if let Some((timeout, _)) = self.plan.startup {
             self.timers.set(Timer::Startup, now.saturating_add(timeout));
@@ -399,7 +402,7 @@ impl Lifecycle {
     /// There is no app and there will be none.
     fn not_started(&mut self, now: Duration, code: u8) {
         self.outcome.get_or_insert(Outcome::NotStarted(code));
-        self.begin(now, Cause::NotStarted);
+        self.begin(now, StopCause::NotStarted);
         self.leftovers();
     }
 
@@ -413,11 +416,11 @@ impl Lifecycle {
             (Phase::Running, Stage::PostStart) => {
                 self.post_start_hooks_run = false;
                 match abort {
-                    true => self.stop(now, Signal::TERM, Cause::HookFailed),
+                    true => self.stop(now, Signal::TERM, StopCause::HookFailed),
                     false => self.may_be_started_up(),
                 }
             }
-            (Phase::Running, Stage::Ready) if abort => self.stop(now, Signal::TERM, Cause::ReadyHookFailed),
+            (Phase::Running, Stage::Ready) if abort => self.stop(now, Signal::TERM, StopCause::ReadyHookFailed),
             (Phase::PreStop, Stage::PreStop) => {
                 self.pre_stop_hooks_run = false;
                 self.pre_stop_may_end(now);
@@ -440,18 +443,18 @@ impl Lifecycle {
     }
 
     /// Whether this is a stop signal; see the module's text for those of a terminal.
-    fn stops(&self, signal: Signal, source: Source) -> bool {
+    fn stops(&self, signal: Signal, source: SignalSource) -> bool {
         let is_of_a_terminal = match source {
-            Source::Process => false,
-            Source::Kernel | Source::Shared => {
+            SignalSource::Process => false,
+            SignalSource::Kernel | SignalSource::Shared => {
                 matches!(signal, Signal::WINCH | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::CONT)
             }
         };
         self.plan.stop_on.contains(signal) && !is_of_a_terminal
     }
 
-    fn stop_requested(&mut self, now: Duration, signal: Signal, source: Source) {
-        let shared = source == Source::Shared && self.app == App::Running;
+    fn stop_requested(&mut self, now: Duration, signal: Signal, source: SignalSource) {
+        let shared = source == SignalSource::Shared && self.app == App::Running;
         if shared && self.phase == Phase::Running && self.is_the_apps_to_decide(now, signal) {
             return self.act(Action::Record(Event::KeyShared { signal, again_within: KEY_AGAIN }));
         }
@@ -463,12 +466,12 @@ impl Lifecycle {
             Phase::PreStart => {
                 if self.t0.is_none() {
                     self.stop_signal = Some(signal);
-                    self.begin(now, Cause::Signal(signal));
+                    self.begin(now, StopCause::Signal(signal));
                     self.no_more_hooks();
                 }
                 self.act(Action::SignalHooks(signal));
             }
-            Phase::Running => self.stop(now, signal, Cause::Signal(signal)),
+            Phase::Running => self.stop(now, signal, StopCause::Signal(signal)),
             Phase::PreStop | Phase::Hold => {
                 if first {
                     // The stop began by itself; to this signal it is as if it had begun it.
@@ -479,7 +482,7 @@ impl Lifecycle {
             Phase::Drain => {
                 let to_app = self.plan.stop_signal.unwrap_or(signal);
                 if !shared || to_app != signal {
-                    self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again });
+                    self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again, value: None });
                 }
             }
             Phase::Leftovers => {
@@ -512,8 +515,8 @@ impl Lifecycle {
     }
 
     /// Any signal that does not stop goes to the app at once, in every phase in which there is one.
-    fn pass_on(&mut self, signal: Signal, source: Source) {
-        if source == Source::Shared {
+    fn pass_on(&mut self, signal: Signal, source: SignalSource, value: Option<usize>) {
+        if source == SignalSource::Shared {
             return;
         }
         match self.app {
@@ -521,13 +524,13 @@ impl Lifecycle {
             App::NotStarted | App::Starting => self.waiting = self.waiting.with(signal),
             App::Gone if self.phase == Phase::Done => {}
             App::Gone => self.act(Action::Record(Event::SignalUnheard { signal })),
-            App::Running if source == Source::Kernel && signal == Signal::WINCH && self.stops_the_app(signal) => {
+            App::Running if source == SignalSource::Kernel && signal == Signal::WINCH && self.stops_the_app(signal) => {
                 self.act(Action::Record(Event::ResizeDropped));
             }
             App::Running => {
                 let rewritten = self.plan.rewrite.iter().find(|(from, _)| *from == signal);
                 match rewritten.map_or(Some(signal), |(_, to)| *to) {
-                    Some(signal) => self.act(Action::SignalApp { signal, reason: SignalReason::Forwarded }),
+                    Some(signal) => self.act(Action::SignalApp { signal, reason: SignalReason::Forwarded, value }),
                     None => self.act(Action::Record(Event::SignalDropped { signal })),
                 }
             }
@@ -567,7 +570,7 @@ impl Lifecycle {
         let (ready, hooks) = (!self.waits_for_ready, !self.post_start_hooks_run);
         self.act(Action::Record(Event::StartupLate { after, stop, ready, hooks }));
         if stop && self.phase == Phase::Running {
-            self.stop(now, Signal::TERM, Cause::StartupTimeout);
+            self.stop(now, Signal::TERM, StopCause::StartupTimeout);
         }
     }
 }

@@ -3,22 +3,24 @@
 use super::timer::Timer;
 use super::{Action, FIRST_LOOK, HoldPlan, Lifecycle, TO_DIE};
 use crate::signal::{Signal, SignalSet};
-use crate::timeline::{Cause, Event, Phase, SignalReason, Stage};
+use crate::timeline::{Event, Phase, SignalReason, Stage, StopCause};
 use std::time::Duration;
 
 impl Lifecycle {
     /// t0 of a running app.
-    pub(super) fn stop(&mut self, now: Duration, signal: Signal, cause: Cause) {
+    pub(super) fn stop(&mut self, now: Duration, signal: Signal, cause: StopCause) {
         self.stop_signal = Some(signal);
         self.begin(now, cause);
         self.enter(Phase::PreStop);
         self.cancel_hooks(&[Stage::PostStart, Stage::Ready]);
         self.act(Action::CreateDrainFile);
+        self.act(Action::WatchInFlight);
         self.act(Action::WatchReadiness);
         self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
-        self.delay_over = self.skips_delay(signal) || self.plan.pre_stop_delay.is_zero();
+        self.delay_over = self.skips_delay(signal) || self.plan.budget.pre_stop_delay.is_zero();
         if !self.delay_over {
-            self.timers.set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.pre_stop_delay));
+            self.timers
+                .set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.budget.pre_stop_delay));
         }
         if self.plan.hold.is_some_and(|hold| hold.watches) && !self.has_one_already() {
             self.timers.set(Timer::FirstLook, now.saturating_add(FIRST_LOOK));
@@ -152,7 +154,7 @@ impl Lifecycle {
 
     pub(super) fn escalate(&mut self, now: Duration) {
         if let Some((_, signal)) = self.plan.escalate.get(self.next_escalation).copied() {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation });
+            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation, value: None });
             self.next_escalation += 1;
             self.set_escalation(now);
         }

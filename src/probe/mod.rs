@@ -1,104 +1,141 @@
-//! HTTP, both ways. As a client: readiness polls, hooks that POST, holds that wait for a URL, and the `probe` command.
+//! `graceful probe`: one question, one line, for HEALTHCHECK and exec probes in images without curl.
 //!
 //! ```text
-//! command ──┬─► own ────┐ (graceful's own server)
-//!           │           ├─► exchange  (one request, one answer, bounded)
-//!           ├─► client ─┤
-//! worker ───┘           ├─► connect ─► names   (host name to addresses)
-//!                       ├─► tls       (whose certificate counts)
-//!                       └─► fault     (an error as a few plain words)
+//!   URL, port ─────────────────────────► http
+//!   livez, readyz, startupz ─► discover ─► self_probe ─► http   (the graceful that runs here)
 //! ```
 //!
-//! - [`client`] makes one request by kubelet's rules and says in words what it saw.
-//! - [`worker`] does it on a thread of its own, so that the main loop never waits for a server, and answers probes on
-//!   another. Each is started with its first job; a graceful without any has no HTTP client, resolver or TLS in its
-//!   memory.
-//! - `aside` is for what may block: the system's certificates, the free space of a disk.
-//! - [`command`] is `graceful probe`: a URL by [`client`], a port by `connect`, a graceful that runs by `own`.
+//! - A URL is asked by the client that polls readiness, a port by its `connect`.
+//! - [`discover`] finds where the graceful that runs listens; `self_probe` asks it, over a Unix socket too.
 //!
-//! Invariants: every request ends within its timeout, whatever the server does; what is read is bounded; a server,
-//! a resolver or a file can make a request fail, never make it panic; no credential of a URL is ever printed; no
-//! DNS server is asked that the system's own configuration does not name.
+//! Invariants: it ends within its timeout, whatever is asked and whatever has to be read to find out whom to ask; what
+//! a server says reaches the terminal without control characters.
 
-pub mod checks;
-pub mod client;
-pub mod command;
-pub mod server;
-pub mod worker;
+pub mod discover;
 
-mod aside;
-mod connect;
-mod exchange;
-mod fault;
-mod metrics;
-mod names;
-mod own;
-mod state;
-#[cfg(feature = "https")]
-mod tls;
+mod self_probe;
+
+use crate::config::Listen;
+use crate::health::Probe;
+use crate::http::client::name;
+use crate::http::observation::Deadline;
+use crate::http::resolver::Names;
+use crate::http::{Client, Observation, RequestResult, connect};
+use crate::secret::Url;
+use self_probe::SelfAnswer;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Whether the probe succeeded, and one line that says why, without a line end.
+pub type ProbeOutcome = (bool, String);
+
+/// Makes one readiness probe of a URL.
+pub fn http(url: &Url, timeout: Duration) -> ProbeOutcome {
+    match block_on(async { Client::new().get(url, timeout).await }) {
+        Ok(observation) => (observation.verdict.is_ready(), line(url, &observation)),
+        Err(why) => (false, format!("{url}: {why}")),
+    }
+}
+
+/// Connects to a port and closes the connection.
+pub fn tcp(host: &str, port: u16, timeout: Duration) -> ProbeOutcome {
+    let start = Instant::now();
+    let deadline = Deadline::after(timeout);
+    let names = Names::of_the_system();
+    let (ok, what) = match block_on(connect::to_host(&names, host, port, deadline)) {
+        Ok(Ok(_stream)) => (true, format!("connected in {}", milliseconds(start.elapsed()))),
+        Ok(Err(fault)) => (false, fault.detail),
+        Err(why) => (false, why),
+    };
+    (ok, format!("tcp://{host}:{port}: {what}"))
+}
+
+/// Asks the graceful that listens at `at`, or where `find` says. A failure to find it is handed on.
+pub fn own<E: Send + 'static>(
+    probe: Probe,
+    at: Option<Listen>,
+    find: fn() -> Result<Listen, E>,
+    timeout: Duration,
+) -> Result<ProbeOutcome, E> {
+    let deadline = Deadline::after(timeout);
+    let word = probe.name().trim_end_matches('z');
+    let listen = match at {
+        Some(listen) => listen,
+        None => match in_time(find, timeout) {
+            Some(found) => found?,
+            None => return Ok((false, format!("{word}: no address was found within {}", deadline.shown()))),
+        },
+    };
+    if matches!(&listen, Listen::Tcp(address) if address.port() == 0) {
+        return Ok((false, format!("{word}: {listen}: {PORT_ZERO}")));
+    }
+    let start = Instant::now();
+    let asked = block_on(self_probe::ask(&listen, &format!("/{}", probe.name()), deadline));
+    let (ok, what) = match asked {
+        Ok(Ok(answer)) if answer.is_ready() => {
+            (true, format!("{} in {}", name(answer.status), milliseconds(start.elapsed())))
+        }
+        Ok(Ok(answer)) => (false, refusal(&answer)),
+        Ok(Err(fault)) => (false, format!("{}: {}", asked_at(&listen), fault.detail)),
+        Err(why) => (false, why),
+    };
+    // Neither a server nor a path gets to write to the terminal.
+    Ok((ok, format!("{word}: {what}").replace(char::is_control, "")))
+}
+
+/// What is wrong with port 0 as an address to ask.
+pub const PORT_ZERO: &str = "port 0 lets the kernel choose, so that nobody knows where to ask; expected a fixed port";
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map(|runtime| runtime.block_on(future)).map_err(|error| format!("cannot start the client: {error}"))
+}
+
+/// What `find` says, if it does so within the limit. It reads files, and a file can be a pipe without a writer or on
+/// a server that is gone: such a read cannot be broken off, only left behind.
+fn in_time<T: Send + 'static>(find: fn() -> T, limit: Duration) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    let search = thread::Builder::new().spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = sender.send(find());
+    });
+    match search {
+        Ok(_) => receiver.recv_timeout(limit).ok(),
+        // No more threads here (pids.max): the answer may still come in time.
+        Err(_) => Some(find()),
+    }
+}
+
+fn line(url: &Url, observation: &Observation) -> String {
+    let detail = &observation.detail;
+    match observation.verdict {
+        RequestResult::Ready => format!("{url}: {detail} in {}", milliseconds(observation.took)),
+        RequestResult::Warning => format!("{url}: warning: {detail}"),
+        RequestResult::NotReady => format!("{url}: {detail}"),
+    }
+}
+
+fn refusal(answer: &SelfAnswer) -> String {
+    match answer.failures.as_slice() {
+        [] => name(answer.status),
+        failures => format!("{}: {}", name(answer.status), failures.join("; ")),
+    }
+}
+
+/// The address that was asked, where it is not the one that is listened on.
+fn asked_at(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => self_probe::reachable(*address).first().map(SocketAddr::to_string).unwrap_or_default(),
+        Listen::Unix(_) => listen.to_string(),
+    }
+}
+
+fn milliseconds(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
 
 #[cfg(test)]
-mod testing;
-
-pub use client::{Client, Observation, Verdict};
-pub use server::Listener;
-pub use state::{Facts, Shared};
-pub use worker::{Fact, Job, Role, Worker};
-
-use std::net::IpAddr;
-use std::time::Duration;
-use url::{Host, Url};
-
-/// The addresses of a host by name or address, as probes find them. Needs a tokio runtime with I/O and time.
-pub async fn resolve(host: &str, timeout: Duration) -> Result<Vec<IpAddr>, String> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
-    let names = names::Names::of_the_system();
-    let until = client::Deadline::after(timeout).at();
-    match tokio::time::timeout_at(until, names.look_up(host, until)).await {
-        Ok(found) => found.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("{host} was not resolved within {}", humantime::format_duration(timeout))),
-    }
-}
-
-/// For TLS connections to this host; with `insecure` any certificate will do.
-#[cfg(feature = "https")]
-pub fn tls_connector(
-    host: &str,
-    insecure: bool,
-) -> Result<(tokio_rustls::TlsConnector, rustls::pki_types::ServerName<'static>), String> {
-    let config = if insecure { tls::unverified() } else { tls::verified() };
-    let config = config.map_err(|error| format!("TLS: {error}"))?;
-    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
-    Ok((std::sync::Arc::new(config).into(), name))
-}
-
-/// Whether this host is this machine by its spelling alone: 127.0.0.0/8, ::1, localhost, *.localhost (RFC 6761).
-///
-/// The spelling decides, not what a name resolves to: whoever answers DNS must not be able to switch off the check
-/// of certificates.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => names::is_localhost(name),
-        None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_a_matter_of_spelling() {
-        let loopback = |s: &str| is_loopback(&Url::parse(s).unwrap());
-        for yes in ["127.0.0.1", "127.9.8.7", "[::1]", "localhost", "LocalHost", "localhost.", "app.localhost"] {
-            assert!(loopback(&format!("https://{yes}/")), "{yes}");
-        }
-        for no in ["128.0.0.1", "0.0.0.0", "[::]", "[::2]", "localhost.example", "mylocalhost", "example.com"] {
-            assert!(!loopback(&format!("https://{no}/")), "{no}");
-        }
-    }
-}
+#[path = "probe_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@
 
 use super::Supervisor;
 use crate::config::{self, Leftovers};
+use crate::pid::Pid;
 use crate::status::ExitStatus;
 use crate::sys::process;
 use crate::sys::tree::{self, Process};
@@ -31,7 +32,7 @@ impl Supervisor {
         let foreground = self.config.foreground.or(known).map(str::to_owned);
         self.record(Event::InBackground { pid, name, foreground, followed });
         if followed {
-            self.app = Some(pid);
+            self.app = Pid::new(pid);
         }
         followed
     }
@@ -39,7 +40,8 @@ impl Supervisor {
     /// The eldest of those that the app has left: one that has a session of its own, as daemons have, or where anything is to
     /// be followed, another. Who forks twice may be in the middle of it.
     fn daemon(&self, any: bool) -> Option<Process> {
-        let commands: Vec<i32> = self.hooks.pids().chain(self.hold.pid()).chain(self.check_pids()).collect();
+        let commands = self.hooks.pids().chain(self.hold.pid()).chain(self.check_pids());
+        let commands: Vec<i32> = commands.map(Pid::number).collect();
         let (own, until) = (process::session_of(self.launch.pid), Instant::now() + SETTLES);
         loop {
             let mut left = tree::descendants_but(&commands)?;

@@ -4,45 +4,52 @@
 //! Nothing here is there without `--probe-listen` or `--check`.
 
 use super::Supervisor;
+use crate::checks::{CheckChanged, CheckCommand};
 use crate::command::Running;
-use crate::config::{Config, Stage};
-use crate::health::{Attempt, Board, Status};
-use crate::probe::checks::Command;
-use crate::probe::worker::{Fact, Job, Note};
-use crate::probe::{Facts, Listener, Role, Shared, Worker};
+use crate::config::{Config, Listen, Stage};
+use crate::counts::Counts;
+use crate::health::{Attempt, SharedStatus, Status};
+use crate::pid::Pid;
+use crate::server::{AppFacts, ProbeListener, Shared};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
+use crate::sys::cgroup::OomKills;
 use crate::sys::process;
 use crate::sys::tree::Process;
-use crate::timeline::{Event, HookResult, InFlight, Phase};
+use crate::timeline::{Event, HookResult, Phase};
+use crate::worker::{Parked, ProbeNote, Worker, WorkerCommand, WorkerEvent};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// After its failure a thread is started again this much later: what made it fail may come at once again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// See the module's text.
+/// The probe thread as the main loop sees it, and the commands of checks that run for it.
 pub(super) struct Health {
-    board: Arc<Board>,
+    board: Arc<SharedStatus>,
     /// What the threads know.
     shared: Arc<Shared>,
-    listener: Option<Listener>,
+    listener: Option<ProbeListener>,
+    /// Where it was, when there was nobody left to answer there.
+    closed: Option<Listen>,
     /// The thread that answers probes.
     server: Option<Worker>,
     commands: Vec<Active>,
     /// Commands that got SIGKILL and are not reaped yet: nobody's leftovers and no orphans.
-    killed: Vec<i32>,
+    killed: Vec<Pid>,
     /// The app runs and the stop has not come to its drain.
     checking: bool,
+    /// What the probes say may have changed in this turn of the loop.
+    changed: bool,
     start_again_at: Option<Duration>,
 }
 
 /// A command of a check, while it runs.
 struct Active {
     id: u32,
-    command: Command,
+    command: CheckCommand,
     running: Running,
     began: Duration,
     /// Its last line.
@@ -50,11 +57,11 @@ struct Active {
 }
 
 impl Health {
-    pub(super) fn new(config: &Config, listener: Option<Listener>, start: Instant) -> Option<Box<Health>> {
+    pub(super) fn new(config: &Config, listener: Option<ProbeListener>, start: Instant) -> Option<Box<Health>> {
         let needed = listener.is_some() || !config.checks.is_empty();
         needed.then(|| {
-            let board = Arc::new(Board::new(start));
-            let facts = Facts {
+            let board = Arc::new(SharedStatus::new(start));
+            let facts = AppFacts {
                 board: board.clone(),
                 fail_readiness: config.fail_readiness,
                 has_ready_url: config.ready.is_some(),
@@ -64,10 +71,12 @@ impl Health {
                 board,
                 shared: Arc::new(Shared::new(facts, &config.checks)),
                 listener,
+                closed: None,
                 server: None,
                 commands: Vec::new(),
                 killed: Vec::new(),
                 checking: false,
+                changed: false,
                 start_again_at: None,
             })
         })
@@ -77,7 +86,11 @@ impl Health {
         self.shared.clone()
     }
 
-    pub(super) fn in_flight(&self, counts: InFlight) {
+    pub(super) fn oom_kills(&self) -> Option<OomKills> {
+        self.shared.oom_kills().cloned()
+    }
+
+    pub(super) fn in_flight(&self, counts: Counts) {
         self.board.in_flight(counts);
     }
 
@@ -88,7 +101,7 @@ impl Health {
     }
 
     /// What to poll for output.
-    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.commands.iter().filter_map(|active| active.running.fd())
     }
 
@@ -112,22 +125,28 @@ impl Health {
 }
 
 impl Supervisor {
-    /// Starts the thread that answers probes, if any are to be answered.
-    pub(super) fn attend(&mut self) -> io::Result<()> {
-        let Some(listener) = self.health.as_ref().and_then(|health| health.listener.as_ref()) else { return Ok(()) };
-        let at = listener.shown();
-        self.start_server(listener.try_clone()?)?;
-        self.record(Event::Listening { at });
+    /// Starts the thread that answers probes once more.
+    fn attend(&mut self) -> io::Result<()> {
+        let Some(health) = &mut self.health else { return Ok(()) };
+        if let Some(at) = &health.closed {
+            health.listener = Some(ProbeListener::bind(at)?);
+            health.closed = None;
+        }
+        let Some(listener) = &health.listener else { return Ok(()) };
+        let listener = listener.try_clone()?;
+        let (waker, parked) = (self.http.other_waker()?, Parked::to_answer(&listener)?);
+        self.answer(listener, |shared| parked.begin(shared, move || waker.wake()));
         Ok(())
     }
 
-    fn start_server(&mut self, listener: Listener) -> io::Result<()> {
-        let waker = self.other_waker()?;
-        let Some(health) = &mut self.health else { return Ok(()) };
-        let server = Worker::start(Role::Answer, Some(health.shared()), move || waker.wake())?;
-        server.send(Job::Serve(listener));
+    /// Has probes answered there by the thread that `begin` sets to work.
+    pub(super) fn answer(&mut self, listener: ProbeListener, begin: impl FnOnce(Option<Arc<Shared>>) -> Worker) {
+        let Some(health) = &mut self.health else { return };
+        let at = listener.shown();
+        let server = begin(Some(health.shared()));
+        server.send(WorkerCommand::Serve(listener));
         health.server = Some(server);
-        Ok(())
+        self.record(Event::Listening { at });
     }
 
     /// The app runs.
@@ -145,20 +164,22 @@ impl Supervisor {
 
     fn start_checks(&mut self) {
         if !self.config.checks.is_empty() {
-            self.ask_http(Job::StartChecks(self.config.checks.clone()));
+            self.ask_http(WorkerCommand::StartChecks(self.config.checks.clone()));
         }
     }
 
     /// The app's readiness endpoint said yes.
-    pub(super) fn app_was_ready(&self) {
-        if let Some(health) = &self.health {
+    pub(super) fn app_was_ready(&mut self) {
+        if let Some(health) = &mut self.health {
             health.board.was_ready();
+            health.changed = true;
         }
     }
 
-    pub(super) fn stage_done(&self, stage: Stage, abort: bool) {
-        if let Some(health) = self.health.as_ref().filter(|_| stage == Stage::PostStart && !abort) {
+    pub(super) fn stage_done(&mut self, stage: Stage, abort: bool) {
+        if let Some(health) = self.health.as_mut().filter(|_| stage == Stage::PostStart && !abort) {
             health.board.hooks_done();
+            health.changed = true;
         }
     }
 
@@ -176,13 +197,21 @@ impl Supervisor {
 
     pub(super) fn note_hook(&self, name: &str, stage: Stage, result: &HookResult, took: Duration) {
         if self.health.is_some() {
-            self.note(Note::HookEnded { name: name.to_owned(), stage, result: result.clone(), took });
+            self.note(ProbeNote::HookEnded { name: name.to_owned(), stage, result: result.clone(), took });
         }
     }
 
-    fn note(&self, note: Note) {
+    /// Counts how often readiness comes and goes, once all that this turn of the loop has changed is known.
+    pub(super) fn reassess(&mut self) {
+        let Some(health) = &mut self.health else { return };
+        if std::mem::take(&mut health.changed) && !health.shared.reassess_now() {
+            self.note(ProbeNote::Changed);
+        }
+    }
+
+    fn note(&self, note: ProbeNote) {
         if let Some(server) = self.health.as_ref().and_then(|health| health.server.as_ref()) {
-            server.send(Job::Note(note));
+            server.send(WorkerCommand::Note(note));
         }
     }
 
@@ -193,16 +222,16 @@ impl Supervisor {
             Event::StopBegan { .. } => health.board.stop_began(at),
             Event::PhaseBegan { phase } => {
                 health.board.phase(at, *phase);
+                health.changed = true;
                 if *phase >= Phase::Drain {
                     self.stop_checks();
                 }
-                self.note(Note::Phase);
             }
             Event::AppStarted { .. } => health.board.app_started(at),
             Event::SpawnFailed { .. } => health.board.app_gone(),
             Event::AppExited { status, .. } => {
                 health.board.app_gone();
-                self.note(Note::AppExited(*status));
+                self.note(ProbeNote::AppExited(*status));
             }
             Event::SignalSent { signal, error: None, .. } => health.board.sent(*signal),
             Event::EverythingKilled { .. } => health.board.sigkill_sent(),
@@ -215,21 +244,22 @@ impl Supervisor {
         let Some(health) = &mut self.health else { return };
         if std::mem::take(&mut health.checking) {
             health.kill_all();
-            if let Some(http) = &self.http {
-                http.send(Job::StopChecks);
-            }
+            self.http.tell(WorkerCommand::StopChecks);
         }
     }
 
-    pub(super) fn health_news(&mut self, fact: Fact) {
+    pub(super) fn health_news(&mut self, fact: WorkerEvent) {
         match fact {
-            Fact::CheckChanged { name, change, not_tried_for, detail, said } => {
-                let (from, status) = (change.from.map(Status::name), change.to.name());
+            WorkerEvent::CheckChanged(CheckChanged { name, change, not_tried_for, detail, said }) => {
+                let (from, status) = (change.from, change.to);
                 self.record(Event::CheckChanged { name, from, status, detail, said, not_tried_for });
             }
-            Fact::RunCommand { id, command } => self.run_command(id, command),
-            Fact::ServerEnded(why) | Fact::Died(why) => self.server_lost(&why),
-            Fact::Readiness(_) | Fact::Posted { .. } | Fact::HoldOver { .. } | Fact::HoldCheck(_) => {}
+            WorkerEvent::RunCommand { id, command } => self.run_command(id, command),
+            WorkerEvent::ServerEnded(why) | WorkerEvent::Died(why) => self.server_lost(&why),
+            WorkerEvent::Readiness(_)
+            | WorkerEvent::Posted { .. }
+            | WorkerEvent::HoldOver { .. }
+            | WorkerEvent::HoldCheck(_) => {}
         }
     }
 
@@ -246,15 +276,27 @@ impl Supervisor {
         if let Some(health) = &mut self.health {
             health.server = None;
             health.start_again_at = Some(now + PAUSE);
+            // Whoever asks meanwhile is refused, and does not wait for an answer that will not come.
+            if let Some(listener) = health.listener.take() {
+                listener.remove_file();
+                health.closed = listener.address().ok();
+            }
         }
     }
 
-    fn run_command(&mut self, id: u32, command: Command) {
+    /// Has the thread that answers fail, for a test.
+    #[cfg(debug_assertions)]
+    pub(super) fn fail_probes(&self) {
+        if let Some(server) = self.health.as_ref().and_then(|health| health.server.as_ref()) {
+            server.send(WorkerCommand::Fail);
+        }
+    }
+
+    fn run_command(&mut self, id: u32, command: CheckCommand) {
         let now = self.now();
         let Some(health) = self.health.as_mut().filter(|health| health.checking) else { return };
         match Running::start(&command.argv, &[], &self.origin) {
             Ok(running) => {
-                self.children = true;
                 health.commands.push(Active { id, command, running, began: now, said: None });
             }
             Err(error) => {
@@ -266,22 +308,22 @@ impl Supervisor {
 
     fn command_ended(&mut self, id: u32, status: Status, detail: String, said: Option<String>, took: Duration) {
         let attempt = Attempt { status, detail, said, took };
-        self.ask_http(Job::CommandEnded { id, attempt });
+        self.ask_http(WorkerCommand::CommandEnded { id, attempt });
     }
 
     /// Whether it belongs to a check's command that got SIGKILL and is not reaped yet.
     pub(super) fn is_of_killed_check(&self, process: &Process) -> bool {
         // Such a command leads a process group of its own.
-        self.health.as_ref().is_some_and(|health| health.killed.contains(&process.group))
+        self.health.as_ref().is_some_and(|health| health.killed.iter().any(|pid| pid.number() == process.group))
     }
 
     /// Whether there is such a command. Its end raises SIGCHLD. One that may not be signalled has no such end.
     pub(super) fn awaits_killed_checks(&self) -> bool {
-        self.health.as_ref().is_some_and(|health| health.killed.iter().any(|pid| process::may_signal(*pid)))
+        self.health.as_ref().is_some_and(|health| health.killed.iter().any(|pid| process::may_signal(pid.number())))
     }
 
     /// The commands of checks that run.
-    pub(super) fn check_pids(&self) -> impl Iterator<Item = i32> {
+    pub(super) fn check_pids(&self) -> impl Iterator<Item = Pid> {
         let of = |health: &Health| {
             let running = health.commands.iter().map(|active| active.running.pid());
             running.chain(health.killed.iter().copied()).collect::<Vec<_>>()
@@ -290,7 +332,7 @@ impl Supervisor {
     }
 
     /// A child ended; says whether it was a check's command.
-    pub(super) fn check_exited(&mut self, now: Duration, pid: i32, status: ExitStatus) -> bool {
+    pub(super) fn check_exited(&mut self, now: Duration, pid: Pid, status: ExitStatus) -> bool {
         let Some(health) = &mut self.health else { return false };
         if let Some(index) = health.killed.iter().position(|killed| *killed == pid) {
             health.killed.swap_remove(index);
@@ -337,7 +379,7 @@ impl Supervisor {
             let now = self.now();
             self.health.iter_mut().for_each(|health| health.start_again_at = Some(now + PAUSE));
         }
-        if self.http.is_some() {
+        if self.http.runs() {
             return;
         }
         if self.health.as_ref().is_some_and(|health| health.checking) {
@@ -359,7 +401,7 @@ impl Supervisor {
     }
 }
 
-fn judged(status: ExitStatus, command: &Command) -> (Status, String) {
+fn judged(status: ExitStatus, command: &CheckCommand) -> (Status, String) {
     match status {
         ExitStatus::Exited(0) => (Status::Healthy, "exit status 0".to_owned()),
         ExitStatus::Exited(code) if command.degraded_status.contains(&code) => {

@@ -3,20 +3,21 @@
 
 use super::Supervisor;
 use crate::config::Hold;
-use crate::inflight::{Counts, News, Task, Watch};
+use crate::counts::Counts;
+use crate::inflight::{InFlightEvent, Task, WatchThread};
 use crate::lifecycle::Input;
 use crate::signal::Signal;
-use crate::timeline::{Event, InFlight as Numbers, Moment, Phase, text};
-use std::time::Duration;
+use crate::timeline::{Event, InFlightMoment, Phase, text};
+use std::time::{Duration, Instant};
 
 /// What is known.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
-    watch: Option<Watch>,
+pub(super) struct InFlightState {
+    watch: Option<WatchThread>,
     last: Option<Seen>,
     /// What the lifecycle was told.
     told: Option<bool>,
-    pub(super) hold_began: Duration,
+    hold_began: Duration,
     /// The app is gone.
     over: bool,
     undelivered: Option<Undelivered>,
@@ -35,6 +36,62 @@ struct Seen {
     at: Duration,
     counts: Counts,
     words: String,
+}
+
+impl InFlightState {
+    /// When to call `in_flight_tick`, of a loop that began then.
+    pub(super) fn deadline(&self, start: Instant) -> Option<Duration> {
+        let due = self.watch.as_ref()?.due()?;
+        Some(due.saturating_duration_since(start))
+    }
+
+    pub(super) fn hold_begins(&mut self, now: Duration) {
+        self.hold_began = now;
+    }
+
+    /// "3 busy", "idle"; empty if nothing was seen yet.
+    pub(super) fn words(&self) -> String {
+        self.last.as_ref().map(|seen| seen.words.clone()).unwrap_or_default()
+    }
+
+    /// Ends the watching: SIGKILL is due, and nothing is read any longer of processes that are being killed.
+    pub(super) fn watch_no_longer(&mut self) {
+        self.watch = None;
+    }
+
+    fn try_recv(&self) -> Option<InFlightEvent> {
+        self.watch.as_ref().and_then(WatchThread::try_recv)
+    }
+
+    /// What is seen now. True: it is the first that was seen.
+    fn see(&mut self, seen: Seen) -> bool {
+        self.last.replace(seen).is_none()
+    }
+
+    /// Whether the lifecycle has to be told of it.
+    fn is_news(&mut self, in_flight: bool) -> bool {
+        self.told.replace(in_flight) != Some(in_flight)
+    }
+
+    /// So many connections have bytes on their way: what there is to say of that. With none, there is nothing more to
+    /// be watched.
+    fn undelivered(&mut self, now: Duration, connections: usize, bytes: u64) -> Option<Event> {
+        if connections == 0 {
+            self.watch = None;
+            let known = self.undelivered.take()?;
+            return Some(Event::Delivered { took: now.saturating_sub(known.since) });
+        }
+        match &mut self.undelivered {
+            Some(known) => {
+                (known.connections, known.bytes) = (connections, bytes);
+                None
+            }
+            None => {
+                self.undelivered = Some(Undelivered { since: now, connections, bytes });
+                Some(Event::Undelivered { connections, bytes })
+            }
+        }
+    }
 }
 
 impl Supervisor {
@@ -63,37 +120,31 @@ impl Supervisor {
             trusts_handler: self.config.hold_reserve.is_none(),
             samples,
         };
-        let started = self.other_waker().and_then(|waker| Watch::start(task, move || waker.wake()));
-        match started {
-            Ok(watch) => self.in_flight.watch = Some(watch),
-            Err(error) => self.cannot_see(&error.to_string()),
+        let started = self.http.other_waker().and_then(|waker| WatchThread::start(task.clone(), move || waker.wake()));
+        self.in_flight.watch = Some(started.unwrap_or_else(|_| WatchThread::here(task)));
+    }
+
+    /// Looks, where there is no thread for it.
+    pub(super) fn in_flight_tick(&mut self) {
+        if let Some(watch) = &mut self.in_flight.watch {
+            watch.turn();
+            self.in_flight_news();
         }
     }
 
     /// The app is gone; what is not delivered is told by the thread that has watched it.
     pub(super) fn look_after(&mut self) {
-        let asked = self.in_flight.watch.as_ref().is_some_and(Watch::look_after);
+        let asked = self.in_flight.watch.as_mut().is_some_and(WatchThread::look_after);
         if !asked {
-            self.in_flight.watch = None;
+            self.in_flight.watch_no_longer();
             self.inputs.push_back(Input::Undelivered(0));
         }
     }
 
     fn undelivered(&mut self, connections: usize, bytes: u64) {
         let now = self.now();
-        match &mut self.in_flight.undelivered {
-            Some(known) => (known.connections, known.bytes) = (connections, bytes),
-            None if connections > 0 => {
-                self.in_flight.undelivered = Some(Undelivered { since: now, connections, bytes });
-                self.record(Event::Undelivered { connections, bytes });
-            }
-            None => {}
-        }
-        if connections == 0 {
-            self.in_flight.watch = None;
-            if let Some(known) = self.in_flight.undelivered.take() {
-                self.record(Event::Delivered { took: now.saturating_sub(known.since) });
-            }
+        if let Some(event) = self.in_flight.undelivered(now, connections, bytes) {
+            self.record(event);
         }
         self.inputs.push_back(Input::Undelivered(connections));
     }
@@ -107,20 +158,27 @@ impl Supervisor {
 
     /// Everything that the watching thread has to say.
     pub(super) fn in_flight_news(&mut self) {
-        while let Some(news) = self.in_flight.watch.as_ref().and_then(Watch::try_recv) {
+        while let Some(news) = self.in_flight.try_recv() {
             match news {
-                News::Sampled { at, counts, reached, words } => self.sampled(Seen { at, counts, words }, reached),
-                News::NoHandler => self.inputs.push_back(Input::NoHandler),
-                News::NothingListens => self.inputs.push_back(Input::NothingListens),
-                News::NotWatched(what) => self.record(Event::NotWatched { what }),
-                News::Undelivered { connections, bytes } => self.undelivered(connections, bytes),
-                News::Stalled(after) => {
-                    self.in_flight.watch = None;
+                InFlightEvent::Sampled { at, counts, reached, words } => {
+                    self.sampled(Seen { at, counts, words }, reached)
+                }
+                InFlightEvent::NoHandler => self.inputs.push_back(Input::NoHandler),
+                InFlightEvent::NothingListens => self.inputs.push_back(Input::NothingListens),
+                // A hold of another kind does not depend on it.
+                InFlightEvent::WentOn(pause) if self.holds_for_requests() => {
+                    self.record(Event::AnswerWentOn { pause: pause.lasted, quiet_window: pause.quiet_window })
+                }
+                InFlightEvent::WentOn(_) => {}
+                InFlightEvent::NotWatched(what) => self.record(Event::NotWatched { what }),
+                InFlightEvent::Undelivered { connections, bytes } => self.undelivered(connections, bytes),
+                InFlightEvent::Stalled(after) => {
+                    self.in_flight.watch_no_longer();
                     self.not_delivered(&format!("nobody has taken any of it for {}", text::human(after)));
                     self.inputs.push_back(Input::Undelivered(0));
                 }
-                News::Trouble(what) => self.trouble_once(what),
-                News::Blind(why) => self.blind(&why),
+                InFlightEvent::Trouble(what) => self.trouble_once(what),
+                InFlightEvent::Blind(why) => self.blind(&why),
             }
         }
     }
@@ -129,33 +187,31 @@ impl Supervisor {
         if self.in_flight.over {
             return;
         }
-        let first = self.in_flight.last.is_none();
         if self.lifecycle.phase() == Phase::Hold && reached && self.holds_for_requests() {
             let after = text::human(seen.at.saturating_sub(self.in_flight.hold_began));
             self.hold_over(format!("{} after {after}", seen.words));
         }
         self.publish_in_flight(&seen.counts);
-        self.in_flight.last = Some(seen);
-        if first {
-            self.record_in_flight(Moment::Stop);
+        if self.in_flight.see(seen) {
+            self.record_in_flight(InFlightMoment::Stop);
         }
         self.tell_lifecycle(!reached);
     }
 
     fn publish_in_flight(&self, counts: &Counts) {
         if let Some(health) = &self.health {
-            health.in_flight(numbers(counts));
+            health.in_flight(*counts);
         }
     }
 
     fn tell_lifecycle(&mut self, in_flight: bool) {
-        if self.in_flight.told.replace(in_flight) != Some(in_flight) {
+        if self.in_flight.is_news(in_flight) {
             self.inputs.push_back(Input::InFlight(in_flight));
         }
     }
 
     fn blind(&mut self, why: &str) {
-        self.in_flight.watch = None;
+        self.in_flight.watch_no_longer();
         if self.app.is_some() {
             return self.cannot_see(why);
         }
@@ -181,20 +237,15 @@ impl Supervisor {
         matches!(self.config.hold, Hold::Idle | Hold::Quiet)
     }
 
-    /// "3 busy", "idle"; empty if nothing was seen yet.
-    pub(super) fn in_flight_words(&self) -> String {
-        self.in_flight.last.as_ref().map(|seen| seen.words.clone()).unwrap_or_default()
-    }
-
     /// The last numbers, for the report.
-    pub(super) fn record_in_flight(&mut self, at: Moment) {
-        if at == Moment::Signal
-            && let Some(watch) = &self.in_flight.watch
+    pub(super) fn record_in_flight(&mut self, at: InFlightMoment) {
+        if at == InFlightMoment::Signal
+            && let Some(watch) = &mut self.in_flight.watch
         {
             watch.look_closely();
         }
         let Some(seen) = &self.in_flight.last else { return };
-        let (counts, age) = (numbers(&seen.counts), self.now().saturating_sub(seen.at));
+        let (counts, age) = (seen.counts, self.now().saturating_sub(seen.at));
         self.record(Event::InFlight { at, counts, age });
     }
 
@@ -204,19 +255,14 @@ impl Supervisor {
         self.in_flight.over = true;
         // It may be asked to look after what the app has left.
         if !self.launch.init || self.lifecycle.phase() >= Phase::Leftovers {
-            self.in_flight.watch = None;
+            self.in_flight.watch_no_longer();
         }
         let lost = self.in_flight.last.as_ref().and_then(|seen| seen.counts.lost());
-        self.record_in_flight(Moment::Exit);
+        self.record_in_flight(InFlightMoment::Exit);
         if let Some(what) = lost {
             self.record(Event::Unanswered { what });
         }
         self.in_flight.last = None;
         self.publish_in_flight(&Counts::default());
     }
-}
-
-fn numbers(counts: &Counts) -> Numbers {
-    let Counts { busy, unknown, idle, unaccepted } = *counts;
-    Numbers { busy, unknown, idle, unaccepted }
 }

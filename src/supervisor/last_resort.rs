@@ -2,10 +2,11 @@
 //! must not be ended by it, and its exit status must still come out. No hooks and no report; of the budget only its end.
 
 use crate::lifecycle::StopInProgress;
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
-use crate::sys::reap::{self, Change};
-use crate::sys::{fds, getpid, process, signals};
+use crate::sys::reap::{self, ChildChange};
+use crate::sys::{getpid, process, signals};
 use std::time::Instant;
 
 /// In debug builds a test can ask for the failure that should never come.
@@ -23,11 +24,16 @@ pub(super) fn http_is_to_fail(signal: Signal) -> bool {
     signal == Signal::USR2 && std::env::var_os("TEST_HTTP_PANIC_ON_SIGUSR2").is_some()
 }
 
+/// The same for the thread that answers probes.
+#[cfg(debug_assertions)]
+pub(super) fn probes_are_to_fail(signal: Signal) -> bool {
+    signal == Signal::USR2 && std::env::var_os("TEST_PROBES_PANIC_ON_SIGUSR2").is_some()
+}
+
 /// Forwards every signal and reaps until the app has ended; returns how graceful is to end. A stop that had begun is brought to its end:
 /// the app gets the signal that it is still owed, and SIGKILL when the budget is spent.
 /// `stopped`: it needs SIGCONT to act on it.
-pub(super) fn run(app: Option<i32>, stopped: bool, stop: Option<StopInProgress>, start: Instant) -> ExitStatus {
-    fds::write_if_room(2, b"graceful: error: internal failure; signals are only forwarded from here on\n");
+pub(super) fn run(app: Option<Pid>, stopped: bool, stop: Option<StopInProgress>, start: Instant) -> ExitStatus {
     let Some(app) = app else { return ExitStatus::Exited(status::FAILURE) };
     if let Some(signal) = stop.and_then(|stop| stop.owed) {
         if stopped {
@@ -40,12 +46,12 @@ pub(super) fn run(app: Option<i32>, stopped: bool, stop: Option<StopInProgress>,
         // First look, then wait: the exit may have come during the failure.
         loop {
             match reap::next() {
-                Change::Ended { pid, status } if pid == app => {
+                ChildChange::Ended { pid, status } if pid == app => {
                     return if getpid() == 1 { ExitStatus::Exited(status.code()) } else { status };
                 }
-                Change::Ended { .. } | Change::Stopped { .. } | Change::Continued { .. } => {}
-                Change::Nothing => break,
-                Change::NoChildren => return ExitStatus::Exited(status::FAILURE),
+                ChildChange::Ended { .. } | ChildChange::Stopped { .. } | ChildChange::Continued { .. } => {}
+                ChildChange::Nothing => break,
+                ChildChange::NoChildren => return ExitStatus::Exited(status::FAILURE),
             }
         }
         if kill_at.take_if(|at| *at <= start.elapsed()).is_some() {

@@ -3,8 +3,8 @@
 //! Where a tiny share of a processor (`--cpus 0.05`) is taken up by the app, graceful itself is kept waiting: its SIGKILL
 //! goes out late, the dead are reaped late, and the orchestrator's own SIGKILL comes first, before the report is there.
 //! So it asks for short turns, which come sooner. From t0 on it wakes up some times a second and looks how late that was,
-//! and SIGKILL goes out so much earlier. And shortly before it does, the report is written as it would be then: whatever
-//! comes, there is one.
+//! and SIGKILL goes out so much earlier. And shortly before it does, the report is written as it would be then, and once more as
+//! soon as graceful is seen to be kept waiting: who writes it waits, too. Whatever comes, there is one.
 
 use super::Supervisor;
 use crate::lifecycle::Input;
@@ -19,17 +19,18 @@ const PULSE: Duration = Duration::from_millis(250);
 const USUAL: Duration = Duration::from_millis(50);
 /// To kill, to reap and to report are a timer each, and some work between them.
 const STEPS: u32 = 3;
-/// So long before SIGKILL the report is written.
+/// How long before SIGKILL the report is written.
 const IN_ADVANCE: Duration = Duration::from_millis(300);
 
-/// See the module's text.
+/// How late the own timers fire.
 #[derive(Debug, Default)]
 pub(super) struct Lateness {
     /// The latest of late, less of it from pulse to pulse.
     worst: Duration,
     pulse_at: Option<Duration>,
     told: Duration,
-    reported: bool,
+    /// As soon as it was late, and shortly before SIGKILL.
+    reported: (bool, bool),
 }
 
 impl Lateness {
@@ -74,7 +75,10 @@ impl Supervisor {
             late.told = lead;
             self.inputs.push_back(Input::Late(lead));
         }
-        if now >= close && !std::mem::replace(&mut self.lateness.reported, true) {
+        let (early, last) = (&mut self.lateness.reported.0, &mut self.lateness.reported.1);
+        let is_close = now >= close && !std::mem::replace(last, true);
+        let is_late = !lead.is_zero() && !std::mem::replace(early, true);
+        if is_close || is_late {
             self.report_in_advance(ExitStatus::Signaled(Signal::KILL).code());
         }
     }

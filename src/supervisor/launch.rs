@@ -1,11 +1,13 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
-use super::threads;
-use crate::config::{Check, Config, Hold, Stage, Target};
+use super::threads::Threads;
+use crate::config::{CheckConfig, CheckTarget, Config, Hold, Stage};
 use crate::files;
-use crate::probe::Listener;
-use crate::scribe::Sink;
+use crate::output::Sink;
+use crate::pid::Pid;
+use crate::server::ProbeListener;
 use crate::signal::Signal;
+use crate::sys::reap::Children;
 use crate::sys::signals::Inherited;
 use crate::sys::tty::Terminal;
 use crate::sys::{self, at, fds, process, spawn};
@@ -13,9 +15,10 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-/// What must be done before the app is started, and, unless hooks or threads come first, its start: as early as that. What is
-/// built after it is built while the app loads on another processor.
+/// What must be done before the app is started, and, unless hooks come first, its start: as early as that. What is built after
+/// it is built while the app loads on another processor.
 pub(super) struct Launch {
     pub(super) inherited: Inherited,
     pub(super) terminal: Terminal,
@@ -27,13 +30,17 @@ pub(super) struct Launch {
     /// Where commands run later are to run.
     pub(super) dir: Option<CString>,
     /// The app's start, until the lifecycle asks for it.
-    pub(super) app: Option<Result<i32, spawn::Error>>,
+    pub(super) app: Option<Result<Pid, spawn::Error>>,
+    /// Told of every process that is started.
+    pub(super) children: Rc<Children>,
     /// Descriptors that reports are to be written to (`--report /dev/fd/3`), by the path that names them.
     pub(super) kept: Vec<(PathBuf, File)>,
     /// Who started graceful was gone before the kernel could be told to tell of it: the signal for that.
     pub(super) parent_died: Option<Signal>,
     /// Where probes come in.
-    pub(super) listener: Option<Listener>,
+    pub(super) listener: Option<ProbeListener>,
+    /// What waits for its work.
+    pub(super) threads: Threads,
     /// Why the app must not be started at all.
     pub(super) refused: Option<String>,
 }
@@ -55,15 +62,17 @@ impl Launch {
         let terminal = Terminal::look();
         let mut launch = Launch {
             inherited,
-            terminal,
             own_group: !terminal.had_foreground() || comes_between(config),
+            terminal,
             pid,
             init,
             dir: original_dir(config),
             app: None,
+            children: Rc::default(),
             kept: kept(config),
             parent_died: parent_died(config),
             listener: None,
+            threads: Threads::default(),
             refused: None,
         };
         if !inherited.blocked {
@@ -71,8 +80,8 @@ impl Launch {
                 Some("signals cannot be blocked: rt_sigprocmask is denied (by a seccomp profile?)".to_owned());
         }
         launch.listen(config);
-        let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart)
-            || threads::needed(config).or(threads::needed_later(config)).is_some();
+        launch.start_threads(config);
+        let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart);
         if launch.refused.is_none() && !later {
             launch.app = Some(launch.spawn(&config.command));
         }
@@ -83,9 +92,19 @@ impl Launch {
     /// whose probes nobody answers would be killed by its orchestrator again and again, without a word why.
     fn listen(&mut self, config: &Config) {
         let Some(listen) = config.probe_listen.as_ref().filter(|_| self.refused.is_none()) else { return };
-        match Listener::bind(listen) {
+        match ProbeListener::bind(listen) {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => self.refused = Some(format!("cannot listen on --probe-listen {listen}: {error}")),
+        }
+    }
+
+    /// Before the app as well, and for the same reason.
+    fn start_threads(&mut self, config: &Config) {
+        if self.refused.is_none() {
+            match Threads::start(config, self.listener.as_ref()) {
+                Ok(threads) => self.threads = threads,
+                Err(what) => self.refused = Some(what),
+            }
         }
     }
 
@@ -99,26 +118,29 @@ impl Launch {
     }
 
     /// The app, where it was started already.
-    pub(super) fn started(&self) -> Option<i32> {
+    pub(super) fn started(&self) -> Option<Pid> {
         self.app.as_ref()?.as_ref().ok().copied()
     }
 
-    pub(super) fn spawn(&self, command: &[OsString]) -> Result<i32, spawn::Error> {
+    pub(super) fn spawn(&self, command: &[OsString]) -> Result<Pid, spawn::Error> {
         let argv: Vec<CString> = command
             .iter()
             .map(|part| CString::new(part.as_bytes()))
             .collect::<Result<_, _>>()
             .map_err(|error| spawn::Error::Exec(error.into()))?;
-        spawn::spawn(&spawn::Command {
+        let pid = spawn::spawn(&spawn::SpawnSpec {
             argv: &argv,
             env: None,
             inherited: self.inherited,
             output: None,
+            errors: None,
             dir: None,
             own_group: self.own_group,
             // As PID 1 the kernel ends the whole namespace with graceful.
             parent_death_signal: (!self.init).then_some(Signal::TERM),
-        })
+        })?;
+        self.children.forked();
+        Ok(pid)
     }
 }
 
@@ -153,7 +175,7 @@ fn kept(config: &Config) -> Vec<(PathBuf, File)> {
 
 /// Commands run later need the directory, and graceful itself leaves it: a supervisor must not keep a disk mounted.
 fn original_dir(config: &Config) -> Option<CString> {
-    let runs = |check: &Check| matches!(check.target, Target::Exec { .. });
+    let runs = |check: &CheckConfig| matches!(check.target, CheckTarget::Exec { .. });
     let needed = !config.hooks.is_empty() || matches!(config.hold, Hold::Command(_)) || config.checks.iter().any(runs);
     let dir = needed.then(std::env::current_dir)?.ok()?;
     CString::new(dir.into_os_string().into_vec()).ok()

@@ -20,18 +20,19 @@ use super::Supervisor;
 use crate::config::AdviceAt;
 use crate::config::Leftovers;
 use crate::lifecycle::Input;
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::tree::{self, Process};
-use crate::sys::{fds, process, reap};
-use crate::timeline::{Event, Moment, Phase, Unwaited};
+use crate::sys::{fds, handlers, process};
+use crate::timeline::{Event, InFlightMoment, LEFTOVERS_NAMED, Phase, Unwaited};
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// Log and report name this many at most.
-const NAMED: usize = 20;
-/// So many processes whose end raises no SIGCHLD are watched; the others are looked for when one of these ends.
+/// At most this many processes whose end raises no SIGCHLD are watched; the others are looked for when one of these ends.
 const WATCHED: usize = 32;
+/// At most this many are looked at before they are signalled: none of them is to wait long for its signal.
+const LOOKED_AT: usize = 1000;
 /// Passes over /proc while processes still fork under SIGKILL.
 const PASSES: usize = 16;
 /// Looks at our own children after each of them: each takes some microseconds.
@@ -41,28 +42,24 @@ const PASSES_LAST: Duration = Duration::from_millis(50);
 
 /// What is known of the end of those who are left, while it is waited for.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct LeftoverWatch {
     /// Processes that are no children of ours, nor of others that are waited for: to be told of their end.
     ends: Vec<OwnedFd>,
     /// The end of some can only be seen by looking, at this time.
     look_at: Option<Duration>,
-    /// What is left could not be told yet, or changes with the next end: to be asked when something was reaped.
-    pub(super) look_again: bool,
-    /// How many had been reaped after SIGKILL at the last look.
-    reaped: Option<u64>,
     /// Of whom it was said that they are not waited for.
     said: Vec<Unwaited>,
 }
 
-impl Watch {
+impl LeftoverWatch {
     /// When to call `leftovers_tick`.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.look_at
     }
 
     /// What to poll.
-    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
-        self.ends.iter().map(AsRawFd::as_raw_fd)
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.ends.iter().map(AsFd::as_fd)
     }
 }
 
@@ -123,10 +120,9 @@ impl Supervisor {
             // To look can take long, and who has ended by now must not be missed for it.
             self.take_exits();
         }
-        // It may be set for a child that was meant to be started, or for a hook that is none: a POST.
-        self.children = self.children && reap::any();
+        let children = self.reaper.has_children();
         self.left.look_at = None;
-        let left = if self.children && self.lifecycle.phase() == Phase::Kill && self.still_dying() {
+        let left = if children && self.lifecycle.phase() == Phase::Kill && self.reaper.is_dying() {
             // How many is of no interest, and to count ten thousand takes longer than to kill them.
             Some(1)
         } else if self.launch.init {
@@ -136,17 +132,12 @@ impl Supervisor {
         };
         match left {
             Some(left) => self.inputs.push_back(Input::Left(left)),
-            None => self.left.look_again = true,
+            None => self.reaper.look_again(),
         }
     }
 
-    /// Since the last look, SIGKILL has ended somebody.
-    fn still_dying(&mut self) -> bool {
-        self.left.reaped.replace(self.reaped_after_sigkill) != Some(self.reaped_after_sigkill)
-    }
-
     fn left_of_ours(&mut self) -> Option<usize> {
-        if !self.children {
+        if !self.reaper.may_have_children() {
             return Some(0);
         }
         match self.seen(tree::descendants()) {
@@ -156,12 +147,12 @@ impl Supervisor {
     }
 
     fn left_in_namespace(&mut self) -> Option<usize> {
-        if !self.children && process::namespace_is_empty().unwrap_or(false) {
+        if !self.reaper.may_have_children() && process::namespace_is_empty().unwrap_or(false) {
             return Some(0);
         }
         match self.seen(tree::others()) {
             Some(left) => self.count(left),
-            None => Some(usize::from(self.children)),
+            None => Some(usize::from(self.reaper.may_have_children())),
         }
     }
 
@@ -172,13 +163,16 @@ impl Supervisor {
         let left = Left::sort(all, process::may_signal, in_a_stop);
         self.watch_ends(&left);
         // Those who stay would keep wait(2) from ever saying that nobody is left.
-        self.left.look_again |= left.keeps_children(self.launch.pid);
+        let keeps_children = left.keeps_children(self.launch.pid);
+        if keeps_children {
+            self.reaper.look_again();
+        }
         match left.waited_for.len() {
             0 if self.awaits_killed_checks() => None,
             0 => {
                 self.take_leave(&left);
                 // A zombie that nobody has reaped yet is not in the list, but wait(2) says that there is something.
-                Some(usize::from(self.children && !left.keeps_children(self.launch.pid)))
+                Some(usize::from(self.reaper.may_have_children() && !keeps_children))
             }
             count => Some(count),
         }
@@ -198,7 +192,8 @@ impl Supervisor {
                 continue;
             }
             self.left.said.push(why);
-            let names = who.iter().take(NAMED).map(|process| format!("{} (pid {})", process.name, process.pid));
+            let names =
+                who.iter().take(LEFTOVERS_NAMED).map(|process| format!("{} (pid {})", process.name, process.pid));
             let names = names.collect::<Vec<_>>().join(", ");
             self.record(Event::NotWaitedFor { count: who.len(), names, why });
             for process in who.iter().filter(|_| why == Unwaited::FromOutside) {
@@ -224,7 +219,7 @@ impl Supervisor {
 
     /// One of those whose end raises no SIGCHLD has ended: look again.
     pub(super) fn look_after_ends(&mut self) {
-        let polled: Vec<RawFd> = self.left.fds().collect();
+        let polled: Vec<BorrowedFd<'_>> = self.left.fds().collect();
         if !polled.is_empty() && fds::poll(&polled, Some(Duration::ZERO)).contains(&true) {
             self.left.ends.clear();
             self.look_if_asked();
@@ -257,6 +252,12 @@ impl Supervisor {
         for process in list.iter().filter(|process| process.stopped) {
             _ = process::signal_process(process, Signal::CONT);
         }
+        // One that has ended since it was listed, and a zombie shows no dispositions, ended by itself as well.
+        let ignores = |process: &Process| {
+            let disposition = handlers::disposition(process.pid, signal);
+            disposition.is_none_or(|is| is == handlers::Disposition::Ignored) || tree::has_let_go(process.pid)
+        };
+        let ignored: Vec<bool> = list.iter().take(LOOKED_AT).map(ignores).collect();
         let mut errors: Vec<Option<String>> = Vec::new();
         if self.launch.init {
             let error = process::signal_namespace(signal).err().map(|error| error.to_string());
@@ -264,7 +265,7 @@ impl Supervisor {
             let denied = || Some(std::io::Error::from_raw_os_error(libc::EPERM).to_string());
             let errors_of = list
                 .iter()
-                .take(NAMED)
+                .take(LEFTOVERS_NAMED)
                 .map(|process| if process::may_signal(process.pid) { error.clone() } else { denied() });
             errors.extend(errors_of);
         } else {
@@ -275,21 +276,30 @@ impl Supervisor {
         for process in list.iter().filter(|process| process.leads_terminal) {
             _ = process::signal_process(process, Signal::HUP);
         }
-        for (Process { pid, name, .. }, error) in list.into_iter().zip(errors).take(NAMED) {
-            self.record(Event::LeftoverSignalled { pid, name, signal, error });
+        let count = list.len().saturating_sub(LEFTOVERS_NAMED);
+        let rest = ignored.iter().skip(LEFTOVERS_NAMED).filter(|ignored| **ignored).count();
+        let named = list.into_iter().zip(errors).zip(ignored).take(LEFTOVERS_NAMED);
+        for ((Process { pid, name, .. }, error), ignored) in named {
+            self.record(Event::LeftoverSignalled { pid, name, signal, ignored, error });
+        }
+        if count > 0 {
+            self.record(Event::MoreSignalled { count, signal, ignored: rest });
         }
     }
 
     /// SIGKILL to the app and all the rest. First the deed, then the words.
     pub(super) fn kill_everything(&mut self) {
         let app = self.app.is_some();
-        let hint = if self.sigkill_sent { None } else { self.stop_to_hint() };
-        if !self.sigkill_sent {
+        let first = !self.reaper.is_sigkill_sent();
+        let hint = if first { self.stop_to_hint() } else { None };
+        if first {
             // The numbers are there already: nothing waits for this.
-            self.record_in_flight(Moment::Kill);
+            self.record_in_flight(InFlightMoment::Kill);
+            self.in_flight.watch_no_longer();
         }
         let count = if self.launch.init { self.kill_namespace() } else { self.kill_ours() };
-        if !std::mem::replace(&mut self.sigkill_sent, true) {
+        self.reaper.sigkill_was_sent();
+        if first {
             self.record(Event::EverythingKilled { count, app });
             if app {
                 self.advise(AdviceAt::Kill);
@@ -319,7 +329,7 @@ impl Supervisor {
             return Some(0);
         }
         let until = self.now() + PASSES_LAST;
-        let mut killed: HashSet<i32> = self.app.into_iter().collect();
+        let mut killed: HashSet<i32> = self.app.into_iter().map(Pid::number).collect();
         let (mut count, _) = self.tell_all_of_ours(Signal::KILL, &mut killed)?;
         // More that came meanwhile: they fork faster than they are killed, and each that dies makes room for another one
         // (pids.max). So all are stopped before any more are killed.
@@ -350,7 +360,7 @@ impl Supervisor {
         // A chain, each link of which forks the next one and ends, has moved on while all of /proc was read. Its links
         // are children of ours by then, who can be told in no time and by their pid.
         for _ in 0..QUICK_LOOKS {
-            for pid in tree::children().into_iter().filter(|pid| told.insert(*pid)) {
+            for pid in tree::children().into_iter().filter(|pid| told.insert(*pid)).filter_map(Pid::new) {
                 // It may have ended, and cannot be another's: nobody has reaped it.
                 _ = process::signal_child(pid, signal, None);
             }

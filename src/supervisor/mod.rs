@@ -3,53 +3,58 @@
 //! ```text
 //!   signals, exits ─┐                                  ┌─► signals, spawn, kill     (sys)
 //!   hook ends      ─┼─► Input ─► Lifecycle ─► Action ──┼─► hooks, hold              (commands, HTTP thread)
-//!   HTTP facts     ─┤              ▲                   ├─► timeline ─► log, report  (scribe thread)
+//!   HTTP facts     ─┤              ▲                   ├─► timeline ─► log, report  (output thread)
 //!   time           ─┘              └── Started, Left … ┴─► exit
 //! ```
 //!
 //! The loop is synchronous. Waiting is one system call: rt_sigtimedwait(2) while nothing but signals can come, which is
 //! all the time of an app that merely runs, and ppoll(2) when there are hooks or HTTP. Nothing in the loop blocks: HTTP has
-//! a thread, started by its first use; writing has a thread, started by the first line; hooks are forked, not waited for.
+//! a thread, started by its first use; writing has a thread where it can block; hooks are forked, not waited for.
 //!
 //! From the moment the app runs, nothing ends graceful before it: no call here is allowed to fail upwards, and should the
 //! loop panic after all, `last_resort` goes on forwarding and reaping until the app has ended.
 
-mod act;
+mod actions;
 mod background;
 mod health;
+mod http;
 mod inflight;
 mod last_resort;
 mod lateness;
 mod launch;
 mod leftovers;
+mod logging;
 mod readiness;
+mod reaper;
 mod signalling;
 mod stop_to;
 mod threads;
-mod words;
 
-use crate::command::Origin;
-use crate::config::{Config, Hold as HoldConfig, StartupAction};
-use crate::hold::Hold;
+use crate::command::LaunchContext;
+use crate::config::{Config, Hold as HoldConfig, LogFormat, StartupAction};
+use crate::hold::{HoldCondition, HoldLook};
 use crate::hooks::Hooks;
-use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, Plan, Source};
-use crate::probe::worker::Worker;
-use crate::scribe::Scribe;
+use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, SignalSource, StopPlan};
+use crate::log::Log;
+use crate::output::Writer;
+use crate::panics;
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::status::{self, ExitStatus};
-use crate::sys::fds::{self, Waker};
-use crate::sys::reap::{self, Change};
+use crate::sys::fds;
+use crate::sys::reap::ChildChange;
 use crate::sys::signals::{self, Inherited};
 use crate::sys::{cgroup, process};
-use crate::timeline::{Event, Limits, Phase, SignalReason, Stage, Timeline, text};
+use crate::timeline::{Event, Phase, SignalReason, Stage, Timeline, text};
 use launch::Launch;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Deaths taken in one turn: a storm of orphans must not make a deadline late.
-const REAPED_AT_ONCE: usize = 1000;
+/// How long the last line of a loop that has failed may take.
+const COMPLAINT: Duration = Duration::from_millis(200);
 
 /// Runs the app to its end and returns how graceful is to end: as a wrapper as the app did, a signal included, so that
 /// whoever waits for graceful sees what it would see of the app.
@@ -58,7 +63,12 @@ pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> ExitStat
     let early = launch.started();
     let mut supervisor = None;
     let life = || supervisor.insert(Supervisor::new(config, launch, start)).run();
-    catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|_| match &supervisor {
+    let panic = match catch_unwind(AssertUnwindSafe(life)) {
+        Ok(status) => return status,
+        Err(panic) => panics::text(&*panic),
+    };
+    complain_of(&mut supervisor, &panic);
+    let status = match &supervisor {
         // It failed over its last words: what counts is known.
         Some(Supervisor { app: None, lifecycle, .. }) => {
             ExitStatus::Exited(lifecycle.outcome().map_or(status::FAILURE, Outcome::code))
@@ -67,49 +77,55 @@ pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> ExitStat
             last_resort::run(*app, *app_stopped, lifecycle.stop_in_progress(), start)
         }
         None => last_resort::run(early, false, None, start),
-    })
+    };
+    if let Some(Supervisor { writer, .. }) = &mut supervisor {
+        // Usually it is written long since.
+        _ = catch_unwind(AssertUnwindSafe(|| writer.finish(Duration::ZERO, COMPLAINT)));
+    }
+    status
+}
+
+/// Says where the loop has failed: by the writer, which nothing blocks. It may be what has failed, or not be there yet.
+fn complain_of(supervisor: &mut Option<Supervisor>, panic: &str) {
+    let what = format!("internal failure, signals are only forwarded from here on: {panic}");
+    let written = supervisor
+        .as_mut()
+        .is_some_and(|Supervisor { writer, .. }| catch_unwind(AssertUnwindSafe(|| writer.complain(&what))).is_ok());
+    if !written {
+        fds::write_if_room(io::stderr(), format!("graceful: warning: {what}\n").as_bytes());
+    }
 }
 
 struct Supervisor {
     config: Config,
     launch: Launch,
-    origin: Origin,
+    origin: LaunchContext,
     start: Instant,
     lifecycle: Lifecycle,
     timeline: Timeline,
-    scribe: Scribe,
+    writer: Writer,
+    log: Log,
     hooks: Hooks,
-    hold: Hold,
-    http: Option<Worker>,
-    waker: Option<Waker>,
+    hold: HoldCondition,
+    http: http::HttpThread,
     notifier: Option<OwnedFd>,
     /// The app, from its start until it is reaped.
-    app: Option<i32>,
+    app: Option<Pid>,
     /// How the app ended, until it is known whether it goes on in the background.
     ended: Option<ExitStatus>,
     /// Answers of actions, before anything from outside.
     inputs: VecDeque<Input>,
-    /// wait(2) knows of children.
-    children: bool,
-    /// It had more to tell than one turn of the loop takes.
-    more_to_reap: bool,
+    reaper: reaper::Reaper,
     /// Those who are left and waited for.
-    left: leftovers::Watch,
+    left: leftovers::LeftoverWatch,
     lateness: lateness::Lateness,
-    /// The option that needs a thread now and then.
-    needs_later: Option<&'static str>,
-    orphans: u64,
-    reaped_after_sigkill: u64,
-    sigkill_sent: bool,
     /// From the app's start on.
     oom_kills: Option<cgroup::OomKills>,
-    readiness: readiness::Watch,
+    readiness: readiness::ReadinessWatch,
     /// From t0 on, unless there is no hold.
-    in_flight: inflight::InFlight,
+    in_flight: inflight::InFlightState,
     /// Probe server and checks, if there are any.
     health: Option<Box<health::Health>>,
-    /// The value that came with the signal being passed on (sigqueue(3)).
-    value: Option<usize>,
     /// Signals from outside of the PID namespace.
     foreign: signalling::Foreign,
     /// wait(2) told last that the app is stopped.
@@ -126,48 +142,41 @@ struct Supervisor {
 impl Supervisor {
     fn new(mut config: Config, mut launch: Launch, start: Instant) -> Supervisor {
         let budget = config.budget;
-        let limits = Limits {
-            grace_period: budget.grace_period,
-            kill_margin: budget.kill_margin,
-            pre_stop_delay: budget.pre_stop_delay,
-        };
-        let program = words::program(&config.command);
-        let needs_later = threads::needed_later(&config);
+        let program = logging::program(&config.command);
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
         let plan = plan(&mut config, &hooks, launch.init);
         let started_at = SystemTime::now();
+        let writer = Writer::new(logging::complain(config.log_format, started_at, start));
         Supervisor {
             lifecycle: Lifecycle::new(plan),
-            timeline: Timeline::new(started_at, program, limits),
-            scribe: Scribe::new(words::complain(config.log_format, started_at, start)),
+            timeline: Timeline::new(started_at, program, budget, config.hold.mode()),
+            log: Log::new(&writer, config.log_level, config.log_format == LogFormat::Json, started_at, start),
+            writer,
             hooks,
-            hold: Hold::default(),
-            http: None,
-            waker: None,
+            hold: HoldCondition::default(),
+            http: http::HttpThread::default(),
             notifier: None,
             app: launch.started(),
             ended: None,
             inputs: VecDeque::new(),
-            children: false,
-            more_to_reap: false,
-            left: leftovers::Watch::default(),
+            reaper: reaper::Reaper::new(launch.children.clone()),
+            left: leftovers::LeftoverWatch::default(),
             lateness: lateness::Lateness::default(),
-            needs_later,
-            orphans: 0,
-            reaped_after_sigkill: 0,
-            sigkill_sent: false,
             oom_kills: None,
-            readiness: readiness::Watch::default(),
-            in_flight: inflight::InFlight::default(),
+            readiness: readiness::ReadinessWatch::default(),
+            in_flight: inflight::InFlightState::default(),
             health: health::Health::new(&config, launch.listener.take(), start),
-            value: None,
             foreign: signalling::Foreign::default(),
             app_stopped: false,
             job_stopped: false,
             continue_expected: false,
             wants_terminal: false,
             outcome: None,
-            origin: Origin { inherited: launch.inherited, dir: launch.dir.take() },
+            origin: LaunchContext {
+                inherited: launch.inherited,
+                dir: launch.dir.take(),
+                children: launch.children.clone(),
+            },
             config,
             launch,
             start,
@@ -184,20 +193,17 @@ impl Supervisor {
             self.outcome = Some(Outcome::NotStarted(status::FAILURE));
             return self.finish();
         }
-        if let Err(what) = self.start_threads() {
-            self.record(Event::ListenFailed { what });
-            self.outcome = Some(Outcome::NotStarted(status::FAILURE));
-            return self.finish();
-        }
+        self.begin_threads();
         if self.hooks.stages().contains(&Stage::PreStart) {
             // Where hooks come first the lifecycle begins with them; otherwise this phase has no length.
             self.record(Event::PhaseBegan { phase: Phase::PreStart });
         }
         self.act();
         if let Some(signal) = self.launch.parent_died.take() {
-            self.feed(Input::Signal { signal, source: Source::Process });
+            self.feed(Input::Signal { signal, source: SignalSource::Process, value: None });
         }
         while self.outcome.is_none() {
+            self.reassess();
             let deadline = self.deadline();
             self.wait(deadline);
             let now = self.now();
@@ -209,6 +215,7 @@ impl Supervisor {
             self.hold_tick(now);
             self.readiness_tick(now);
             self.health_tick(now);
+            self.in_flight_tick();
             self.leftovers_tick(now);
             self.lateness_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
@@ -229,17 +236,16 @@ impl Supervisor {
         let health = self.health.as_ref().and_then(|health| health.deadline());
         let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
         let more = [self.readiness.deadline(), health, self.left.deadline(), self.lateness.deadline()];
-        all.into_iter().chain(more).flatten().min()
+        all.into_iter().chain(more).chain([self.in_flight.deadline(self.start)]).flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
     fn wait(&mut self, deadline: Option<Duration>) {
-        if self.more_to_reap {
+        if self.reaper.has_more() {
             return self.reap();
         }
         let timeout = deadline.map(|at| at.saturating_sub(self.now()));
-        let fds = self.fds();
-        if fds.is_empty() && self.waker.is_none() {
+        if !self.http.wakes() && self.fds().is_empty() {
             return self.wait_for_signal(timeout);
         }
         self.watch_signals();
@@ -247,9 +253,9 @@ impl Supervisor {
             self.wait_for_signal(Some(timeout.map_or(fds::BLIND, |timeout| timeout.min(fds::BLIND))));
             return self.take_news(true);
         };
-        let mut polled = vec![notifier.as_raw_fd()];
-        polled.extend(self.waker.as_ref().map(|waker| waker.as_fd().as_raw_fd()));
-        polled.extend(fds);
+        let mut polled = vec![notifier.as_fd()];
+        polled.extend(self.http.waker());
+        polled.extend(self.fds());
         let woken = fds::poll(&polled, timeout);
         if woken.first() == Some(&true) {
             self.wait_for_signal(Some(Duration::ZERO));
@@ -272,8 +278,8 @@ impl Supervisor {
         }
     }
 
-    fn fds(&self) -> Vec<RawFd> {
-        let mut fds: Vec<RawFd> = self.hooks.fds().collect();
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let mut fds: Vec<BorrowedFd<'_>> = self.hooks.fds().collect();
         fds.extend(self.hold.fd());
         fds.extend(self.health.iter().flat_map(|health| health.fds()));
         fds.extend(self.left.fds());
@@ -307,59 +313,50 @@ impl Supervisor {
     fn reap(&mut self) {
         self.take_exits();
         self.act();
-        let look_again = std::mem::take(&mut self.left.look_again);
-        if (look_again || !self.children) && self.lifecycle.is_waiting_for_the_last() {
+        if self.reaper.is_to_look() && self.lifecycle.is_waiting_for_the_last() {
             self.look();
         }
     }
 
     /// What follows from them is for the next `act`.
     fn take_exits(&mut self) {
-        self.more_to_reap = true;
-        for _ in 0..REAPED_AT_ONCE {
-            match reap::next() {
-                Change::Ended { pid, status } => self.ended(pid, status),
-                Change::Stopped { pid, signal } => self.stopped(pid, signal),
-                Change::Continued { pid } => self.continued(pid),
-                Change::Nothing => {
-                    self.more_to_reap = false;
-                    break;
-                }
-                Change::NoChildren => {
-                    self.more_to_reap = false;
-                    self.children = false;
-                    break;
-                }
+        self.reaper.begin_turn();
+        while let Some(change) = self.reaper.next() {
+            match change {
+                ChildChange::Ended { pid, status } => self.ended(pid, status),
+                ChildChange::Stopped { pid, signal } => self.stopped(pid, signal),
+                ChildChange::Continued { pid } => self.continued(pid),
+                ChildChange::Nothing | ChildChange::NoChildren => {}
             }
         }
         // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
         if let Some(status) = self.ended.take()
-            && !(self.children && self.goes_on_in_background(status))
+            && !(self.reaper.may_have_children() && self.goes_on_in_background(status))
         {
             self.app_ended(status);
         }
     }
 
-    fn ended(&mut self, pid: i32, status: ExitStatus) {
+    fn ended(&mut self, pid: Pid, status: ExitStatus) {
         let now = self.now();
-        if self.sigkill_sent && self.app != Some(pid) {
-            self.reaped_after_sigkill += 1;
-        }
         if self.app == Some(pid) {
             self.app = None;
             self.ended = Some(status);
-        } else if self.hooks.exited(now, pid, status, &self.origin) {
+            return;
+        }
+        self.reaper.other_ended();
+        if self.hooks.exited(now, pid, status, &self.origin) {
             self.hook_news();
-        } else if let Some(result) = self.hold.exited(now, pid, status) {
-            match result {
-                None => self.hold_over("the command exited 0".to_owned()),
-                Some(detail) => {
+        } else if let Some(look) = self.hold.exited(now, pid, status) {
+            match look {
+                HoldLook::Over => self.hold_over("the command exited 0".to_owned()),
+                HoldLook::NotYet(detail) => {
                     self.say_if_not_run(status);
                     self.record(Event::HoldCheck { detail });
                 }
             }
         } else if !self.check_exited(now, pid, status) {
-            self.orphans += 1;
+            self.reaper.orphan_ended();
             self.count_orphan();
         }
     }
@@ -375,7 +372,7 @@ impl Supervisor {
     /// The kernel kills whom it will: the app, or a process of it whose death shows in the app's own status or not at all.
     fn out_of_memory(&mut self, status: ExitStatus) {
         let count = self.oom_kills.as_ref().map_or(0, cgroup::OomKills::count);
-        if status == ExitStatus::Signaled(Signal::KILL) && !self.sigkill_sent {
+        if status == ExitStatus::Signaled(Signal::KILL) && !self.reaper.is_sigkill_sent() {
             self.record(Event::KilledFromOutside { oom_kills: (count > 0).then_some(count) });
         } else if count > 0 {
             self.record(Event::OutOfMemory { count });
@@ -387,7 +384,7 @@ impl Supervisor {
     /// As PID 1 there is no such shell. In our own group the kernel ignores the key, because the group is orphaned
     /// (setpgid(2)); a group of the app's own is not, but only since graceful is its parent, so the app goes on. After
     /// SIGTTIN and SIGTTOU it needs the foreground: what raised them would raise them again at once.
-    fn stopped(&mut self, pid: i32, signal: Signal) {
+    fn stopped(&mut self, pid: Pid, signal: Signal) {
         self.app_stopped |= self.app == Some(pid);
         let by_terminal = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
         if self.app != Some(pid) || !by_terminal || !self.launch.terminal.is_present() {
@@ -396,7 +393,7 @@ impl Supervisor {
         let in_our_group = process::shares_our_group(pid);
         if self.launch.init {
             if signal == Signal::TSTP && !in_our_group {
-                self.signal_app(Signal::CONT, SignalReason::JobControl);
+                self.signal_app(Signal::CONT, SignalReason::JobControl, None);
             } else if !in_our_group {
                 // Kept out of the foreground, and it reads the terminal.
                 self.wants_terminal = self.own_job_goes_on_in_foreground();
@@ -426,17 +423,17 @@ impl Supervisor {
         self.own_group().is_some_and(|group| self.launch.terminal.hand_over(group) && self.continue_job(group))
     }
 
-    fn continue_job(&mut self, group: i32) -> bool {
+    fn continue_job(&mut self, group: Pid) -> bool {
         self.job_stopped = false;
         process::signal_group(group, Signal::CONT).is_ok()
     }
 
     /// The group that the app leads.
-    fn own_group(&self) -> Option<i32> {
+    fn own_group(&self) -> Option<Pid> {
         self.app.filter(|app| process::group_of(*app) == Some(*app))
     }
 
-    fn continued(&mut self, pid: i32) {
+    fn continued(&mut self, pid: Pid) {
         if self.app == Some(pid) {
             (self.app_stopped, self.job_stopped) = (false, false);
         }
@@ -460,11 +457,9 @@ impl Supervisor {
     }
 }
 
-fn plan(config: &mut Config, hooks: &Hooks, init: bool) -> Plan {
-    Plan {
-        grace_period: config.budget.grace_period,
-        kill_margin: config.budget.kill_margin,
-        pre_stop_delay: config.budget.pre_stop_delay,
+fn plan(config: &mut Config, hooks: &Hooks, init: bool) -> StopPlan {
+    StopPlan {
+        budget: config.budget,
         delay_is_for_listeners: config.delay_is_for_listeners(),
         // A wrapper's kernel goes on without it; who holds nothing does not want to be looked at.
         delivers: init && config.hold != HoldConfig::Never,

@@ -1,17 +1,13 @@
-//! The app's readiness endpoint, watched: at the start until it is ready, and from t0 to its exit. And all other talk with
-//! the HTTP thread, which is started by the first question.
+//! The app's readiness endpoint, watched: at the start until it is ready, and from t0 to its exit.
 //!
 //! Around the stop signal the endpoint is polled more often than configured, for a second: what a person wants to know
 //! then is whether readiness failed within milliseconds or not at all.
 
 use super::Supervisor;
-use crate::config::Hold;
+use crate::http::{Observation, RequestResult};
 use crate::lifecycle::Input;
-use crate::probe::client::{Observation, Verdict};
-use crate::probe::worker::{Fact, Job, Role, Worker};
-use crate::sys::fds::Waker;
-use crate::timeline::{Event, Phase};
-use std::io;
+use crate::timeline::Event;
+use crate::worker::WorkerCommand;
 use std::time::Duration;
 
 /// How often the endpoint is polled right after the app got the stop signal, and for how long.
@@ -29,7 +25,7 @@ enum State {
 
 /// What is known of the app's readiness.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct ReadinessWatch {
     state: Option<State>,
     /// Something other than a refusal was seen: there is, or was, somebody who listens.
     listened: bool,
@@ -40,84 +36,65 @@ pub(super) struct Watch {
     still_ready_at: Option<Duration>,
 }
 
-impl Watch {
+impl ReadinessWatch {
     /// When to call `readiness_tick`.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.relax_at.into_iter().chain(self.still_ready_at).min()
     }
+
+    /// The app has got its stop signal.
+    fn look_closely(&mut self, now: Duration) {
+        self.relax_at = Some(now + CLOSE_LOOK_LASTS);
+        self.still_ready_at = Some(now + STILL_READY);
+    }
+
+    /// The close look is over, which is said once.
+    fn relaxes(&mut self, now: Duration) -> bool {
+        self.relax_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// The app does not fail its readiness, which is said once.
+    fn is_still_ready(&mut self, now: Duration) -> bool {
+        self.still_ready_at.take_if(|at| *at <= now).is_some() && self.state == Some(State::Ready)
+    }
+
+    fn over(&mut self) {
+        (self.relax_at, self.still_ready_at) = (None, None);
+    }
+
+    /// What is new in this observation.
+    fn see(&mut self, observation: Observation, in_a_stop: bool) -> Vec<Event> {
+        let Observation { verdict, detail, refused, .. } = observation;
+        let state = match verdict {
+            RequestResult::Ready | RequestResult::Warning => State::Ready,
+            RequestResult::NotReady if refused => State::Refused,
+            RequestResult::NotReady => State::NotReady,
+        };
+        let mut news = Vec::new();
+        self.listened |= state != State::Refused;
+        if verdict == RequestResult::Warning && self.warning != detail {
+            self.warning.clone_from(&detail);
+            news.push(Event::ReadyWarning { detail: detail.clone() });
+        }
+        let before = self.state;
+        if state == State::Ready || in_a_stop || before.is_some() {
+            self.state = Some(state);
+            if before != Some(state) {
+                news.push(match state {
+                    State::Ready => Event::Ready { detail, again: before.is_some() },
+                    State::NotReady | State::Refused if !self.listened => Event::NeverAnswered { detail },
+                    State::NotReady | State::Refused => Event::NotReady { detail, refused },
+                });
+            }
+        } else if self.detail != detail {
+            self.detail.clone_from(&detail);
+            news.push(Event::NotReadyYet { detail });
+        }
+        news
+    }
 }
 
 impl Supervisor {
-    /// Asks the HTTP thread, and starts it if this is the first question. False: there is no such thread.
-    pub(super) fn ask_http(&mut self, job: Job) -> bool {
-        if self.http.is_none() {
-            match self.start_http() {
-                Ok(worker) => self.http = Some(worker),
-                Err(error) => {
-                    self.trouble_once(format!("the HTTP thread could not be started: {error}"));
-                    return false;
-                }
-            }
-        }
-        if let Some(http) = &self.http {
-            http.send(job);
-        }
-        true
-    }
-
-    pub(super) fn start_http(&mut self) -> io::Result<Worker> {
-        let waker = self.other_waker()?;
-        let shared = self.health.as_ref().map(|health| health.shared());
-        Worker::start(Role::Ask, shared, move || waker.wake())
-    }
-
-    /// For a thread that has something to tell.
-    pub(super) fn other_waker(&mut self) -> io::Result<Waker> {
-        let waker = match self.waker.take() {
-            Some(waker) => waker,
-            None => Waker::new()?,
-        };
-        let other_end = waker.try_clone();
-        self.waker = Some(waker);
-        other_end
-    }
-
-    /// Everything that the HTTP threads have to say.
-    pub(super) fn http_news(&mut self) {
-        if let Some(waker) = &self.waker {
-            waker.reset();
-        }
-        self.server_news();
-        while let Some(fact) = self.http.as_ref().and_then(Worker::try_recv) {
-            let now = self.now();
-            match fact {
-                Fact::Readiness(observation) => self.observed(observation),
-                Fact::Posted { id, observation } => {
-                    let ok = observation.verdict != Verdict::NotReady;
-                    let result = if ok { Ok(()) } else { Err(observation.detail) };
-                    self.hooks.posted(now, id, result, &self.origin);
-                }
-                Fact::HoldOver { detail } if self.lifecycle.phase() == Phase::Hold => self.hold_over(detail),
-                // It came when the hold was over for another reason.
-                Fact::HoldOver { .. } => {}
-                Fact::HoldCheck(observation) => self.record(Event::HoldCheck { detail: observation.detail }),
-                Fact::CheckChanged { .. } | Fact::RunCommand { .. } => self.health_news(fact),
-                // It is the other thread's.
-                Fact::ServerEnded(_) => {}
-                Fact::Died(why) => {
-                    self.trouble_once(format!("the HTTP thread failed: {why}"));
-                    self.http = None;
-                    self.health_lost();
-                    self.hooks.posts_failed(now, &why, &self.origin);
-                    if self.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
-                        self.hold_over("it can no longer be polled".to_owned());
-                    }
-                }
-            }
-            self.hook_news();
-        }
-    }
-
     /// From the app's start until it is ready; all the time, if there are probes to be answered.
     pub(super) fn await_ready(&mut self) {
         let until_ready = self.config.probe_listen.is_none();
@@ -135,72 +112,93 @@ impl Supervisor {
         if self.config.ready.is_some() {
             let now = self.now();
             self.poll_readiness(false, Some(CLOSE_LOOK));
-            self.readiness.relax_at = Some(now + CLOSE_LOOK_LASTS);
-            self.readiness.still_ready_at = Some(now + STILL_READY);
+            self.readiness.look_closely(now);
         }
     }
 
     fn poll_readiness(&mut self, until_ready: bool, interval: Option<Duration>) {
         if let Some(ready) = &self.config.ready {
             let interval = interval.map_or(ready.interval, |interval| interval.min(ready.interval));
-            let job = Job::PollReadiness { url: ready.url.clone(), interval, timeout: ready.timeout, until_ready };
+            let job =
+                WorkerCommand::PollReadiness { url: ready.url.clone(), interval, timeout: ready.timeout, until_ready };
             self.ask_http(job);
         }
     }
 
     pub(super) fn readiness_tick(&mut self, now: Duration) {
-        if self.readiness.relax_at.take_if(|at| *at <= now).is_some() {
+        if self.readiness.relaxes(now) {
             self.poll_readiness(false, None);
         }
-        if self.readiness.still_ready_at.take_if(|at| *at <= now).is_some()
-            && self.readiness.state == Some(State::Ready)
-        {
+        if self.readiness.is_still_ready(now) {
             self.record(Event::StillReady);
         }
     }
 
     /// The app is gone, there is nothing to ask any more.
     pub(super) fn readiness_over(&mut self) {
-        self.readiness.relax_at = None;
-        self.readiness.still_ready_at = None;
-        if let Some(http) = self.http.as_ref().filter(|_| self.config.ready.is_some()) {
-            http.send(Job::StopPolling);
+        self.readiness.over();
+        if self.config.ready.is_some() {
+            self.http.tell(WorkerCommand::StopPolling);
         }
     }
 
-    fn observed(&mut self, observation: Observation) {
+    pub(super) fn observed(&mut self, observation: Observation) {
         if self.app.is_none() {
             return;
         }
-        let state = match observation.verdict {
-            Verdict::Ready | Verdict::Warning => State::Ready,
-            Verdict::NotReady if observation.refused => State::Refused,
-            Verdict::NotReady => State::NotReady,
-        };
-        let detail = observation.detail;
-        self.readiness.listened |= state != State::Refused;
-        if observation.verdict == Verdict::Warning && self.readiness.warning != detail {
-            self.readiness.warning.clone_from(&detail);
-            self.record(Event::ReadyWarning { detail: detail.clone() });
-        }
-        let before = self.readiness.state;
-        if state == State::Ready {
-            self.readiness.state = Some(state);
-            if before != Some(state) {
-                self.record(Event::Ready { detail, again: before.is_some() });
+        for event in self.readiness.see(observation, self.lifecycle.t0().is_some()) {
+            let ready = matches!(event, Event::Ready { .. });
+            self.record(event);
+            if ready {
                 self.app_was_ready();
                 self.feed(Input::Ready);
             }
-        } else if self.lifecycle.t0().is_some() || before.is_some() {
-            self.readiness.state = Some(state);
-            if before != Some(state) && !self.readiness.listened {
-                self.record(Event::NeverAnswered { detail });
-            } else if before != Some(state) {
-                self.record(Event::NotReady { detail, refused: state == State::Refused });
-            }
-        } else if self.readiness.detail != detail {
-            self.readiness.detail.clone_from(&detail);
-            self.record(Event::NotReadyYet { detail });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(verdict: RequestResult, detail: &str) -> Observation {
+        let detail = detail.to_owned();
+        Observation { verdict, refused: detail == "connection refused", detail, took: Duration::ZERO }
+    }
+
+    #[test]
+    fn what_is_the_same_is_said_once_and_a_refusal_is_told_from_an_answer() {
+        use RequestResult::{NotReady, Ready, Warning};
+        let mut watch = ReadinessWatch::default();
+        let mut said = |verdict, detail: &str, in_a_stop| watch.see(look(verdict, detail), in_a_stop);
+        let owned = str::to_owned;
+        assert_eq!(said(NotReady, "503", false), [Event::NotReadyYet { detail: owned("503") }]);
+        assert_eq!(said(NotReady, "503", false), []);
+        assert_eq!(said(Ready, "200", false), [Event::Ready { detail: owned("200"), again: false }]);
+        assert_eq!(said(Ready, "200", false), []);
+        assert_eq!(said(Warning, "302", false), [Event::ReadyWarning { detail: owned("302") }]);
+        let refused = |refused, detail| [Event::NotReady { detail, refused }];
+        assert_eq!(said(NotReady, "503", true), refused(false, owned("503")));
+        assert_eq!(said(NotReady, "connection refused", true), refused(true, owned("connection refused")));
+        assert_eq!(said(Ready, "200", true), [Event::Ready { detail: owned("200"), again: true }]);
+        // Nobody has ever listened there.
+        let detail = owned("connection refused");
+        assert_eq!(ReadinessWatch::default().see(look(NotReady, &detail), true), [Event::NeverAnswered { detail }]);
+    }
+
+    #[test]
+    fn an_app_that_still_says_ready_is_named_once_and_one_that_does_not_never() {
+        let (mut ready, mut not_ready) = (ReadinessWatch::default(), ReadinessWatch::default());
+        ready.see(look(RequestResult::Ready, "200"), true);
+        not_ready.see(look(RequestResult::NotReady, "503"), true);
+        for watch in [&mut ready, &mut not_ready] {
+            watch.look_closely(Duration::ZERO);
+            assert_eq!(watch.deadline(), Some(CLOSE_LOOK_LASTS));
+            assert!(!watch.relaxes(CLOSE_LOOK) && watch.relaxes(CLOSE_LOOK_LASTS) && !watch.relaxes(STILL_READY));
+        }
+        assert!(!ready.is_still_ready(CLOSE_LOOK_LASTS));
+        assert!(ready.is_still_ready(STILL_READY) && !ready.is_still_ready(STILL_READY));
+        assert!(!not_ready.is_still_ready(STILL_READY));
+        assert_eq!((ready.deadline(), not_ready.deadline()), (None, None));
     }
 }

@@ -13,12 +13,13 @@
 use super::Supervisor;
 #[cfg(debug_assertions)]
 use super::last_resort;
-use crate::lifecycle::{Input, Source};
+use crate::lifecycle::{Input, SignalSource};
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals::Received;
 use crate::sys::{process, tree};
-use crate::timeline::{Event, Moment, Phase, SignalReason};
+use crate::timeline::{Event, InFlightMoment, Phase, SignalReason};
 use std::time::Duration;
 
 /// A signal from outside of the PID namespace that was passed on to the app.
@@ -47,22 +48,24 @@ impl Supervisor {
         last_resort::fail_if_asked(signal);
         #[cfg(debug_assertions)]
         if last_resort::http_is_to_fail(signal) {
-            self.ask_http(crate::probe::Job::Fail);
+            self.ask_http(crate::worker::WorkerCommand::Fail);
+        }
+        #[cfg(debug_assertions)]
+        if last_resort::probes_are_to_fail(signal) {
+            self.fail_probes();
         }
         let source = self.source(&received);
         if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
         }
-        self.value = received.value;
         self.foreign.now = received.sender.is_none() && !received.from_kernel;
-        self.feed(Input::Signal { signal, source });
+        self.feed(Input::Signal { signal, source, value: received.value });
         self.foreign.now = false;
-        self.value = None;
     }
 
     /// The terminal's keys signal every process of its foreground group, the app included if it is in ours. A hang-up
     /// signals the session's leader whether it is in the foreground or not, so the app may not have it.
-    fn source(&mut self, received: &Received) -> Source {
+    fn source(&mut self, received: &Received) -> SignalSource {
         let signal = received.signal;
         let by_key = received.from_kernel
             && matches!(
@@ -72,20 +75,21 @@ impl Supervisor {
         if by_key && self.app.is_some_and(process::shares_our_group)
             || signal == Signal::CONT && (self.job_was_continued() || self.own_job_goes_on())
         {
-            Source::Shared
+            SignalSource::Shared
         } else if received.from_kernel {
-            Source::Kernel
+            SignalSource::Kernel
         } else {
-            Source::Process
+            SignalSource::Process
         }
     }
 
-    pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason) {
+    /// `value`: that came with it (sigqueue(3)).
+    pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason, value: Option<usize>) {
         let Some(pid) = self.app else { return };
         let foreign = reason == SignalReason::Forwarded && self.foreign.now && !self.foreign.told;
         let ignored = foreign && ignores(pid, signal);
-        let (error, others) = self.send(pid, signal, reason);
-        self.record(Event::SignalSent { signal, reason, pid, error });
+        let (error, others) = self.send(pid, signal, reason, value);
+        self.record(Event::SignalSent { signal, reason, pid: pid.number(), error });
         self.also_signalled(signal, others);
         if ignored {
             self.foreign.told = true;
@@ -109,43 +113,44 @@ impl Supervisor {
     pub(super) fn stop_app(&mut self, signal: Signal, shared: bool) {
         if let Some(pid) = self.app {
             if self.is_stopped(pid) {
-                self.signal_app(Signal::CONT, SignalReason::JobControl);
+                self.signal_app(Signal::CONT, SignalReason::JobControl, None);
             }
             if !shared {
                 let ignored = ignores(pid, signal);
-                self.signal_app(signal, SignalReason::Stop);
+                self.signal_app(signal, SignalReason::Stop, None);
                 if ignored {
                     self.stop_is_ignored(pid, signal);
                 }
             }
         }
-        self.record_in_flight(Moment::Signal);
+        self.record_in_flight(InFlightMoment::Signal);
         self.app_told();
     }
 
     /// As /proc shows it; where that cannot be read, as wait(2) told it last.
-    fn is_stopped(&self, pid: i32) -> bool {
-        tree::process(pid).map_or(self.app_stopped, |process| process.stopped)
+    fn is_stopped(&self, pid: Pid) -> bool {
+        tree::process(pid.number()).map_or(self.app_stopped, |process| process.stopped)
     }
 
-    fn stop_is_ignored(&mut self, pid: i32, signal: Signal) {
+    fn stop_is_ignored(&mut self, pid: Pid, signal: Signal) {
         // POSIX, sh, "Signals and Error Handling": an interactive shell ignores these two.
         let is_shell = [Signal::TERM, Signal::QUIT].into_iter().all(|signal| ignores(pid, signal));
-        let hung_up = is_shell && signal != Signal::HUP && tree::process(pid).is_some_and(|app| app.has_terminal);
+        let hung_up =
+            is_shell && signal != Signal::HUP && tree::process(pid.number()).is_some_and(|app| app.has_terminal);
         self.record(Event::SignalIgnored { signal, hung_up });
         if hung_up {
-            self.signal_app(Signal::HUP, SignalReason::Stop);
+            self.signal_app(Signal::HUP, SignalReason::Stop, None);
         }
     }
 }
 
 /// Whether the process will not even notice the signal. Not known counts as no. What the kernel would ignore by default may
 /// be blocked, to be taken by signalfd(2); of SIG_IGN nobody makes that use, and a shell that forks has all blocked.
-fn ignores(pid: i32, signal: Signal) -> bool {
+fn ignores(pid: Pid, signal: Signal) -> bool {
     let by_default = matches!(signal, Signal::CHLD | Signal::CONT | Signal::URG | Signal::WINCH);
-    match handlers::disposition(pid, signal) {
+    match handlers::disposition(pid.number(), signal) {
         Some(Disposition::Ignored) => true,
-        Some(Disposition::Default) => by_default && handlers::is_blocked(pid, signal) == Some(false),
+        Some(Disposition::Default) => by_default && handlers::is_blocked(pid.number(), signal) == Some(false),
         Some(Disposition::Caught) | None => false,
     }
 }

@@ -11,6 +11,7 @@
 
 use super::Supervisor;
 use crate::config::StopTo;
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::process;
 use crate::sys::tree::{self, Process};
@@ -22,8 +23,13 @@ const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"]
 
 impl Supervisor {
     /// Sends it to the app, and to whom `--stop-to` says besides: what went wrong with the app's, and how many others got it.
-    pub(super) fn send(&mut self, app: i32, signal: Signal, reason: SignalReason) -> (Option<String>, usize) {
-        let value = self.value.filter(|_| reason == SignalReason::Forwarded);
+    pub(super) fn send(
+        &mut self,
+        app: Pid,
+        signal: Signal,
+        reason: SignalReason,
+        value: Option<usize>,
+    ) -> (Option<String>, usize) {
         let spreads = matches!(reason, SignalReason::Stop | SignalReason::Again | SignalReason::Escalation);
         let words = |sent: io::Result<()>| sent.err().map(|error| error.to_string());
         if !spreads || self.config.stop_to == StopTo::App {
@@ -42,11 +48,13 @@ impl Supervisor {
         (words(sent), reached)
     }
 
-    fn others_to_stop(&mut self, app: i32) -> Vec<Process> {
+    fn others_to_stop(&mut self, app: Pid) -> Vec<Process> {
         let group = process::group_of(app).filter(|_| self.config.stop_to == StopTo::Group);
-        let commands: Vec<i32> = self.hooks.pids().chain(self.hold.pid()).chain(self.check_pids()).collect();
+        let commands = self.hooks.pids().chain(self.hold.pid()).chain(self.check_pids());
+        let commands: Vec<i32> = commands.map(Pid::number).collect();
         let mut others = self.seen(tree::descendants_but(&commands)).unwrap_or_default();
-        others.retain(|process| process.pid != app && group.is_none_or(|group| process.group == group));
+        others
+            .retain(|process| process.pid != app.number() && group.is_none_or(|group| process.group == group.number()));
         others
     }
 
@@ -61,12 +69,14 @@ impl Supervisor {
     /// when the command that it waits for has ended (POSIX, 2.11), and that one has heard nothing.
     pub(super) fn stop_to_hint(&self) -> Option<String> {
         let app = self.app.filter(|_| self.config.stop_to == StopTo::App)?;
-        let shell = tree::name_of(app).filter(|name| SHELLS.contains(&name.as_str()))?;
+        let shell = tree::name_of(app.number()).filter(|name| SHELLS.contains(&name.as_str()))?;
         // The terminal's keys have reached all of its foreground.
         if process::shares_our_group(app) && self.lifecycle.stop_signal() == Some(Signal::INT) {
             return None;
         }
-        let children = tree::others()?.into_iter().filter(|process| process.parent == app);
+        // Not all processes are looked through: SIGKILL waits for this.
+        let children = tree::children_of(app.number()).into_iter().filter_map(tree::process);
+        let children = children.filter(|process| !process.zombie);
         let Process { pid, name, .. } = children.min_by_key(|process| process.pid)?;
         Some(format!(
             "the app is a shell ({shell}) that was waiting for {name} (pid {pid}), which never got the stop signal: give it to \

@@ -11,7 +11,7 @@ const MEMBERSHIP: &[u8] = b"/proc/self/cgroup";
 const BUFFER: usize = 4096;
 
 /// The out-of-memory kills in this cgroup, from the making of this on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OomKills {
     file: Vec<u8>,
     before: u64,

@@ -1,9 +1,7 @@
 //! How full a file system is.
 
-use super::check;
-use std::ffi::CString;
+use nix::sys::statvfs::statvfs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What statvfs(3) says of a file system.
@@ -21,34 +19,35 @@ pub struct Usage {
 
 /// Of the file system that holds this path. May hang for ever where that is on the network and its server is gone.
 pub fn usage(path: &Path) -> io::Result<Usage> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: all zeroes is a value of this struct.
-    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: a live string and a live struct to be written.
-    check(unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) }.into())?;
+    let stat = statvfs(path)?;
     Ok(Usage {
-        size: stat.f_blocks.saturating_mul(stat.f_frsize),
-        free: stat.f_bavail.saturating_mul(stat.f_frsize),
-        inodes: stat.f_files,
-        free_inodes: stat.f_favail,
+        size: stat.blocks().saturating_mul(stat.fragment_size()),
+        free: stat.blocks_available().saturating_mul(stat.fragment_size()),
+        inodes: stat.files(),
+        free_inodes: stat.files_available(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::statvfs::statvfs;
+    use std::process::Command;
 
     #[test]
-    fn the_numbers_are_those_of_statvfs() {
+    fn the_numbers_are_those_of_stat() {
         let dir = tempfile::tempdir().unwrap();
-        let (usage, other) = (usage(dir.path()).unwrap(), statvfs(dir.path()).unwrap());
-        assert_eq!(usage.size, other.blocks() * other.fragment_size());
-        assert_eq!(usage.inodes, other.files());
+        let usage = usage(dir.path()).unwrap();
+        // Fragment size, blocks, inodes and free blocks (stat(1)).
+        let stat = Command::new("stat").args(["-f", "-c", "%S %b %c %a"]).arg(dir.path()).output().unwrap();
+        let other = String::from_utf8(stat.stdout).unwrap();
+        let other: Vec<u64> = other.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect();
+        let [fragment, blocks, inodes, available] = other[..] else { panic!("{other:?}") };
+        assert_eq!(usage.size, blocks * fragment);
+        assert_eq!(usage.inodes, inodes);
         assert!(usage.size > 0 && (1..=usage.size).contains(&usage.free), "{usage:?}");
         assert!(usage.free_inodes <= usage.inodes, "{usage:?}");
         // Others write to it, too.
-        let other = other.blocks_available() * other.fragment_size();
+        let other = available * fragment;
         assert!(usage.free.abs_diff(other) <= usage.size / 10, "{usage:?}, {other} free");
     }
 

@@ -3,10 +3,12 @@
 //! execvp(3) hands every file of an unknown format to /bin/sh. That is right for a script without a `#!` line, and wrong for
 //! a program of another machine, an empty file or a picture: a shell makes of them whatever its syntax makes of their bytes.
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::read;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::RawFd;
 use std::path::Path;
 
 /// As much of a file as is looked at.
@@ -16,7 +18,7 @@ const FAR: usize = 16 * 1024;
 
 /// What such a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExecutableFormat {
     /// A script without `#!`.
     Text,
     /// It has no byte.
@@ -45,37 +47,31 @@ const MACHINES: &[(u16, &str)] = &[
     (258, "loongarch"),
 ];
 
-impl Format {
+impl ExecutableFormat {
     /// By the file's first bytes; allocates nothing.
-    pub(super) fn of(head: &[u8]) -> Format {
+    pub(super) fn of(head: &[u8]) -> ExecutableFormat {
         match head {
-            [] => Format::Empty,
-            [0x7f, b'E', b'L', b'F', _, order, ..] => Format::Elf(match (head.get(18), head.get(19), order) {
-                (Some(high), Some(low), 2) => u16::from_be_bytes([*high, *low]),
-                (Some(low), Some(high), _) => u16::from_le_bytes([*low, *high]),
-                (_, _, _) => 0,
-            }),
-            [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, 0, ..] => Format::Foreign("macOS"),
-            [b'M', b'Z', ..] if head.contains(&0) => Format::Foreign("Windows"),
-            _ if head.contains(&0) => Format::Binary,
-            _ => Format::Text,
+            [] => ExecutableFormat::Empty,
+            [0x7f, b'E', b'L', b'F', _, order, ..] => {
+                ExecutableFormat::Elf(match (head.get(18), head.get(19), order) {
+                    (Some(high), Some(low), 2) => u16::from_be_bytes([*high, *low]),
+                    (Some(low), Some(high), _) => u16::from_le_bytes([*low, *high]),
+                    (_, _, _) => 0,
+                })
+            }
+            [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, 0, ..] => ExecutableFormat::Foreign("macOS"),
+            [b'M', b'Z', ..] if head.contains(&0) => ExecutableFormat::Foreign("Windows"),
+            _ if head.contains(&0) => ExecutableFormat::Binary,
+            _ => ExecutableFormat::Text,
         }
     }
 
     /// Looks at a file; system calls only.
-    pub(super) fn of_file(path: &CStr) -> Format {
+    pub(super) fn of_file(path: &CStr) -> ExecutableFormat {
         let mut head = [0; HEAD];
-        // SAFETY: a string and a buffer that live; the descriptor is closed before it could be used by anybody else.
-        let count = unsafe {
-            let fd: RawFd = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if fd < 0 {
-                return Format::Unreadable;
-            }
-            let count = libc::read(fd, head.as_mut_ptr().cast(), HEAD);
-            libc::close(fd);
-            count
-        };
-        usize::try_from(count).map_or(Format::Unreadable, |count| Format::of(head.get(..count).unwrap_or_default()))
+        let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        let count = file.and_then(|file| read(file, &mut head));
+        count.map_or(ExecutableFormat::Unreadable, |count| ExecutableFormat::of(head.get(..count).unwrap_or_default()))
     }
 
     /// Why it cannot be executed, as a fragment.
@@ -85,17 +81,19 @@ impl Format {
             known.map_or_else(|| format!("machine type {machine}"), |(_, name)| (*name).to_owned())
         };
         match self {
-            Format::Text => "a script without a #! line, and /bin/sh, which would run it, is not there".to_owned(),
-            Format::Empty => "the file is empty".to_owned(),
-            Format::Elf(machine) if name(machine) == std::env::consts::ARCH => {
+            ExecutableFormat::Text => {
+                "a script without a #! line, and /bin/sh, which would run it, is not there".to_owned()
+            }
+            ExecutableFormat::Empty => "the file is empty".to_owned(),
+            ExecutableFormat::Elf(machine) if name(machine) == std::env::consts::ARCH => {
                 "a program for this machine that the kernel does not take: damaged, or for another ABI".to_owned()
             }
-            Format::Elf(machine) => {
+            ExecutableFormat::Elf(machine) => {
                 format!("built for {}, and this machine is {}", name(machine), std::env::consts::ARCH)
             }
-            Format::Foreign(system) => format!("a program for {system}"),
-            Format::Binary => "neither a program for this machine nor a script: it has NUL bytes".to_owned(),
-            Format::Unreadable => "not a program for this machine, and it may not be read".to_owned(),
+            ExecutableFormat::Foreign(system) => format!("a program for {system}"),
+            ExecutableFormat::Binary => "neither a program for this machine nor a script: it has NUL bytes".to_owned(),
+            ExecutableFormat::Unreadable => "not a program for this machine, and it may not be read".to_owned(),
         }
     }
 }
@@ -148,24 +146,24 @@ mod tests {
             let mut head = vec![0; 64];
             head[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, order]);
             head[18..20].copy_from_slice(&machine);
-            Format::of(&head)
+            ExecutableFormat::of(&head)
         };
-        assert_eq!(elf(1, [183, 0]), Format::Elf(183));
-        assert_eq!(elf(2, [0, 22]), Format::Elf(22));
-        assert!(Format::Elf(183).why().starts_with("built for aarch64") || cfg!(target_arch = "aarch64"));
+        assert_eq!(elf(1, [183, 0]), ExecutableFormat::Elf(183));
+        assert_eq!(elf(2, [0, 22]), ExecutableFormat::Elf(22));
+        assert!(ExecutableFormat::Elf(183).why().starts_with("built for aarch64") || cfg!(target_arch = "aarch64"));
         for (head, format) in [
-            (&b""[..], Format::Empty),
-            (b"echo hello\n", Format::Text),
-            (b"#", Format::Text),
-            (b"\x7fELF", Format::Text),
-            (b"MZ\x90\0\x03", Format::Foreign("Windows")),
-            (b"MZ=1; echo $MZ\n", Format::Text),
-            (b"\xcf\xfa\xed\xfe\x07", Format::Foreign("macOS")),
-            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Format::Binary),
-            (b"a\0", Format::Binary),
-            ("höchst\n".as_bytes(), Format::Text),
+            (&b""[..], ExecutableFormat::Empty),
+            (b"echo hello\n", ExecutableFormat::Text),
+            (b"#", ExecutableFormat::Text),
+            (b"\x7fELF", ExecutableFormat::Text),
+            (b"MZ\x90\0\x03", ExecutableFormat::Foreign("Windows")),
+            (b"MZ=1; echo $MZ\n", ExecutableFormat::Text),
+            (b"\xcf\xfa\xed\xfe\x07", ExecutableFormat::Foreign("macOS")),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ExecutableFormat::Binary),
+            (b"a\0", ExecutableFormat::Binary),
+            ("höchst\n".as_bytes(), ExecutableFormat::Text),
         ] {
-            assert_eq!(Format::of(head), format, "{head:?}");
+            assert_eq!(ExecutableFormat::of(head), format, "{head:?}");
         }
     }
 

@@ -1,10 +1,20 @@
 //! Descriptors: what was inherited and is not ours to keep, pipes, an eventfd to be woken by, polling.
+//!
+//! What is inherited is looked at and closed by number: nobody owns it here, and a number may be closed already.
 
-use crate::sys::{check, timespec};
-use std::ffi::CString;
+use crate::sys::timespec;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
@@ -67,10 +77,7 @@ pub fn release_inherited(alone: bool, streams: bool) {
 
 /// How many descriptors this process may have (RLIMIT_NOFILE); 65 536 if it is more.
 pub fn limit() -> RawFd {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one rlimit.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
-    if known { limit.rlim_cur.min(LAST_RESORT) as RawFd } else { LAST_RESORT as RawFd }
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(LAST_RESORT, |(soft, _)| soft.min(LAST_RESORT)) as RawFd
 }
 
 fn inherited() -> Vec<RawFd> {
@@ -88,20 +95,15 @@ fn inherited() -> Vec<RawFd> {
 
 /// A pipe for a child's output: the reading end does not block, both close on exec.
 pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut fds = [0; 2];
-    // SAFETY: writes two descriptors, which are ours.
-    unsafe {
-        check(libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC).into())?;
-        let (read, write) = (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1]));
-        check(libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK).into())?;
-        Ok((read, write))
-    }
+    let (read, write) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
 }
 
 /// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// Nothing now.
     Nothing,
@@ -110,27 +112,18 @@ pub enum Read {
 }
 
 /// Reads what is there.
-pub fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Read {
-    // SAFETY: a live buffer with its length.
-    let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    match count {
-        1.. => Read::Bytes(count as usize),
-        0 => Read::End,
-        _ => match io::Error::last_os_error().kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Read::Nothing,
-            _ => Read::End,
-        },
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Read {
+    match unistd::read(fd, buffer) {
+        Ok(0) => Read::End,
+        Ok(count) => Read::Bytes(count),
+        Err(Errno::EAGAIN | Errno::EINTR) => Read::Nothing,
+        Err(_) => Read::End,
     }
 }
 
 /// The beginning of a file, as much as fits; for the small files of the kernel.
 pub fn read_file<'a>(path: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let path = CString::new(path).ok()?;
-    // SAFETY: a live string; the descriptor is new and ours.
-    let file = unsafe {
-        let fd = check(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC).into()).ok()?;
-        OwnedFd::from_raw_fd(fd as i32)
-    };
+    let file = File::open(OsStr::from_bytes(path)).ok()?;
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match read(&file, rest) {
@@ -141,6 +134,21 @@ pub fn read_file<'a>(path: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     buffer.get(..length)
 }
 
+/// The same of a file of /proc that is one record, which the kernel gives in one read as far as there is room for it.
+pub fn read_record<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    match read(File::open(path).ok()?, buffer) {
+        Read::Bytes(count) => buffer.get(..count),
+        Read::Nothing | Read::End => None,
+    }
+}
+
+/// What an async runtime with I/O opens, by the calls by which it does: an epoll(7) that it has twice, and an eventfd(2). To
+/// be dropped when it is built, which then finds descriptors, and calls that are allowed.
+pub fn for_a_runtime() -> io::Result<[OwnedFd; 3]> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0;
+    Ok([epoll.try_clone()?, epoll, Waker::new()?.0])
+}
+
 /// Wakes the main loop from another thread.
 #[derive(Debug)]
 pub struct Waker(OwnedFd);
@@ -148,11 +156,7 @@ pub struct Waker(OwnedFd);
 impl Waker {
     /// A new eventfd(2).
     pub fn new() -> io::Result<Waker> {
-        // SAFETY: two numbers in, a new descriptor out.
-        unsafe {
-            let fd = check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK).into())?;
-            Ok(Waker(OwnedFd::from_raw_fd(fd as i32)))
-        }
+        Ok(Waker(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into()))
     }
 
     /// Another handle to it, for the thread that wakes.
@@ -162,89 +166,91 @@ impl Waker {
 
     /// Makes it readable. A full counter is readable already.
     pub fn wake(&self) {
-        let one = 1u64;
-        // SAFETY: eight live bytes.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        _ = unistd::write(self, &1u64.to_ne_bytes());
     }
 
     /// Takes what woke it.
     pub fn reset(&self) {
-        read(&self.0, &mut [0; 8]);
+        read(self, &mut [0; 8]);
     }
 }
 
 impl AsFd for Waker {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
 /// Sleeps until one of the descriptors is readable (or its other end is closed) or the time is up; says which. Where no
 /// way to wait is allowed, all of them may be after a moment.
-pub fn poll(fds: &[RawFd], timeout: Option<Duration>) -> Vec<bool> {
-    let mut polled: Vec<libc::pollfd> =
-        fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
+pub fn poll(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Vec<bool> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     if wait_for(&mut polled, timeout).is_err() {
         std::thread::sleep(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
         return vec![true; fds.len()];
     }
-    polled.iter().map(|fd| fd.revents != 0).collect()
+    // `None`: an event that nix has no name for.
+    polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()
 }
 
 /// ppoll(2), or poll(2) where a seccomp profile that knows no ppoll denies it. An error: both are denied.
-fn wait_for(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
-    let denied = |error: &io::Error| !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::ENOMEM));
-    let count = polled.len() as libc::nfds_t;
-    let spec = timeout.map(timespec);
-    let spec = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: a live array with its length; the timeout is live or null; no mask.
-    match check(unsafe { libc::ppoll(polled.as_mut_ptr(), count, spec, std::ptr::null()) }.into()) {
-        Err(error) if denied(&error) => {}
+fn wait_for(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result<()> {
+    let denied = |error: Errno| !matches!(error, Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM);
+    match nix::poll::ppoll(polled, timeout.map(|timeout| timespec(timeout).into()), None) {
+        Err(error) if denied(error) => {}
         Ok(_) | Err(_) => return Ok(()),
     }
     // Rounded up: to wake up too early would be to wake up again at once.
-    let millis = timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX));
-    // SAFETY: a live array with its length.
-    match check(unsafe { libc::poll(polled.as_mut_ptr(), count, millis) }.into()) {
-        Err(error) if denied(&error) => Err(error),
+    let millis = |timeout: Duration| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(PollTimeout::MAX);
+    match nix::poll::poll(polled, timeout.map_or(PollTimeout::NONE, millis)) {
+        Err(error) if denied(error) => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
 /// Writes to a descriptor that may be anything, all of it; blocks as long as its reader does.
-pub fn write_all(fd: RawFd, mut bytes: &[u8]) -> io::Result<()> {
+pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        // SAFETY: a live buffer with its length.
-        let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-        match check(count as i64) {
-            Ok(count) => bytes = bytes.get(count as usize..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        match unistd::write(&fd, bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
             // Somebody made the stream non-blocking, and it is shared with us: wait for room.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = wait_writable(fd, None),
-            Err(error) => return Err(error),
+            Err(Errno::EAGAIN) => _ = wait_writable(fd.as_fd(), None),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
+/// Writes as much as goes at once, and says how much that was: nothing where the kernel cannot promise not to wait
+/// (RWF_NOWAIT, pwritev2(2): pipes from Linux 6.4 on, sockets, some file systems; no terminal).
+///
+/// A pipe that nobody reads any longer raises SIGPIPE in this thread.
+pub fn write_at_once(fd: impl AsFd, bytes: &[u8]) -> usize {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one piece, which is only read from and outlives the call. At -1: where the file stands, as write(2).
+    let count = unsafe {
+        libc::syscall(libc::SYS_pwritev2, fd.as_fd().as_raw_fd(), &raw const piece, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
+    };
+    usize::try_from(count).unwrap_or(0)
+}
+
 /// Writes if there is room now; for where no thread can be had to wait for it. Says whether there was.
-pub fn write_if_room(fd: RawFd, bytes: &[u8]) -> bool {
-    let room = wait_writable(fd, Some(Duration::ZERO));
+pub fn write_if_room(fd: impl AsFd, bytes: &[u8]) -> bool {
+    let room = wait_writable(fd.as_fd(), Some(Duration::ZERO));
     if room {
         // A pipe that is writable has room for PIPE_BUF (pipe(7)).
-        let bytes = &bytes[..bytes.len().min(libc::PIPE_BUF)];
-        // SAFETY: a live buffer with its length.
-        unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        _ = unistd::write(fd, &bytes[..bytes.len().min(libc::PIPE_BUF)]);
     }
     room
 }
 
 /// Whether the descriptor can be written to, after that time at most.
-fn wait_writable(fd: RawFd, timeout: Option<Duration>) -> bool {
-    let mut polled = [libc::pollfd { fd, events: libc::POLLOUT, revents: 0 }];
+fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
     if wait_for(&mut polled, timeout).is_err() {
         std::thread::sleep(timeout.map_or(BLIND, |timeout| timeout.min(BLIND)));
         return false;
     }
-    polled[0].revents & libc::POLLOUT != 0
+    polled[0].revents().is_some_and(|found| found.contains(PollFlags::POLLOUT))
 }

@@ -17,8 +17,23 @@
 //! - `memory`: the reserve for when an allocation fails.
 //! - `cgroup`: the kernel's count of out-of-memory kills.
 //!
-//! The system calls for masks and waiting are made directly: the C library's versions hide signals 32 and 33, and a
-//! supervisor that does not block them dies of them.
+//! # What is unsafe, and why
+//!
+//! Where nix has a safe call for something, it is made. What is left:
+//!
+//! - Signals by their number: kill(2), sigqueue(3), pidfd_send_signal(2), PR_SET_PDEATHSIG. nix's `Signal` ends at 31, and an
+//!   app's stop signal may be a real-time one (systemd's own is SIGRTMIN+3).
+//! - wait(2): nix's `WaitStatus` cannot say that a child was killed by such a signal. It answers EINVAL when the child has been
+//!   reaped already, so that its status would be lost.
+//! - Masks and waiting, rt_sigprocmask(2), rt_sigtimedwait(2), signalfd4(2), rt_sigaction(2): the C library hides signals 32
+//!   and 33, and a supervisor that does not block them dies of them. So these are made without it.
+//! - The child between clone(2) and exec: it shares its parent's memory, may allocate nothing, and is unsafe in nix as well.
+//! - Descriptors that nobody owns: those that were inherited, closed or not, are probed and closed by number, and one that a
+//!   user names is duplicated by its number. close_range(2) is not in nix.
+//! - What else nix has no safe call for: pidfd_open(2), sched_setattr(2), getxattr(2), mallopt(3), `environ`, _exit(2); and the
+//!   allocator of [`memory`], which is unsafe by its trait.
+
+#![allow(unsafe_code, reason = "this is the place for it")]
 
 pub mod above;
 pub mod at;
@@ -36,8 +51,9 @@ pub mod spawn;
 pub mod tree;
 pub mod tty;
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsStr, c_char};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// The result of a system call as io::Result.
@@ -53,11 +69,10 @@ fn timespec(timeout: Duration) -> libc::timespec {
     }
 }
 
-/// The pid of this process in its own namespace, asked of the kernel each time (nothing cached is trusted where it
-/// decides who gets SIGKILL).
+/// The pid of this process in its own namespace, asked of the kernel each time: nothing cached is trusted where it decides
+/// who gets SIGKILL, and the C library caches it no more (getpid(2), since glibc 2.25).
 pub fn getpid() -> i32 {
-    // SAFETY: getpid(2) takes nothing and cannot fail.
-    unsafe { libc::syscall(libc::SYS_getpid) as i32 }
+    nix::unistd::getpid().as_raw()
 }
 
 /// The environment as it is, without making a copy of it, and with what is no variable (environ(7)).
@@ -77,6 +92,15 @@ fn environment() -> impl Iterator<Item = &'static CStr> {
             variable = variable.add(1);
             Some(found)
         }
+    })
+}
+
+/// The variables of the environment, in their order: the text before and behind the first `=` of each.
+pub fn variables() -> impl Iterator<Item = (&'static OsStr, &'static OsStr)> {
+    environment().filter_map(|variable| {
+        let text = variable.to_bytes();
+        let at = text.iter().position(|byte| *byte == b'=')?;
+        Some((OsStr::from_bytes(&text[..at]), OsStr::from_bytes(&text[at + 1..])))
     })
 }
 
@@ -124,8 +148,7 @@ pub fn exit(code: u8) -> ! {
 
 /// The parent's pid; 0 if it is in another namespace.
 pub fn getppid() -> i32 {
-    // SAFETY: getppid(2) takes nothing and cannot fail.
-    unsafe { libc::getppid() }
+    nix::unistd::getppid().as_raw()
 }
 
 /// An operating system's error in its own words, without the number that Rust adds.

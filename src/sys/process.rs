@@ -4,36 +4,39 @@
 //! kill(-1) stands here once, behind getpid() == 1, asked of the kernel right before: anywhere else it would end every
 //! process of the machine.
 
+use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::tree::Process;
 use crate::sys::{check, getpid, getppid};
+use nix::errno::Errno;
+use nix::sys::signal::{self, kill};
+use nix::unistd;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+/// As nix has it.
+pub(super) fn raw(pid: Pid) -> unistd::Pid {
+    unistd::Pid::from_raw(pid.number())
+}
+
 /// Sends a signal to an own child that has not been reaped yet. With a value as sigqueue(3) does.
-pub fn signal_child(pid: i32, signal: Signal, value: Option<usize>) -> io::Result<()> {
-    if pid <= 1 {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
+pub fn signal_child(pid: Pid, signal: Signal, value: Option<usize>) -> io::Result<()> {
     let result = match value {
-        // SAFETY: kill(2) takes two numbers.
-        None => unsafe { libc::kill(pid, signal.number()) },
+        // SAFETY: kill(2) takes two numbers, of which the first names one process: it is above 1.
+        None => unsafe { libc::kill(pid.number(), signal.number()) },
         Some(value) => {
             let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value) };
             // SAFETY: sigqueue(3) takes the value as it is.
-            unsafe { libc::sigqueue(pid, signal.number(), value) }
+            unsafe { libc::sigqueue(pid.number(), signal.number(), value) }
         }
     };
     check(result.into()).map(drop)
 }
 
 /// Sends a signal to every process of a group whose leader is an own child that has not been reaped yet.
-pub fn signal_group(leader: i32, signal: Signal) -> io::Result<()> {
-    if leader <= 1 {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
-    // SAFETY: kill(2) takes two numbers.
-    check(unsafe { libc::kill(-leader, signal.number()) }.into()).map(drop)
+pub fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
+    // SAFETY: kill(2) takes two numbers, of which the first names one group: it is below -1.
+    check(unsafe { libc::kill(-leader.number(), signal.number()) }.into()).map(drop)
 }
 
 /// Sends a signal to a process seen in /proc, if it is still that process.
@@ -50,13 +53,10 @@ pub fn signal_process(process: &Process, signal: Signal) -> io::Result<()> {
             check(result).map(drop)
         }
         // Before Linux 5.3, or denied by a seccomp profile that knows no pidfd.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            if process.is_still_there() {
-                signal_child(process.pid, signal, None)
-            } else {
-                Ok(())
-            }
-        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => match Pid::new(process.pid) {
+            Some(pid) if process.is_still_there() => signal_child(pid, signal, None),
+            Some(_) | None => Ok(()),
+        },
         Err(error) => Err(error),
     }
 }
@@ -64,10 +64,8 @@ pub fn signal_process(process: &Process, signal: Signal) -> io::Result<()> {
 /// Whether a signal to this process would be allowed (kill(2): EPERM). One that is gone, or whose pid is another's by
 /// now, is as good as allowed.
 pub fn may_signal(pid: i32) -> bool {
-    // SAFETY: kill(2) takes two numbers; 0 is no signal, and only the permission is looked at.
-    pid <= 1
-        || check(unsafe { libc::kill(pid, 0) }.into())
-            .map_or_else(|error| error.raw_os_error() != Some(libc::EPERM), |_| true)
+    // No signal: only the permission is looked at.
+    Pid::new(pid).is_none_or(|pid| kill(raw(pid), None) != Err(Errno::EPERM))
 }
 
 /// A descriptor that becomes readable when the process ends (pidfd_open(2)).
@@ -104,22 +102,20 @@ fn kill_all_others(number: i32) -> io::Result<()> {
 
 /// Stops this process, as the terminal's Ctrl-Z stops a job. Returns when it is continued.
 pub fn stop_self() {
-    // SAFETY: our own pid.
-    unsafe { libc::kill(getpid(), libc::SIGSTOP) };
+    _ = kill(unistd::getpid(), signal::SIGSTOP);
 }
 
 /// The process group of a child.
-pub fn group_of(pid: i32) -> Option<i32> {
-    // SAFETY: getpgid(2) takes a number.
-    let group = if pid > 1 { unsafe { libc::getpgid(pid) } } else { -1 };
-    (group > 1).then_some(group)
+pub fn group_of(pid: Pid) -> Option<Pid> {
+    Pid::new(unistd::getpgid(Some(raw(pid))).ok()?.as_raw())
 }
 
 /// The session of a process.
 pub fn session_of(pid: i32) -> Option<i32> {
-    // SAFETY: getsid(2) takes a number.
-    let session = if pid > 0 { unsafe { libc::getsid(pid) } } else { -1 };
-    (session >= 0).then_some(session)
+    if pid <= 0 {
+        return None;
+    }
+    unistd::getsid(Some(unistd::Pid::from_raw(pid))).ok().map(unistd::Pid::as_raw)
 }
 
 /// Has the kernel send this process a signal when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG). Says whether
@@ -132,7 +128,6 @@ pub fn on_parent_death(signal: Signal) -> io::Result<bool> {
 }
 
 /// Whether a child shares graceful's process group.
-pub fn shares_our_group(pid: i32) -> bool {
-    // SAFETY: getpgid(2) takes a number.
-    pid > 1 && unsafe { libc::getpgid(pid) == libc::getpgrp() }
+pub fn shares_our_group(pid: Pid) -> bool {
+    unistd::getpgid(Some(raw(pid))) == Ok(unistd::getpgrp())
 }

@@ -9,9 +9,12 @@
 
 use crate::signal::{Signal, SignalSet};
 use crate::sys::{check, fds, getpid, timespec};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The kernel's sigset_t, in bytes (rt_sigprocmask(2), "C library/kernel differences").
@@ -31,7 +34,7 @@ pub struct Inherited {
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Which.
+    /// The signal.
     pub signal: Signal,
     /// Who sent it; `None` for the kernel or a process outside this PID namespace.
     pub sender: Option<i32>,
@@ -55,6 +58,25 @@ pub fn block_all() -> Inherited {
     // Fails for a bad pointer or size (rt_sigprocmask(2)), or where a seccomp profile denies it.
     let mask = set_mask(SignalSet::ALL);
     Inherited { mask: mask.as_ref().copied().unwrap_or(SignalSet::EMPTY), chld_ignored: false, blocked: mask.is_ok() }
+}
+
+/// Starts a thread that has the mask of this one. The C library opens both masks for two signals of its own when a program's
+/// first thread is started (32, which then ends the process, and 33, which then is lost): they are closed again.
+pub fn start_thread(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let closed = move || {
+        block_hidden();
+        body();
+    };
+    let started = thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(closed);
+    block_hidden();
+    started
+}
+
+fn block_hidden() {
+    let hidden = 0b11u64 << 31;
+    let none = std::ptr::null_mut::<u64>();
+    // SAFETY: one pointer to a live u64, the size that the kernel is told, and none for the old mask.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const hidden, none, SET_SIZE) };
 }
 
 impl Inherited {
@@ -99,12 +121,9 @@ pub fn act_by_default(signals: SignalSet) {
 /// Ends this process by a signal, which its parent sees in the status, without writing a core. Returns where that cannot
 /// be: as PID 1.
 pub fn end_by(signal: Signal) {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a live struct and numbers. The second is for a core_pattern that is a pipe, which knows no limit (core(5)).
-    unsafe {
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-        libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong);
-    }
+    _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // For a core_pattern that is a pipe, which knows no limit (core(5)).
+    _ = prctl::set_dumpable(false);
     act_by_default(SignalSet::EMPTY.with(signal));
     // SAFETY: our own pid.
     unsafe { libc::kill(getpid(), signal.number()) };
@@ -152,7 +171,7 @@ fn wait_by_descriptor(timeout: Option<Duration>) -> Option<Received> {
         std::thread::sleep(timeout.map_or(fds::BLIND, |timeout| timeout.min(fds::BLIND)));
         return None;
     };
-    if fds::poll(&[fd.as_raw_fd()], timeout) != [true] {
+    if fds::poll(&[fd.as_fd()], timeout) != [true] {
         return None;
     }
     // SAFETY: signalfd_siginfo is plain data.

@@ -9,27 +9,30 @@
 //! nothing, where a pipe made for it would cost each.
 //!
 //! The command is looked up in PATH, and a script without `#!` runs through /bin/sh, as execvp(3) does it for shells; but
-//! only what is text ([`Format`]).
+//! only what is text ([`ExecutableFormat`]).
 //!
 //! What a service manager tells of a process by its pid ([`NAMED_BY_PID`]) is true of the app once it names the app: where a
 //! variable names graceful, the child puts its own pid in.
 //!
 //! Between clone and exec the child makes system calls only; it allocates nothing and takes no lock.
 
+use crate::pid::Pid;
 use crate::signal::Signal;
-use crate::sys::executable::Format;
+use crate::sys::executable::ExecutableFormat;
 use crate::sys::signals::{Inherited, restore_in_child};
-use crate::sys::{check, environment, getpid, tree};
+use crate::sys::{environment, getpid, tree};
+use nix::sys::prctl;
+use nix::unistd::{AccessFlags, access};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{ptr, thread};
 
 /// What to start and how.
-pub struct Command<'a> {
+pub struct SpawnSpec<'a> {
     /// The arguments, the program first.
     pub argv: &'a [CString],
     /// The environment; `None` is graceful's own, untouched but for what names graceful by its pid.
@@ -38,7 +41,9 @@ pub struct Command<'a> {
     pub inherited: Inherited,
     /// Standard output and error go here, standard input is /dev/null and no other descriptor is passed on; `None`
     /// leaves all as they are.
-    pub output: Option<RawFd>,
+    pub output: Option<BorrowedFd<'a>>,
+    /// Where there is an `output`: standard error goes here instead.
+    pub errors: Option<BorrowedFd<'a>>,
     /// Its working directory, if not graceful's.
     pub dir: Option<&'a CStr>,
     /// Make it the leader of a process group of its own.
@@ -55,7 +60,7 @@ pub enum Error {
     /// The command could not be executed.
     Exec(io::Error),
     /// This file is no program for this machine, and no script that a shell could run.
-    Format(PathBuf, Format),
+    Format(PathBuf, ExecutableFormat),
 }
 
 /// Variables that name the process that the service manager started: sd_listen_fds(3), sd_watchdog_enabled(3),
@@ -75,7 +80,7 @@ struct Child<'a> {
     /// The files to try, in the order of PATH.
     files: &'a [CString],
     variables: &'a mut Variables,
-    command: &'a Command<'a>,
+    command: &'a SpawnSpec<'a>,
     parent: i32,
     /// Set by the child, first of all.
     began: bool,
@@ -88,16 +93,17 @@ struct Child<'a> {
 const STACK: usize = 64 * 1024;
 
 /// Starts a child and waits until it has executed the command, or failed to.
-pub fn spawn(command: &Command<'_>) -> Result<i32, Error> {
+pub fn spawn(command: &SpawnSpec<'_>) -> Result<Pid, Error> {
     clone_child(command, true)
 }
 
 /// Starts a child without waiting: where exec fails it says so on its output and exits with 127 or 126.
-pub fn fork(command: &Command<'_>) -> Result<i32, Error> {
+pub fn fork(command: &SpawnSpec<'_>) -> Result<Pid, Error> {
     clone_child(command, false)
 }
 
-fn clone_child(command: &Command<'_>, shared: bool) -> Result<i32, Error> {
+#[allow(clippy::disallowed_methods, reason = "a child that failed to start is waited for before anybody knows of it")]
+fn clone_child(command: &SpawnSpec<'_>, shared: bool) -> Result<Pid, Error> {
     let argv = pointers(command.argv);
     let mut script = [&[c"/bin/sh".as_ptr(), ptr::null()], argv.get(1..).unwrap_or_default()].concat();
     let mut variables = Variables::new();
@@ -125,18 +131,17 @@ fn clone_child(command: &Command<'_>, shared: bool) -> Result<i32, Error> {
     // SAFETY: the stack is ours, big enough and unmapped only after the child no longer uses it: with CLONE_VFORK this
     // thread sleeps until the child has executed or exited; without, the child has a copy. `child` outlives the call.
     let pid = unsafe { libc::clone(in_child, stack.top(), flags, (&raw mut child).cast::<c_void>()) };
-    if pid < 0 {
-        return Err(Error::Fork(io::Error::last_os_error()));
-    }
+    // Else -1: to its parent no child is PID 1.
+    let Some(pid) = Pid::new(pid) else { return Err(Error::Fork(io::Error::last_os_error())) };
     // SAFETY: reads of live fields; volatile because a process that the compiler knows nothing of wrote them.
     let (began, errno) =
         unsafe { (ptr::read_volatile(&raw const child.began), ptr::read_volatile(&raw const child.errno)) };
-    match if shared && !began { copied::errno(pid) } else { errno } {
+    match if shared && !began { copied::errno(pid.number()) } else { errno } {
         0 => Ok(pid),
         errno => {
             // It has exited; nobody else waits for it yet. EINTR cannot be: no handler is installed.
             // SAFETY: a pid of our own child and no status wanted.
-            unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+            unsafe { libc::waitpid(pid.number(), ptr::null_mut(), 0) };
             Err(refused(&files, errno))
         }
     }
@@ -144,11 +149,10 @@ fn clone_child(command: &Command<'_>, shared: bool) -> Result<i32, Error> {
 
 /// The file that was tried last is the one of which the kernel knows no format.
 fn refused(files: &[CString], errno: c_int) -> Error {
-    // SAFETY: access(2) reads a live string.
-    let executable = |file: &&CString| unsafe { libc::access(file.as_ptr(), libc::X_OK) } == 0;
+    let executable = |file: &&CString| access(file.as_c_str(), AccessFlags::X_OK).is_ok();
     match files.iter().find(executable) {
         Some(file) if errno == libc::ENOEXEC => {
-            Error::Format(PathBuf::from(OsStr::from_bytes(file.as_bytes())), Format::of_file(file))
+            Error::Format(PathBuf::from(OsStr::from_bytes(file.as_bytes())), ExecutableFormat::of_file(file))
         }
         Some(_) | None => Error::Exec(io::Error::from_raw_os_error(errno)),
     }
@@ -251,7 +255,7 @@ unsafe fn become_command(child: &mut Child<'_>) -> c_int {
             libc::setpgid(0, 0);
         }
         if let Some(output) = command.output {
-            redirect(output);
+            redirect(output.as_raw_fd(), command.errors.unwrap_or(output).as_raw_fd());
             close_on_exec_from(3);
         }
         if let Some(dir) = command.dir
@@ -297,7 +301,7 @@ unsafe fn execute(child: &Child<'_>) -> c_int {
 /// # Safety
 /// Only in the child.
 unsafe fn execute_by_shell(child: &Child<'_>, file: &CStr) -> c_int {
-    if Format::of_file(file) == Format::Text {
+    if ExecutableFormat::of_file(file) == ExecutableFormat::Text {
         // SAFETY: the array has room for two strings before the rest of the arguments, and null ends it.
         unsafe {
             *child.script.add(1) = file.as_ptr();
@@ -342,7 +346,7 @@ mod copied {
 
 /// # Safety
 /// Only in the child.
-unsafe fn redirect(output: RawFd) {
+unsafe fn redirect(output: RawFd, errors: RawFd) {
     // SAFETY: plain system calls. dup2 clears close-on-exec, which is what standard streams need.
     unsafe {
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
@@ -352,7 +356,7 @@ unsafe fn redirect(output: RawFd) {
             libc::close(0);
         }
         libc::dup2(output, 1);
-        libc::dup2(output, 2);
+        libc::dup2(errors, 2);
     }
 }
 
@@ -424,13 +428,8 @@ impl Drop for Stack {
 
 /// Makes graceful the parent of its descendants' orphans (prctl(2), PR_SET_CHILD_SUBREAPER). The bit is read back.
 pub fn become_subreaper() -> io::Result<()> {
-    let mut set: c_int = 0;
-    // SAFETY: the second call writes one int.
-    unsafe {
-        check(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong).into())?;
-        check(libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut set).into())?;
-    }
-    if set == 1 { Ok(()) } else { Err(io::Error::other("the kernel did not set it")) }
+    prctl::set_child_subreaper(true)?;
+    if prctl::get_child_subreaper()? { Ok(()) } else { Err(io::Error::other("the kernel did not set it")) }
 }
 
 /// The file that execvp would have tried: the path itself, or the first of that name in PATH, executable or not.

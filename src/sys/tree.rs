@@ -3,10 +3,11 @@
 //! /proc is believed only if it shows this very process under its own pid: after `unshare --pid` without a new mount it
 //! shows another namespace, whose pids mean somebody else here.
 
-use crate::sys::getpid;
+use crate::sys::{fds, getpid};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::PathBuf;
 
 /// One process.
@@ -59,21 +60,23 @@ pub fn others() -> Option<Vec<Process>> {
 /// wait(2) can tell of the end. One that may not be looked into counts as alive.
 pub fn has_let_go(pid: i32) -> bool {
     match descriptors(pid) {
-        Ok(folder) => folder.is_none(),
+        Ok(open) => open.is_none(),
         Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
     }
 }
 
-/// The folder of a process's descriptors, which its threads share: that of its first thread or, where that one has ended
-/// and the others go on (pthread_exit(3) in main), of another. `None` if nothing is open.
-pub fn descriptors(pid: i32) -> io::Result<Option<PathBuf>> {
-    let first = PathBuf::from(format!("/proc/{pid}/fd"));
-    if fs::read_dir(&first)?.next().is_some() {
-        return Ok(Some(first));
+/// What is in the folder of a process's descriptors, which its threads share: that of its first thread or, where that one
+/// has ended and the others go on (pthread_exit(3) in main), of another. `None` if nothing is open.
+pub fn descriptors(pid: i32) -> io::Result<Option<impl Iterator<Item = io::Result<fs::DirEntry>>>> {
+    let listed = |folder: PathBuf| -> io::Result<_> {
+        let mut entries = fs::read_dir(folder)?;
+        Ok(entries.next().map(|first| iter::once(first).chain(entries)))
+    };
+    if let Some(open) = listed(PathBuf::from(format!("/proc/{pid}/fd")))? {
+        return Ok(Some(open));
     }
-    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.flatten().map(|thread| thread.path().join("fd"));
-    let mut open = threads.filter(|folder| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()));
-    Ok(open.next())
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    Ok(threads.filter_map(|thread| listed(thread.path().join("fd")).ok().flatten()).next())
 }
 
 /// The name of a process's executable, 15 bytes at most; that of one that was not reaped yet, too.
@@ -82,9 +85,28 @@ pub fn name_of(pid: i32) -> Option<String> {
     Some(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
 }
 
-/// The parent of a process.
-pub fn parent_of(pid: i32) -> Option<i32> {
-    read(pid).map(|process| process.parent)
+/// The time that these processes have had the processor for, in clock ticks; those that are gone count as nothing.
+pub fn processor_time(pids: &[i32]) -> u64 {
+    let of = |pid: &i32| {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
+        // utime and stime, the 14th and 15th of proc_pid_stat(5).
+        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    };
+    pids.iter().filter_map(of).sum()
+}
+
+/// The name of a process's executable, 15 bytes at most, and its parent: all that one short read tells, for where time
+/// counts.
+pub fn name_and_parent_of(pid: i32) -> Option<(String, i32)> {
+    // What is asked for stands at the beginning; a name takes four bytes for each at most.
+    let mut buffer = [0; 256];
+    let stat = fds::read_record(&format!("/proc/{pid}/stat"), &mut buffer)?;
+    let stat = String::from_utf8_lossy(stat);
+    let (name, rest) = (stat.find('(')?, stat.rfind(')')?);
+    let parent = stat.get(rest + 1..)?.split_ascii_whitespace().nth(1)?;
+    Some((stat.get(name + 1..rest)?.to_owned(), parent.parse().ok()?))
 }
 
 /// Everything that descends from this process but not from one of these, and has not ended; `None` without a usable /proc.
@@ -100,11 +122,33 @@ pub fn descendants() -> Option<Vec<Process>> {
     Some(below(all()?, &[getpid()]))
 }
 
+/// The same, but of very many only about as many as this, the eldest, and as long as there is time: each file of /proc that
+/// is read costs the kernel something when its process ends, too.
+pub fn eldest_descendants(count: usize, go_on: &dyn Fn() -> bool) -> Option<Vec<Process>> {
+    let own = getpid();
+    let (mut all, mut known) = (Vec::new(), HashSet::from([own]));
+    // In the order of their pids: parents come before their children, unless pids have begun anew.
+    for process in listed()? {
+        if known.contains(&process.parent) {
+            known.insert(process.pid);
+        }
+        all.push(process);
+        if known.len() > count || !go_on() {
+            break;
+        }
+    }
+    Some(below(all, &[own]))
+}
+
 /// Own children, those that have ended and were not reaped included; none where the kernel does not list them
 /// (CONFIG_PROC_CHILDREN). Far quicker than a look at all processes.
 pub fn children() -> Vec<i32> {
-    let own = getpid();
-    let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    children_of(getpid())
+}
+
+/// The same of the first thread of another process.
+pub fn children_of(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     if list.is_empty() || !is_usable() {
         return Vec::new();
     }
@@ -146,15 +190,32 @@ fn below(all: Vec<Process>, roots: &[i32]) -> Vec<Process> {
 }
 
 fn all() -> Option<Vec<Process>> {
+    Some(listed()?.collect())
+}
+
+fn listed() -> Option<impl Iterator<Item = Process>> {
     if !is_usable() {
         return None;
     }
-    let entries = fs::read_dir("/proc").ok()?;
-    Some(entries.flatten().filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect())
+    let (entries, kernel) = (fs::read_dir("/proc").ok()?, kernel_threads());
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Some(pids.filter(move |pid| !kernel.contains(pid)).filter_map(read))
+}
+
+/// Of a whole machine most processes are the kernel's own threads, and nobody's here: one file names them all, and they need
+/// not be looked at one by one. None in a container.
+fn kernel_threads() -> HashSet<i32> {
+    const KTHREADD: i32 = 2;
+    match name_and_parent_of(KTHREADD) {
+        Some((name, 0)) if name == "kthreadd" => children_of(KTHREADD).into_iter().collect(),
+        Some(_) | None => HashSet::new(),
+    }
 }
 
 fn read(pid: i32) -> Option<Process> {
-    parse(pid, &String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+    // 52 fields, of at most 20 digits and most of them of one; there may be very many processes.
+    let mut buffer = [0; 1024];
+    parse(pid, &String::from_utf8_lossy(fds::read_record(&format!("/proc/{pid}/stat"), &mut buffer)?))
 }
 
 /// The name stands in parentheses and may itself hold parentheses and spaces: the last `)` ends it.

@@ -3,79 +3,31 @@
 //! [`Timeline`] keeps what happened with the time since graceful's start. It is bounded: an app that is signalled every
 //! second for a year must not make PID 1 grow, so before the stop only the newest events are kept and the rest is counted.
 //!
+//! - `names`: phases, stages and the like, each with its one name.
 //! - `text`: an event in words, for the log.
 //! - `report`: the whole as JSON, and the short form for `kubectl describe`.
 
 pub mod report;
 pub mod text;
 
+mod names;
+
+pub use names::{InFlightMoment, Phase, SignalReason, Stage, Status};
+
+use crate::budget::Budget;
+use crate::counts::Counts;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Where the life of the app stands; see the lifecycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Pre-start hooks run, or the app is being started.
-    PreStart,
-    /// The app runs.
-    Running,
-    /// The stop has begun, the app is left alone.
-    PreStop,
-    /// The app's signal is held back.
-    Hold,
-    /// The app has its signal.
-    Drain,
-    /// The app is gone, others are not.
-    Leftovers,
-    /// SIGKILL is out.
-    Kill,
-    /// Post-stop hooks run.
-    PostStop,
-    /// All is over.
-    Done,
-}
-
-impl Phase {
-    /// Every phase, in the order in which they can come; a phase's place is its number.
-    pub const ALL: [Phase; 9] = [
-        Phase::PreStart,
-        Phase::Running,
-        Phase::PreStop,
-        Phase::Hold,
-        Phase::Drain,
-        Phase::Leftovers,
-        Phase::Kill,
-        Phase::PostStop,
-        Phase::Done,
-    ];
-}
-
-/// When a hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Before the app starts.
-    PreStart,
-    /// As soon as the app was started.
-    PostStart,
-    /// Once, when the app is ready for the first time.
-    Ready,
-    /// From the begin of the stop on, beside the pre-stop delay.
-    PreStop,
-    /// When the app and everything it left is gone.
-    PostStop,
-}
-
 /// What began the stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "signal", rename_all = "kebab-case")]
-pub enum Cause {
+pub enum StopCause {
     /// A stop signal.
     Signal(Signal),
     /// The app ended by itself.
@@ -90,22 +42,6 @@ pub enum Cause {
     NotStarted,
 }
 
-/// Why a signal was sent to the app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SignalReason {
-    /// It came to graceful and is the app's.
-    Forwarded,
-    /// The app is to stop.
-    Stop,
-    /// Another stop signal during the drain.
-    Again,
-    /// `--escalate`.
-    Escalation,
-    /// It is stopped (SIGSTOP, Ctrl-Z) and is to go on.
-    JobControl,
-}
-
 /// How grave an event is (`--log-level`: this and everything graver is written).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -117,6 +53,8 @@ pub enum LogLevel {
     Info,
     /// Every step.
     Debug,
+    /// Every look.
+    Trace,
 }
 
 /// Something that happened.
@@ -128,7 +66,7 @@ pub enum Event {
         phase: Phase,
     },
     StopBegan {
-        cause: Cause,
+        cause: StopCause,
     },
     StopSignalFrom {
         signal: Signal,
@@ -201,8 +139,8 @@ pub enum Event {
     },
     CheckChanged {
         name: String,
-        from: Option<&'static str>,
-        status: &'static str,
+        from: Option<Status>,
+        status: Status,
         detail: String,
         said: Option<String>,
         #[serde(rename = "not_tried_for_s", serialize_with = "maybe_seconds")]
@@ -255,9 +193,9 @@ pub enum Event {
         signal: Signal,
     },
     InFlight {
-        at: Moment,
+        at: InFlightMoment,
         #[serde(flatten)]
-        counts: InFlight,
+        counts: Counts,
         /// The numbers are so old.
         #[serde(rename = "age_s", serialize_with = "seconds")]
         age: Duration,
@@ -268,6 +206,14 @@ pub enum Event {
     NothingListens,
     NotWatched {
         what: String,
+    },
+    /// It had been taken for over after a pause.
+    AnswerWentOn {
+        #[serde(rename = "pause_s", serialize_with = "seconds")]
+        pause: Duration,
+        /// With which it would not have been.
+        #[serde(rename = "quiet_window_s", serialize_with = "seconds")]
+        quiet_window: Duration,
     },
     Undelivered {
         connections: usize,
@@ -329,7 +275,16 @@ pub enum Event {
         pid: i32,
         name: String,
         signal: Signal,
+        /// It does nothing about it: when it ends, it is for another reason.
+        ignored: bool,
         error: Option<String>,
+    },
+    /// Those who are too many to be named.
+    MoreSignalled {
+        count: usize,
+        signal: Signal,
+        /// So many of them do nothing about it.
+        ignored: usize,
     },
     NotWaitedFor {
         count: usize,
@@ -363,35 +318,8 @@ pub enum Unwaited {
     FromOutside,
 }
 
-/// When it was looked what is in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Moment {
-    /// The stop began.
-    Stop,
-    /// The app got its signal.
-    Signal,
-    /// The app exited.
-    Exit,
-    /// SIGKILL was sent.
-    Kill,
-}
-
-/// What is in flight, in connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct InFlight {
-    /// With a request that is not answered.
-    pub busy: usize,
-    /// Of which it cannot be told.
-    pub unknown: usize,
-    /// That wait for their next request.
-    pub idle: usize,
-    /// That the app has not accepted.
-    pub unaccepted: usize,
-}
-
 /// How a hook ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", content = "detail", rename_all = "snake_case")]
 pub enum HookResult {
     /// Exit 0, or a 2xx answer.
@@ -409,26 +337,32 @@ pub enum HookResult {
 pub struct Entry {
     /// Since graceful's start.
     pub at: Duration,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
-/// The budget as the views need it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// G.
-    pub grace_period: Duration,
-    /// G - K.
-    pub kill_margin: Duration,
-    /// The configured pre-stop delay.
-    pub pre_stop_delay: Duration,
+/// What the stop signal is held back for, whoever has set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldMode {
+    /// No request is in flight.
+    Idle,
+    /// The same, and nothing new comes.
+    Quiet,
+    /// Nothing: it is not held back.
+    Never,
+    /// A URL says so.
+    Url,
+    /// A command says so.
+    Command,
 }
 
 /// What has happened so far.
 #[derive(Debug)]
 pub struct Timeline {
     started_at: SystemTime,
-    limits: Limits,
+    budget: Budget,
+    hold_mode: HoldMode,
     /// argv[0]: the arguments may hold secrets.
     program: OsString,
     app: Option<i32>,
@@ -440,15 +374,19 @@ pub struct Timeline {
     forgotten: u64,
 }
 
+/// At most this many of those who outlived the app are named.
+pub const LEFTOVERS_NAMED: usize = 20;
+
 /// How many events are kept: enough for any stop, and a bound for a long life.
 const KEPT: usize = 256;
 
 impl Timeline {
     /// Empty, from now on.
-    pub fn new(started_at: SystemTime, program: OsString, limits: Limits) -> Timeline {
+    pub fn new(started_at: SystemTime, program: OsString, budget: Budget, hold_mode: HoldMode) -> Timeline {
         Timeline {
             started_at,
-            limits,
+            budget,
+            hold_mode,
             program,
             app: None,
             app_started: Duration::ZERO,
@@ -510,7 +448,7 @@ impl Timeline {
 
     /// What is left of the budget at this time: K is where it ends.
     fn left(&self, at: Duration) -> Duration {
-        let kill_at = self.limits.grace_period.saturating_sub(self.limits.kill_margin);
+        let kill_at = self.budget.kill_at();
         kill_at.saturating_sub(self.since_stop(at))
     }
 
@@ -540,43 +478,27 @@ fn is_chatter(event: &Event) -> bool {
     )
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Phase::PreStart => "pre-start",
-            Phase::Running => "running",
-            Phase::PreStop => "pre-stop",
-            Phase::Hold => "hold",
-            Phase::Drain => "drain",
-            Phase::Leftovers => "leftovers",
-            Phase::Kill => "kill",
-            Phase::PostStop => "post-stop",
-            Phase::Done => "done",
-        })
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::PreStart => "pre-start",
-            Stage::PostStart => "post-start",
-            Stage::Ready => "ready",
-            Stage::PreStop => "pre-stop",
-            Stage::PostStop => "post-stop",
-        })
-    }
-}
-
-impl fmt::Display for Cause {
+impl fmt::Display for StopCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Signal(signal) => write!(f, "{signal}"),
-            Cause::AppExited => f.write_str("the app exited"),
-            Cause::HookFailed => f.write_str("a post-start hook failed"),
-            Cause::ReadyHookFailed => f.write_str("a ready hook failed"),
-            Cause::StartupTimeout => f.write_str("the startup timeout"),
-            Cause::NotStarted => f.write_str("the app did not start"),
+            StopCause::Signal(signal) => write!(f, "{signal}"),
+            StopCause::AppExited => f.write_str("the app exited"),
+            StopCause::HookFailed => f.write_str("a post-start hook failed"),
+            StopCause::ReadyHookFailed => f.write_str("a ready hook failed"),
+            StopCause::StartupTimeout => f.write_str("the startup timeout"),
+            StopCause::NotStarted => f.write_str("the app did not start"),
+        }
+    }
+}
+
+impl HookResult {
+    /// Its kind, as the report and the metrics name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            HookResult::Ok => "ok",
+            HookResult::Failed(_) => "failed",
+            HookResult::TimedOut => "timed_out",
+            HookResult::Cancelled => "cancelled",
         }
     }
 }
@@ -611,6 +533,28 @@ impl Serialize for ExitStatus {
     }
 }
 
+impl<'de> Deserialize<'de> for Signal {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Signal, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Signal::parse(&name).ok_or_else(|| serde::de::Error::custom(format!("expected a signal, as SIGTERM: {name}")))
+    }
+}
+
+impl<'de> Deserialize<'de> for ExitStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ExitStatus, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            exit_code: Option<u8>,
+            signal: Option<Signal>,
+        }
+        match Fields::deserialize(deserializer)? {
+            Fields { exit_code: Some(code), signal: None } => Ok(ExitStatus::Exited(code)),
+            Fields { exit_code: None, signal: Some(signal) } => Ok(ExitStatus::Signaled(signal)),
+            _ => Err(serde::de::Error::custom("expected either exit_code or signal")),
+        }
+    }
+}
+
 /// Seconds with whole milliseconds, the unit of every duration in JSON.
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(rounded(*duration))
@@ -630,8 +574,8 @@ mod tests {
 
     #[test]
     fn a_thousand_signals_do_not_push_out_what_began_the_stop() {
-        let mut timeline = Timeline::new(SystemTime::now(), OsString::from("app"), Limits::default());
-        timeline.record(Duration::ZERO, Event::StopBegan { cause: Cause::Signal(Signal::TERM) });
+        let mut timeline = Timeline::new(SystemTime::now(), OsString::from("app"), Budget::default(), HoldMode::Idle);
+        timeline.record(Duration::ZERO, Event::StopBegan { cause: StopCause::Signal(Signal::TERM) });
         for millis in 0..1000 {
             let event =
                 Event::SignalSent { signal: Signal::USR1, reason: SignalReason::Forwarded, pid: 7, error: None };
@@ -641,5 +585,12 @@ mod tests {
         assert_eq!(timeline.events().count(), KEPT);
         assert!(matches!(timeline.events().next(), Some(Event::StopBegan { .. })));
         assert!(matches!(timeline.events().last(), Some(Event::NotDead)));
+    }
+    #[test]
+    fn a_hook_result_is_written_by_its_name() {
+        let failed = HookResult::Failed("exit status 1".to_owned());
+        for result in [HookResult::Ok, failed, HookResult::TimedOut, HookResult::Cancelled] {
+            assert_eq!(serde_json::to_value(&result).unwrap()["result"], result.name());
+        }
     }
 }

@@ -2,180 +2,285 @@
 //!
 //! All times are seconds with milliseconds. `*_s` of a phase, a signal, a hook or a readiness change counts from t0,
 //! the begin of the stop (the app's exit, if it ended by itself); what came before t0 is negative.
+//!
+//! It is one type for those who write it and for those who read it: `graceful drill` reads the report of the run that it
+//! has supervised back into the same [`Report`].
 
 use super::text::{human, plural};
-use super::{Cause, Event, HookResult, InFlight, Moment, Phase, SignalReason, Stage, Timeline, rounded};
+use super::{
+    Event, HoldMode, HookResult, InFlightMoment, Phase, SignalReason, Stage, Status, StopCause, Timeline, rounded,
+};
+use crate::counts::Counts;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
-use serde::Serialize;
-use std::borrow::Cow;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Kubernetes reads no more of a termination message (kubernetes.io, "Determine the Reason for Pod Failure").
 pub const TERMINATION_MESSAGE_MAX: usize = 4096;
 
+/// Helpers that end when they see that the app has, as Python's resource_tracker, are gone by then.
+pub const HELPERS_LAST_S: f64 = 0.5;
+
 /// The whole report.
-#[derive(Debug, Serialize)]
-pub struct Report<'a> {
-    graceful: &'static str,
-    program: Cow<'a, str>,
-    started_at: String,
-    stop_began_at: Option<String>,
-    ran_s: f64,
-    cause: Option<Cause>,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version that wrote it.
+    pub graceful: String,
+    /// argv[0] of the app: the arguments may hold secrets.
+    pub program: String,
+    /// Wall clock of graceful's start, RFC 3339.
+    pub started_at: String,
+    /// Wall clock of t0; null where no stop began.
+    pub stop_began_at: Option<String>,
+    /// graceful's life.
+    pub ran_s: f64,
+    /// What began the stop.
+    pub cause: Option<StopCause>,
     /// pid of the sender of the signal that began the stop; null when the kernel or another namespace sent it.
-    stop_signal_sender: Option<i32>,
-    app: App,
-    exit_code: u8,
-    budget: Budget,
-    phases: Vec<PhaseSpan>,
-    signals: Vec<SignalSent>,
-    hooks: Vec<HookRun>,
-    readiness: Vec<Readiness>,
-    checks: Vec<CheckChange>,
+    pub stop_signal_sender: Option<i32>,
+    /// What became of the app.
+    pub app: AppEnd,
+    /// graceful's own exit status.
+    pub exit_code: u8,
+    /// What there was, and what was used.
+    pub budget: BudgetReport,
+    /// In the order in which they came.
+    pub phases: Vec<PhaseSpan>,
+    /// All that were sent to the app, and to what it left.
+    pub signals: Vec<SignalSent>,
+    /// Those that have ended.
+    pub hooks: Vec<HookRun>,
+    /// Changes of the readiness endpoint.
+    pub readiness: Vec<ReadinessChange>,
+    /// Changes of the dependency checks.
+    pub checks: Vec<CheckChange>,
     /// Empty where it could not be seen, or was not looked for.
-    in_flight: Vec<InFlightAt>,
-    hold: Option<String>,
+    pub in_flight: Vec<InFlightAt>,
+    /// What the signal was to be held back for.
+    pub hold_mode: HoldMode,
+    /// How the hold ended, in words; null where there was none.
+    pub hold: Option<String>,
+    /// The hold ended because its time was over, and not because of what it waited for.
+    pub hold_timed_out: bool,
     /// It was proven when the stop began, and the default pre-stop delay ended for it.
-    nothing_listens: bool,
+    pub nothing_listens: bool,
     /// What comes in where nothing can be seen, and is not held for.
-    not_watched: Vec<String>,
+    pub not_watched: Vec<String>,
+    /// An answer that was taken for over went on; null if none did.
+    pub answer_went_on: Option<AnswerWentOn>,
     /// What the app had handed to the kernel when it ended; null if all of that was delivered, or the kernel goes on with it.
-    undelivered: Option<Undelivered>,
-    leftovers: Leftovers,
+    pub undelivered: Option<Undelivered>,
+    /// What outlived the app.
+    pub leftovers: LeftoversReport,
     /// Whether graceful sent SIGKILL because the budget was spent.
-    sigkill: bool,
-    killed_from_outside: Option<KilledFromOutside>,
+    pub sigkill: bool,
+    /// The app was killed by somebody else.
+    pub killed_from_outside: Option<KilledFromOutside>,
     /// Processes in the app's cgroup that the kernel has killed for want of memory since the start.
-    oom_kills: u64,
-    warnings: Vec<String>,
-    events_forgotten: u64,
+    pub oom_kills: u64,
+    /// What the log has warned of.
+    pub warnings: Vec<String>,
+    /// Number of events that were too many to be kept.
+    pub events_forgotten: u64,
     /// False where it was written shortly before SIGKILL and nothing came after: graceful itself was killed.
-    complete: bool,
+    pub complete: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct App {
-    pid: Option<i32>,
-    status: Option<ExitStatus>,
+/// The app, and how it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppEnd {
+    /// Its pid; null where it was never started.
+    pub pid: Option<i32>,
+    /// How it ended.
+    pub status: Option<ExitStatus>,
     /// The app ended before graceful told it to stop, or of one that graceful knows nothing of.
-    ended_before_signal: bool,
-    spawn_error: Option<String>,
+    pub ended_before_signal: bool,
+    /// Why it was not started.
+    pub spawn_error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Budget {
-    grace_period_s: f64,
-    kill_margin_s: f64,
-    pre_stop_delay_s: f64,
-    used_s: f64,
+/// The budget of the stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetReport {
+    /// G.
+    pub grace_period_s: f64,
+    /// How long before G SIGKILL is sent.
+    pub kill_margin_s: f64,
+    /// The configured delay.
+    pub pre_stop_delay_s: f64,
+    /// Of G, until the end.
+    pub used_s: f64,
     /// Until SIGKILL would have come.
-    left_s: f64,
+    pub left_s: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct PhaseSpan {
-    phase: Phase,
-    start_s: f64,
-    duration_s: f64,
+/// A phase of the life of the app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSpan {
+    /// The phase.
+    pub phase: Phase,
+    /// When it began.
+    pub start_s: f64,
+    /// How long it lasted.
+    pub duration_s: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct SignalSent {
-    at_s: f64,
-    signal: Signal,
-    to: i32,
-    name: String,
-    reason: &'static str,
-    error: Option<String>,
+/// A signal that graceful sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignalSent {
+    /// Seconds since t0.
+    pub at_s: f64,
+    /// The signal that was sent.
+    pub signal: Signal,
+    /// The pid that got it.
+    pub to: i32,
+    /// The name of that process.
+    pub name: String,
+    /// Why it was sent.
+    pub reason: SentBecause,
+    /// Why it could not be sent.
+    pub error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct HookRun {
-    name: String,
-    stage: Stage,
-    end_s: f64,
-    took_s: f64,
+/// Why a signal was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SentBecause {
+    /// It came to graceful and is the app's.
+    Forwarded,
+    /// The app is to stop.
+    Stop,
+    /// Another stop signal during the drain.
+    Again,
+    /// `--escalate`.
+    Escalation,
+    /// It is stopped (SIGSTOP, Ctrl-Z) and is to go on.
+    JobControl,
+    /// It outlived the app.
+    Leftover,
+}
+
+/// A hook that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HookRun {
+    /// The name of the hook.
+    pub name: String,
+    /// When it is run.
+    pub stage: Stage,
+    /// When it had ended.
+    pub end_s: f64,
+    /// How long it ran.
+    pub took_s: f64,
+    /// What it came to.
     #[serde(flatten)]
-    result: HookResult,
+    pub result: HookResult,
 }
 
-#[derive(Debug, Serialize)]
-struct Readiness {
-    at_s: f64,
-    ready: bool,
-    refused: bool,
-    detail: String,
+/// A change of the readiness endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadinessChange {
+    /// Seconds since t0.
+    pub at_s: f64,
+    /// It answered 200 to 399.
+    pub ready: bool,
+    /// Nobody listened there.
+    pub refused: bool,
+    /// What it said.
+    pub detail: String,
 }
 
 /// What was in flight, in connections.
-#[derive(Debug, Serialize)]
-struct InFlightAt {
-    moment: Moment,
-    at_s: f64,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InFlightAt {
+    /// When it was looked.
+    pub moment: InFlightMoment,
+    /// Seconds since t0.
+    pub at_s: f64,
+    /// What was seen.
     #[serde(flatten)]
-    counts: InFlight,
+    pub counts: Counts,
+}
+
+/// An answer that was taken for over went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerWentOn {
+    /// Without a byte.
+    pub pause_s: f64,
+    /// `--quiet-window` that holds for such pauses.
+    pub quiet_window_s: f64,
 }
 
 /// Answers that were on their way when the app ended.
-#[derive(Debug, Serialize)]
-struct Undelivered {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Undelivered {
     /// When the app ended.
-    connections: usize,
-    bytes: u64,
+    pub connections: usize,
+    /// When the app ended.
+    pub bytes: u64,
     /// Why it was not waited for any longer; null if all was delivered.
-    given_up: Option<String>,
+    pub given_up: Option<String>,
     /// What was left then.
-    bytes_left: u64,
+    pub bytes_left: u64,
 }
 
 /// A dependency check whose status changed.
-#[derive(Debug, Serialize)]
-struct CheckChange {
-    at_s: f64,
-    name: String,
-    status: &'static str,
-    detail: String,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckChange {
+    /// Seconds since t0.
+    pub at_s: f64,
+    /// The name of the check.
+    pub name: String,
+    /// What it is since then.
+    pub status: Status,
+    /// What it said.
+    pub detail: String,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct Leftovers {
+/// What outlived the app.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeftoversReport {
     /// Processes that outlived the app.
-    found: usize,
+    pub found: usize,
+    /// Of these, how many were gone within half a second without graceful's doing: they ignore the signal that it sent, or
+    /// had ended before. Helpers of a runtime do so, which end when they see that the app has.
+    pub ended_by_themselves: usize,
     /// Processes that are left behind: they cannot be signalled, or came from outside when the app ended by itself.
-    not_waited_for: usize,
+    pub not_waited_for: usize,
     /// Of those found, and of what the app still had when it was killed itself, how many ended after graceful's SIGKILL.
-    killed: u64,
+    pub killed: u64,
     /// Orphans that graceful has reaped in its whole life.
-    orphans_reaped: u64,
+    pub orphans_reaped: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct KilledFromOutside {
+/// SIGKILL that was not graceful's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KilledFromOutside {
     /// By how much the cgroup's oom_kill count rose.
-    oom_kills: Option<u64>,
+    pub oom_kills: Option<u64>,
 }
 
-impl<'a> Report<'a> {
+impl Report {
     /// Made of all events up to `end`.
-    pub fn new(timeline: &'a Timeline, end: Duration, exit_code: u8) -> Report<'a> {
-        let limits = timeline.limits;
+    pub fn new(timeline: &Timeline, end: Duration, exit_code: u8) -> Report {
+        let budget = timeline.budget;
         let used = timeline.since_stop(end);
         let mut report = Report {
-            graceful: env!("CARGO_PKG_VERSION"),
-            program: timeline.program.to_string_lossy(),
+            graceful: env!("CARGO_PKG_VERSION").to_owned(),
+            program: timeline.program.to_string_lossy().into_owned(),
             started_at: wall(timeline, Duration::ZERO),
             stop_began_at: timeline.t0.map(|t0| wall(timeline, t0)),
             ran_s: rounded(end),
             cause: None,
             stop_signal_sender: None,
-            app: App { pid: timeline.app, status: None, ended_before_signal: false, spawn_error: None },
+            app: AppEnd { pid: timeline.app, status: None, ended_before_signal: false, spawn_error: None },
             exit_code,
-            budget: Budget {
-                grace_period_s: rounded(limits.grace_period),
-                kill_margin_s: rounded(limits.kill_margin),
-                pre_stop_delay_s: rounded(limits.pre_stop_delay),
+            budget: BudgetReport {
+                grace_period_s: rounded(budget.grace_period),
+                kill_margin_s: rounded(budget.kill_margin),
+                pre_stop_delay_s: rounded(budget.pre_stop_delay),
                 used_s: rounded(used),
                 left_s: rounded(timeline.left(end)),
             },
@@ -185,11 +290,14 @@ impl<'a> Report<'a> {
             readiness: Vec::new(),
             checks: Vec::new(),
             in_flight: Vec::new(),
+            hold_mode: timeline.hold_mode,
             hold: None,
+            hold_timed_out: false,
             nothing_listens: false,
             not_watched: Vec::new(),
+            answer_went_on: None,
             undelivered: None,
-            leftovers: Leftovers::default(),
+            leftovers: LeftoversReport::default(),
             sigkill: false,
             killed_from_outside: None,
             oom_kills: 0,
@@ -201,6 +309,7 @@ impl<'a> Report<'a> {
             report.add(timeline, entry.at, &entry.event);
         }
         report.close_phase(from_t0(timeline, end));
+        report.leftovers.ended_by_themselves = report.helpers(timeline);
         report
     }
 
@@ -220,15 +329,15 @@ impl<'a> Report<'a> {
                 signal: *signal,
                 to: *pid,
                 name: "app".to_owned(),
-                reason: reason_name(*reason),
+                reason: (*reason).into(),
                 error: error.clone(),
             }),
-            Event::LeftoverSignalled { pid, name, signal, error } => self.signals.push(SignalSent {
+            Event::LeftoverSignalled { pid, name, signal, error, .. } => self.signals.push(SignalSent {
                 at_s,
                 signal: *signal,
                 to: *pid,
                 name: name.clone(),
-                reason: "leftover",
+                reason: SentBecause::Leftover,
                 error: error.clone(),
             }),
             Event::SpawnFailed { why, .. } => self.app.spawn_error = Some(why.clone()),
@@ -256,19 +365,28 @@ impl<'a> Report<'a> {
             }),
             Event::CheckChanged { name, status, detail, .. } => {
                 let (name, detail) = (name.clone(), detail.clone());
-                self.checks.push(CheckChange { at_s, name, status, detail });
+                self.checks.push(CheckChange { at_s, name, status: *status, detail });
             }
             Event::ListenFailed { what } => self.app.spawn_error = Some(what.clone()),
             Event::Ready { detail, .. } => self.ready(at_s, true, false, detail),
             Event::NotReady { detail, refused } => self.ready(at_s, false, *refused, detail),
             Event::NeverAnswered { detail } => self.ready(at_s, false, true, detail),
             Event::HoldEnded { why } => self.hold = Some(why.clone()),
-            Event::HoldTimedOut { detail, .. } if detail.is_empty() => self.hold = Some("timed out".to_owned()),
-            Event::HoldTimedOut { detail, .. } => self.hold = Some(format!("timed out, {detail}")),
+            Event::HoldTimedOut { detail, .. } => {
+                self.hold_timed_out = true;
+                self.hold = Some(match detail.is_empty() {
+                    true => "timed out".to_owned(),
+                    false => format!("timed out, {detail}"),
+                });
+            }
             Event::InFlight { at: moment, counts, age } => {
                 self.in_flight.push(InFlightAt { moment: *moment, at_s: at_s - rounded(*age), counts: *counts });
             }
             Event::NothingListens => self.nothing_listens = true,
+            Event::AnswerWentOn { pause, quiet_window } => {
+                self.answer_went_on =
+                    Some(AnswerWentOn { pause_s: rounded(*pause), quiet_window_s: rounded(*quiet_window) });
+            }
             Event::NotWatched { what } => self.not_watched.push(what.clone()),
             Event::Undelivered { connections, bytes } => {
                 let (connections, bytes) = (*connections, *bytes);
@@ -302,6 +420,7 @@ impl<'a> Report<'a> {
             | Event::StopRepeated { .. }
             | Event::SignalDropped { .. }
             | Event::ResizeDropped
+            | Event::MoreSignalled { .. }
             | Event::SignalUnheard { .. }
             | Event::AppStarted { .. }
             | Event::AlsoSignalled { .. }
@@ -324,7 +443,7 @@ impl<'a> Report<'a> {
     }
 
     fn ready(&mut self, at_s: f64, ready: bool, refused: bool, detail: &str) {
-        self.readiness.push(Readiness { at_s, ready, refused, detail: detail.to_owned() });
+        self.readiness.push(ReadinessChange { at_s, ready, refused, detail: detail.to_owned() });
     }
 
     fn close_phase(&mut self, at_s: f64) {
@@ -333,8 +452,53 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Who outlived the app and was gone within half a second, and not because graceful said so.
+    fn helpers(&self, timeline: &Timeline) -> usize {
+        let lasted: f64 = self.spans(Phase::Leftovers).map(|span| span.duration_s).sum();
+        if self.sigkill || lasted >= HELPERS_LAST_S {
+            return 0;
+        }
+        let told = timeline.entries.iter().filter_map(|entry| match &entry.event {
+            Event::LeftoverSignalled { pid, ignored, .. } => Some((*pid, *ignored)),
+            _ => None,
+        });
+        let told: BTreeMap<i32, bool> = told.collect();
+        // A later signal may go to fewer of them.
+        let unnamed = timeline.entries.iter().filter_map(|entry| match &entry.event {
+            Event::MoreSignalled { count, ignored, .. } => Some(count.saturating_sub(*ignored)),
+            _ => None,
+        });
+        let obeyed = told.values().filter(|ignored| !**ignored).count() + unnamed.max().unwrap_or(0);
+        self.leftovers.found.saturating_sub(obeyed)
+    }
+
+    fn spans(&self, phase: Phase) -> impl Iterator<Item = &PhaseSpan> {
+        self.phases.iter().filter(move |span| span.phase == phase)
+    }
+
+    /// The signal that was to stop the app, when it went out.
+    pub fn stop_signal(&self) -> Option<&SignalSent> {
+        self.signals.iter().find(|sent| sent.reason == SentBecause::Stop && sent.error.is_none())
+    }
+
+    /// When the app had exited; none where it never ran, or was still there at the end.
+    pub fn app_exited_s(&self) -> Option<f64> {
+        self.app.status?;
+        let after = |phase| self.spans(phase).map(|span| span.start_s).next();
+        // SIGKILL ends it at once, and what follows is the end of all the rest.
+        after(Phase::Kill)
+            .filter(|_| self.sigkill)
+            .or_else(|| after(Phase::Leftovers))
+            .or_else(|| after(Phase::PostStop))
+    }
+
+    /// When SIGKILL was sent because the budget was spent.
+    pub fn killed_s(&self) -> Option<f64> {
+        self.spans(Phase::Kill).map(|span| span.start_s).next().filter(|_| self.sigkill)
+    }
+
     /// It is written before the end, in case that the end is somebody else's.
-    pub fn in_advance(mut self) -> Report<'a> {
+    pub fn in_advance(mut self) -> Report {
         self.complete = false;
         self
     }
@@ -353,8 +517,8 @@ impl<'a> Report<'a> {
         let ended =
             self.app.status.map_or("the app did not run".to_owned(), |status| format!("the app ended: {status}"));
         _ = match (self.cause, self.app.status) {
-            (Some(Cause::AppExited), Some(status)) => write!(text, "the app ended by itself: {status}"),
-            (Some(Cause::NotStarted), _) => match &self.app.spawn_error {
+            (Some(StopCause::AppExited), Some(status)) => write!(text, "the app ended by itself: {status}"),
+            (Some(StopCause::NotStarted), _) => match &self.app.spawn_error {
                 Some(why) => write!(text, "the app did not start: {why}"),
                 None => write!(text, "the app did not start"),
             },
@@ -402,13 +566,15 @@ fn cut(mut text: String, max: usize) -> String {
     text
 }
 
-fn reason_name(reason: SignalReason) -> &'static str {
-    match reason {
-        SignalReason::Forwarded => "forwarded",
-        SignalReason::Stop => "stop",
-        SignalReason::Again => "again",
-        SignalReason::Escalation => "escalation",
-        SignalReason::JobControl => "job-control",
+impl From<SignalReason> for SentBecause {
+    fn from(reason: SignalReason) -> SentBecause {
+        match reason {
+            SignalReason::Forwarded => SentBecause::Forwarded,
+            SignalReason::Stop => SentBecause::Stop,
+            SignalReason::Again => SentBecause::Again,
+            SignalReason::Escalation => SentBecause::Escalation,
+            SignalReason::JobControl => SentBecause::JobControl,
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Events in words: what a person needs to know, in one line each.
 
-use super::{Cause, Entry, Event, InFlight, LogLevel, Moment, Phase, SignalReason, Timeline, Unwaited};
+use super::{Entry, Event, InFlightMoment, LogLevel, Phase, SignalReason, Status, StopCause, Timeline, Unwaited};
+use crate::counts::Counts;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::fmt::{Display, Write as _};
+use std::time::{Duration, SystemTime};
 
 /// `40 ms`, `1.2 s`, `29 s`, `2 min 5 s`.
 pub fn human(duration: Duration) -> String {
@@ -53,16 +54,16 @@ pub fn level(event: &Event) -> LogLevel {
             super::HookResult::Cancelled => LogLevel::Info,
             super::HookResult::Failed(_) | super::HookResult::TimedOut => LogLevel::Warn,
         },
-        Event::CheckChanged { from, status, .. } => match (from, *status) {
-            (_, "degraded" | "unhealthy") => LogLevel::Warn,
-            (Some(_), _) => LogLevel::Info,
-            (None, _) => LogLevel::Debug,
+        Event::CheckChanged { from, status, .. } => match (from, status) {
+            (_, Status::Degraded | Status::Unhealthy) => LogLevel::Warn,
+            (Some(_), Status::Healthy) => LogLevel::Info,
+            (None, Status::Healthy) => LogLevel::Debug,
         },
         Event::Advice { detail: true, .. } => LogLevel::Debug,
         Event::InBackground { followed: false, .. } => LogLevel::Warn,
         Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
-        Event::StopBegan { cause: Cause::AppExited | Cause::NotStarted } => LogLevel::Debug,
+        Event::StopBegan { cause: StopCause::AppExited | StopCause::NotStarted } => LogLevel::Debug,
         Event::AppExited { phase: Phase::Running, .. } => LogLevel::Debug,
         Event::StopBegan { .. }
         | Event::KeyShared { .. }
@@ -75,6 +76,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::HoldEnded { .. }
         | Event::NothingListens
         | Event::NotWatched { .. }
+        | Event::AnswerWentOn { .. }
         | Event::Undelivered { .. }
         | Event::Delivered { .. }
         | Event::Advice { .. }
@@ -98,6 +100,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::NotReadyYet { .. }
         | Event::HookBegan { .. }
         | Event::LeftoverSignalled { .. }
+        | Event::MoreSignalled { .. }
         | Event::Reaped { .. }
         | Event::Finished { .. } => LogLevel::Debug,
     }
@@ -174,6 +177,12 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             "nothing of the app listens: the default pre-stop delay would delay nothing, and ends".to_owned()
         }
         Event::NotWatched { what } => what.clone(),
+        Event::AnswerWentOn { pause, quiet_window } => format!(
+            "the app sent more on a connection {} after its answer, which was taken for over; if that is one answer, \
+             --quiet-window {}s holds for it",
+            human(*pause),
+            quiet_window.as_secs()
+        ),
         Event::Undelivered { connections, bytes } => {
             let on = plural(*connections, "connection", "connections");
             format!(
@@ -208,9 +217,12 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             let app = if timeline.app.is_some() { "the app is gone" } else { "the app is not started" };
             format!("{app}, {count} other {} still there: SIGTERM", plural(*count, "process is", "processes are"))
         }
-        Event::LeftoverSignalled { pid, name, signal, error: None } => format!("{signal} to {name} (pid {pid})"),
-        Event::LeftoverSignalled { pid, name, signal, error: Some(error) } => {
+        Event::LeftoverSignalled { pid, name, signal, error: None, .. } => format!("{signal} to {name} (pid {pid})"),
+        Event::LeftoverSignalled { pid, name, signal, error: Some(error), .. } => {
             format!("{signal} to {name} (pid {pid}) failed: {error}")
+        }
+        Event::MoreSignalled { count, signal, .. } => {
+            format!("{signal} to {count} more {}", plural(*count, "process", "processes"))
         }
         Event::NotWaitedFor { count, names, why } => not_waited_for(*count, names, *why),
         Event::EverythingKilled { count, app } => killed(timeline, at, *count, *app),
@@ -232,13 +244,13 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
 }
 
 /// The whole log line for people, without a line end.
-pub fn line(timeline: &Timeline, entry: &Entry) -> String {
-    let mark = match level(&entry.event) {
+pub fn line(level: LogLevel, words: &str) -> String {
+    let mark = match level {
         LogLevel::Error => "error: ",
         LogLevel::Warn => "warning: ",
-        LogLevel::Info | LogLevel::Debug => "",
+        LogLevel::Info | LogLevel::Debug | LogLevel::Trace => "",
     };
-    printable(&format!("graceful: {mark}{}", describe(timeline, entry))).into_owned()
+    printable(&format!("graceful: {mark}{words}")).into_owned()
 }
 
 /// Without control characters, which a terminal would obey (and a line end would make a second line, as if graceful had
@@ -261,32 +273,49 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The whole log line as one JSON object, without a line end.
-pub fn json_line(timeline: &Timeline, entry: &Entry) -> String {
+/// The whole log line as one JSON object, without a line end. `fields` are its other keys, written as [`fields`] writes them.
+pub fn json_line(
+    time: SystemTime,
+    level: LogLevel,
+    words: &str,
+    since_stop: Option<Duration>,
+    fields: &dyn Display,
+) -> String {
     #[derive(Serialize)]
-    struct Line<'a> {
+    struct Head<'a> {
         time: String,
         level: &'static str,
-        message: String,
+        message: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         since_stop_s: Option<f64>,
-        #[serde(flatten)]
-        event: &'a Event,
     }
-    let line = Line {
-        time: humantime::format_rfc3339_millis(timeline.started_at + entry.at).to_string(),
-        level: match level(&entry.event) {
+    let head = Head {
+        time: humantime::format_rfc3339_millis(time).to_string(),
+        level: match level {
             LogLevel::Error => "error",
             LogLevel::Warn => "warn",
             LogLevel::Info => "info",
             LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
         },
-        message: describe(timeline, entry),
-        since_stop_s: timeline.t0.map(|t0| super::rounded(entry.at.saturating_sub(t0))),
-        event: &entry.event,
+        message: words,
+        since_stop_s: since_stop.map(super::rounded),
     };
-    // Cannot fail: no map has a key that is not a string. If it did, the words still get out.
-    serde_json::to_string(&line).unwrap_or(line.message)
+    // Cannot fail: it has no map. If it did, the words still get out.
+    let Ok(mut line) = serde_json::to_string(&head) else { return words.to_owned() };
+    line.pop();
+    // Cannot fail: a String takes everything.
+    _ = write!(line, ",{fields}}}");
+    line
+}
+
+/// An event's own keys and values, without the braces around them; made when it is shown.
+pub fn fields(event: &Event) -> impl Display {
+    std::fmt::from_fn(move |f| {
+        // Cannot fail: no map has a key that is not a string.
+        let object = serde_json::to_string(event).unwrap_or_default();
+        f.write_str(object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default())
+    })
 }
 
 /// One of two words, by the number.
@@ -294,34 +323,34 @@ pub fn plural<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
 }
 
-fn stop_began(timeline: &Timeline, cause: Cause) -> String {
-    let limits = &timeline.limits;
-    let budget = human(limits.grace_period);
-    let kill = human(limits.grace_period.saturating_sub(limits.kill_margin));
+fn stop_began(timeline: &Timeline, cause: StopCause) -> String {
+    let delay = timeline.budget.pre_stop_delay;
+    let budget = human(timeline.budget.grace_period);
+    let kill = human(timeline.budget.kill_at());
     match cause {
-        Cause::Signal(_) if timeline.app.is_none() => {
+        StopCause::Signal(_) if timeline.app.is_none() => {
             format!("{cause}: stopping; the app is not started, SIGKILL after {kill}")
         }
-        Cause::Signal(Signal::INT) => format!("{cause}: stopping without the pre-stop delay, SIGKILL after {kill}"),
-        Cause::Signal(_) if limits.pre_stop_delay.is_zero() => format!("{cause}: stopping, SIGKILL after {kill}"),
-        Cause::Signal(_) => {
-            format!("{cause}: stopping; the app serves on for {}, SIGKILL after {kill}", human(limits.pre_stop_delay))
+        StopCause::Signal(Signal::INT) => format!("{cause}: stopping without the pre-stop delay, SIGKILL after {kill}"),
+        StopCause::Signal(_) if delay.is_zero() => format!("{cause}: stopping, SIGKILL after {kill}"),
+        StopCause::Signal(_) => {
+            format!("{cause}: stopping; the app serves on for {}, SIGKILL after {kill}", human(delay))
         }
-        Cause::AppExited | Cause::NotStarted => format!("{cause}: {budget} for what is left"),
-        Cause::HookFailed | Cause::ReadyHookFailed | Cause::StartupTimeout => {
+        StopCause::AppExited | StopCause::NotStarted => format!("{cause}: {budget} for what is left"),
+        StopCause::HookFailed | StopCause::ReadyHookFailed | StopCause::StartupTimeout => {
             format!("{cause}: stopping, SIGKILL after {kill}")
         }
     }
 }
 
-fn in_flight(at: Moment, counts: InFlight) -> String {
+fn in_flight(at: InFlightMoment, counts: Counts) -> String {
     let when = match at {
-        Moment::Stop => "when the stop began",
-        Moment::Signal => "when the app got its signal",
-        Moment::Exit => "when the app exited",
-        Moment::Kill => "at SIGKILL",
+        InFlightMoment::Stop => "when the stop began",
+        InFlightMoment::Signal => "when the app got its signal",
+        InFlightMoment::Exit => "when the app exited",
+        InFlightMoment::Kill => "at SIGKILL",
     };
-    let InFlight { busy, unknown, idle, unaccepted } = counts;
+    let Counts { busy, unknown, idle, unaccepted } = counts;
     format!("in flight {when}: {busy} busy, {unknown} unknown, {unaccepted} never accepted, {idle} idle")
 }
 
@@ -331,10 +360,10 @@ fn check_changed(event: &Event) -> String {
     let why = parts.collect::<Vec<_>>().join(": ");
     // What is well needs no reason; how it shows is an aside.
     let mut text = match (*status, why.as_str()) {
-        ("healthy", "") if from.is_some() => format!("check {name}: healthy again"),
-        ("healthy", "") => format!("check {name}: healthy"),
-        ("healthy", _) if from.is_some() => format!("check {name}: healthy again ({why})"),
-        ("healthy", _) => format!("check {name}: healthy ({why})"),
+        (Status::Healthy, "") if from.is_some() => format!("check {name}: healthy again"),
+        (Status::Healthy, "") => format!("check {name}: healthy"),
+        (Status::Healthy, _) if from.is_some() => format!("check {name}: healthy again ({why})"),
+        (Status::Healthy, _) => format!("check {name}: healthy ({why})"),
         (status, "") => format!("check {name}: {status}"),
         (status, _) => format!("check {name}: {status}: {why}"),
     };

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Python's http.server as it is: nothing is done about SIGTERM, which ends it in the middle of whatever it does.
 
-  PORT
-GET anything: 200 "ok"; GET /slow?seconds=S: the same after S seconds, and "slow begins" on stdout when it begins.
+  PORT [ADDRESS]
+GET or POST anything: 200 "ok"; /slow?seconds=S: the same after S seconds, and "slow begins" on stdout when it begins.
 It prints "worker ready" once it listens.
 """
 
@@ -32,6 +32,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
     def log_message(self, *_):
         pass
 
@@ -40,6 +44,6 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1024
 
 
-server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+server = Server((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1])), Handler)
 say("worker ready")
 server.serve_forever()

@@ -4,7 +4,8 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
+from pydantic import BaseModel
 
 in_flight = 0
 
@@ -31,6 +32,16 @@ async def root():
 @app.get("/healthz")
 async def healthz():
     return {"status": "ok"}
+
+
+class Order(BaseModel):
+    id: int
+
+
+# 422 without the header, without JSON's type or with another body.
+@app.post("/orders")
+async def orders(order: Order, authorization: str = Header()):
+    return {"id": order.id, "by": authorization}
 
 
 @app.get("/slow")

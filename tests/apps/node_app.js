@@ -1,4 +1,4 @@
-// The server of node_bare.js and node_handler.js, with the same paths as the FastAPI app. Usage: PORT as first argument.
+// The server of node_bare.js and node_handler.js, with the same paths as the FastAPI app. Usage: PORT [ADDRESS].
 const fs = require('node:fs');
 const http = require('node:http');
 
@@ -22,6 +22,6 @@ exports.start = () => {
       response.end('hello world\n');
     }
   });
-  server.listen(Number(process.argv[2]), '127.0.0.1', () => say('worker ready'));
+  server.listen(Number(process.argv[2]), process.argv[3] ?? '127.0.0.1', () => say('worker ready'));
   return server;
 };

@@ -1,4 +1,4 @@
-# Sidekiq's job: takes SECONDS. "job begins" and "job done" on stdout.
+# Sidekiq's job: takes SECONDS, then writes its id into the list "done". "job begins" and "job done" on stdout.
 
 require "sidekiq"
 
@@ -8,6 +8,7 @@ class Job
   def perform(seconds)
     $stdout.syswrite("job begins\n")
     sleep(seconds)
+    Sidekiq.redis { |redis| redis.rpush("done", jid) }
     $stdout.syswrite("job done\n")
   end
 end

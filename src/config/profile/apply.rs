@@ -149,7 +149,7 @@ fn compare_drain(config: &mut Config, explicit: &Explicit, chosen: &Chosen, arou
 fn warn_of_su(config: &mut Config, around: &Around<'_>) {
     let Some(name) = detect::through_su(&config.command) else { return };
     let Some(program) = config.command.first() else { return };
-    if is_busybox(program, around) {
+    if !around.files || is_busybox(program, around) {
         return;
     }
     config.warnings.push(format!(

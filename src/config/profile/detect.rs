@@ -11,7 +11,7 @@ use std::ffi::OsString;
 
 /// What was found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct DetectedServer {
     pub(crate) profile: &'static Profile,
     /// The word that tells.
     pub(crate) word: String,
@@ -24,7 +24,7 @@ struct Wrapper {
     name: &'static str,
     /// Its options whose value is the next word.
     values: &'static [&'static str],
-    /// So many words of its own come before the command: a user, a priority, a duration.
+    /// This many words of its own come before the command: a user, a priority, a duration.
     own: usize,
     /// One of these must come before the command: `bundle exec`.
     subcommand: &'static [&'static str],
@@ -165,13 +165,13 @@ static INTERPRETERS: &[Interpreter] = &[
 const DEEPEST: usize = 12;
 
 /// The server that this command line starts.
-pub(crate) fn detect(command: &[OsString]) -> Option<Found> {
+pub(crate) fn detect(command: &[OsString]) -> Option<DetectedServer> {
     // A word that is not UTF-8 is the name of nothing that is known.
     let words: Vec<&str> = command.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     walk(&words, DEEPEST)
 }
 
-fn walk(words: &[&str], depth: usize) -> Option<Found> {
+fn walk(words: &[&str], depth: usize) -> Option<DetectedServer> {
     let (program, rest) = words.split_first()?;
     let depth = depth.checked_sub(1)?;
     let name = base_name(program);
@@ -198,12 +198,12 @@ fn walk(words: &[&str], depth: usize) -> Option<Found> {
 }
 
 /// The profile of this program.
-fn server(name: &str, rest: &[&str]) -> Option<Found> {
+fn server(name: &str, rest: &[&str]) -> Option<DetectedServer> {
     let fits = |program: &Program| {
         is(name, program.name) && (program.with.is_empty() || rest.iter().any(|word| program.with.contains(word)))
     };
     let profile = all().find(|profile| profile.known_by.iter().any(fits))?;
-    Some(Found { profile, word: name.to_owned(), args: rest.iter().map(|word| (*word).to_owned()).collect() })
+    Some(DetectedServer { profile, word: name.to_owned(), args: rest.iter().map(|word| (*word).to_owned()).collect() })
 }
 
 /// The command that this wrapper executes.

@@ -61,7 +61,7 @@ pub(super) enum Limit {
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct DetectedDrain {
     pub(super) limit: Duration,
     /// What sets it, as an option, a variable or a file with its key.
     pub(super) place: String,
@@ -73,12 +73,14 @@ pub(super) struct Found {
 pub(crate) struct Around<'a> {
     pub(crate) cwd: &'a Path,
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The files of this machine are the server's.
+    pub(crate) files: bool,
 }
 
 /// How long this server waits, and by what; `None` where it waits for ever or nothing is known.
-pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>) -> Option<Found> {
+pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>) -> Option<DetectedDrain> {
     let own = profile.drain.as_ref()?;
-    let set = |place: String, text: &str| Some(Found { limit: duration(text, own.unit)?, place, is_set: true });
+    let set = |place: String, text: &str| Some(DetectedDrain { limit: duration(text, own.unit)?, place, is_set: true });
     let words: Vec<&str> = command.iter().filter_map(|word| word.to_str()).collect();
     if let Some((option, text)) = own.options.iter().find_map(|option| Some((option, value_of(&words, option)?))) {
         return set((*option).to_owned(), text);
@@ -86,13 +88,14 @@ pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>)
     if let Some((name, text)) = own.variable.and_then(|name| Some((name, (around.variable)(name)?))) {
         return set(name.to_owned(), text.to_str()?);
     }
-    if let Some((path, key, text)) = own.file.as_ref().and_then(|file| in_file(file, &words, around.cwd)) {
+    let file = own.file.as_ref().filter(|_| around.files);
+    if let Some((path, key, text)) = file.and_then(|file| in_file(file, &words, around.cwd)) {
         return set(format!("{key} in {path}"), &text);
     }
     match own.default {
         Limit::Seconds(seconds) => {
             let place = own.options.first().or(own.file.as_ref().and_then(|file| file.keys.first()));
-            Some(Found {
+            Some(DetectedDrain {
                 limit: Duration::from_secs(seconds),
                 place: place.map_or("its default".to_owned(), |place| format!("the default of {place}")),
                 is_set: false,
@@ -103,7 +106,7 @@ pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>)
 }
 
 /// Why the server's own limit does not fit the time that it has before SIGKILL; none if it does, or is not known.
-pub(super) fn misfit(profile: &Profile, found: &Found, time: Duration) -> Option<String> {
+pub(super) fn misfit(profile: &Profile, found: &DetectedDrain, time: Duration) -> Option<String> {
     (found.limit > time).then(|| {
         format!(
             "{} gives its {} up to {} ({}), and SIGKILL comes {} after its stop signal: lower it, or raise \
@@ -193,7 +196,7 @@ mod tests {
 
     fn found(name: &str, line: &str, cwd: &Path, variables: &[(&str, &str)]) -> Option<(u64, String, bool)> {
         let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-        let around = Around { cwd, variable: &variable };
+        let around = Around { cwd, variable: &variable, files: true };
         let found = find(by_name(name).unwrap(), &argv(line), &around)?;
         Some((found.limit.as_secs(), found.place, found.is_set))
     }
@@ -225,9 +228,7 @@ mod tests {
         assert_eq!(read(&path), Some("a".into()));
         std::fs::write(&path, vec![b'a'; LARGEST as usize + 1]).unwrap();
         assert_eq!((read(&path), read(dir.path())), (None, None));
-        let fifo = std::ffi::CString::new(dir.path().join("f").to_str().unwrap()).unwrap();
-        // SAFETY: a path that ends in NUL.
-        assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
+        nix::unistd::mkfifo(&dir.path().join("f"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(read(&dir.path().join("f")), None);
     }
 

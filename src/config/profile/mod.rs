@@ -41,8 +41,10 @@ pub(crate) use drain::Around;
 
 use super::suggest::did_you_mean;
 use super::values;
+use super::{OwnLimit, Server};
 use crate::signal::Signal;
 use drain::OwnDrain;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// A server that is known.
@@ -142,6 +144,39 @@ impl Profile {
 
     /// A broker: its clients keep connections that wait for messages for ever.
     const BROKER: Profile = Profile { hold: Holding::Never, ..Profile::UNKNOWN };
+}
+
+/// A worker of a queue, as its command line shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueWorker {
+    /// The profile's name.
+    pub name: &'static str,
+    /// The signal on which it finishes its jobs; none if any does.
+    pub signal: Option<Signal>,
+    /// How long it gives its jobs by itself, and what sets that; none where it waits for ever, or nothing is known.
+    pub limit: Option<(Duration, String)>,
+}
+
+/// The worker that this command line starts, if it is a known one: nobody sends it requests.
+pub(crate) fn worker(command: &[OsString], around: &Around<'_>) -> Option<QueueWorker> {
+    let found = detect(command)?;
+    found.profile.delay.filter(Duration::is_zero)?;
+    let args: Vec<OsString> = found.args.iter().map(OsString::from).collect();
+    let limit = drain::find(found.profile, &args, around).map(|found| (found.limit, found.place));
+    Some(QueueWorker { name: found.profile.name, signal: found.profile.stop_signal, limit })
+}
+
+/// What is known of the server that this command line starts.
+pub(crate) fn server(command: &[OsString], around: &Around<'_>) -> Option<Server> {
+    let found = detect(command)?;
+    let args: Vec<OsString> = found.args.iter().map(OsString::from).collect();
+    let limit = drain::find(found.profile, &args, around);
+    Some(Server {
+        name: found.profile.name,
+        stop_signal: found.profile.stop_signal,
+        is_worker: found.profile.delay.is_some_and(|delay| delay.is_zero()),
+        limit: limit.map(|found| OwnLimit { limit: found.limit, place: found.place, is_set: found.is_set }),
+    })
 }
 
 /// Every profile, in the order of `--profile list`.

@@ -3,8 +3,8 @@
 use super::*;
 
 /// A check as a flag or variable gives it.
-fn check(name: &str, target: Target) -> Check {
-    Check {
+fn check(name: &str, target: CheckTarget) -> CheckConfig {
+    CheckConfig {
         name: name.into(),
         target,
         interval: secs(10),
@@ -19,16 +19,16 @@ fn check(name: &str, target: Target) -> Check {
     }
 }
 
-fn tcp(host: &str, port: u16) -> Target {
-    Target::Tcp { host: host.into(), port, send: None, expect: None }
+fn tcp(host: &str, port: u16) -> CheckTarget {
+    CheckTarget::Tcp { host: host.into(), port, send: None, expect: None }
 }
 
-fn exec(argv: &[&str]) -> Target {
-    Target::Exec { argv: words(argv).into(), degraded_status: Vec::new() }
+fn exec(argv: &[&str]) -> CheckTarget {
+    CheckTarget::Exec { argv: words(argv).into(), degraded_status: Vec::new() }
 }
 
-fn disk(path: impl Into<PathBuf>) -> Target {
-    Target::Disk { path: path.into(), degraded_free: Space::Percent(20.0), unhealthy_free: Space::Percent(10.0) }
+fn disk(path: impl Into<PathBuf>) -> CheckTarget {
+    CheckTarget::Disk { path: path.into(), degraded_free: Space::Percent(20.0), unhealthy_free: Space::Percent(10.0) }
 }
 
 /// With a probe server, without which a check is warned of.
@@ -42,7 +42,7 @@ fn listens(config: &mut Config) {
 
 /// Accepted by a flag, and the only check.
 #[track_caller]
-fn checked(target: &str) -> Target {
+fn checked(target: &str) -> CheckTarget {
     let mut checks = listening(flags(&[("check", &format!("a={target}"))])).load().checks;
     assert_eq!(checks.len(), 1);
     checks.remove(0).target
@@ -50,7 +50,7 @@ fn checked(target: &str) -> Target {
 
 /// Accepted as a table that begins with a name and a target, and the only check.
 #[track_caller]
-fn table(target: &str, keys: &str) -> Check {
+fn table(target: &str, keys: &str) -> CheckConfig {
     let text = format!("[[check]]\nname = \"a\"\ntarget = \"{target}\"\n{keys}");
     let mut checks = listening(file(&text)).load().checks;
     assert_eq!(checks.len(), 1);
@@ -109,7 +109,7 @@ fn checks_of_all_sources_add_up_in_order() {
         listens(c);
         c.checks = vec![
             check("a", tcp("redis", 6379)),
-            check("b", Target::Http(url("http://h/up?x=1"))),
+            check("b", CheckTarget::Http(url("http://h/up?x=1"))),
             check("c", tcp("::1", 25)),
             check("d", disk("/data")),
             check("e-1._E", exec(&["sh", "-c", "exit 0", "a=b"])),
@@ -120,8 +120,8 @@ fn checks_of_all_sources_add_up_in_order() {
 #[test]
 fn targets_of_every_kind() {
     for (text, target) in [
-        ("HTTP://h:81", Target::Http(url("http://h:81/"))),
-        ("https://h/x", Target::Http(url("https://h/x"))),
+        ("HTTP://h:81", CheckTarget::Http(url("http://h:81/"))),
+        ("https://h/x", CheckTarget::Http(url("https://h/x"))),
         ("tcp://127.0.0.1:1", tcp("127.0.0.1", 1)),
         ("TCP://Db_1.local.:65535", tcp("db_1.local.", 65535)),
         (" tcp://[2001:DB8::1]:80 ", tcp("2001:db8::1", 80)),
@@ -150,9 +150,9 @@ fn a_check_of_the_file_in_full() {
     listening(file(text)).means(|c| {
         listens(c);
         let (send, expect) = (Some("PING\r\n".to_owned().into()), Some("+PONG".into()));
-        c.checks = vec![Check {
+        c.checks = vec![CheckConfig {
             name: "redis".into(),
-            target: Target::Tcp { host: "redis".into(), port: 6379, send, expect },
+            target: CheckTarget::Tcp { host: "redis".into(), port: 6379, send, expect },
             interval: secs(3),
             timeout: secs(1),
             jitter: Duration::ZERO,
@@ -193,14 +193,14 @@ fn the_defaults_of_a_check_follow_its_interval() {
 fn exit_statuses_that_degrade() {
     for (text, statuses) in [("[2, 3]", &[2, 3][..]), ("255", &[255]), ("[]", &[])] {
         let check = table("exec:x", &format!("degraded_status = {text}"));
-        assert_eq!(check.target, Target::Exec { argv: words(&["x"]).into(), degraded_status: statuses.to_vec() });
+        assert_eq!(check.target, CheckTarget::Exec { argv: words(&["x"]).into(), degraded_status: statuses.to_vec() });
     }
 }
 
 #[test]
 fn amounts_of_disk_space() {
     let free = |keys: &str| match table("disk:/", keys).target {
-        Target::Disk { degraded_free, unhealthy_free, .. } => (degraded_free, unhealthy_free),
+        CheckTarget::Disk { degraded_free, unhealthy_free, .. } => (degraded_free, unhealthy_free),
         other => panic!("{other:?}"),
     };
     let (percent, bytes) = (Space::Percent, Space::Bytes);

@@ -3,16 +3,26 @@
 //! From the top: labels of the moments, the lag of the load balancer, the phases, a group of lanes for each kind of
 //! client, the axis. A request is a line from when it was sent to when its outcome was certain; what is not a plain
 //! success has a sign of its own at its end, so that nothing is told by colour alone.
+//!
+//! All requests of one kind with one outcome are one path, with a line of it for each: ten times less to send and to lay out
+//! than an element for each. What the pointer is told of a request stands beside the drawing, in the order of those lines
+//! (see [`details`]).
+//!
+//! There are two sizes. Where there is room, what happened stands in words at its line; in a narrow drawing a number does, and
+//! the table of what happened has the words. Two drills that are compared have the same time.
 
 use super::place::{self, Scale};
 use super::text::{count, duration, escape, moment, plain};
-use crate::drill::evidence::{Drill, Span, What};
-use crate::drill::record::{Kind, Outcome, Record};
+use crate::drill::evidence::{Drill, JobCounts, JobsAt, TimelineMarkKind};
+use crate::drill::record::{ClientKind, Record, RequestOutcome};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const WIDTH: f64 = 1200.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = WIDTH - 8.0;
+/// What is left of the lanes: the names of the kinds.
+const LEFT: f64 = 58.0;
+/// What is right of them.
+const AIR: f64 = 8.0;
 /// One row of labels.
 const ROW: f64 = 15.0;
 /// The strips of the lag and of the phases.
@@ -21,6 +31,9 @@ const STRIP: f64 = 18.0;
 const GROUP: f64 = 38.0;
 /// All lanes together take this at most, if they can.
 const LANES: f64 = 560.0;
+
+/// The curves of jobs have this height.
+const CURVE: f64 = 220.0;
 
 /// Where the strip of the lag, that of the phases and the lanes begin, and where the lanes end.
 #[derive(Clone, Copy)]
@@ -37,43 +50,142 @@ struct Mark {
     label: String,
     title: String,
     strong: bool,
+    phase: Option<(f64, String)>,
+}
+
+/// How large a drawing is, in its own units, and whether it has numbers in the place of words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Size {
+    /// Of the whole drawing.
+    pub(super) width: f64,
+    /// Numbers of the events, and not their words.
+    pub(super) is_numbered: bool,
+    /// As a class.
+    pub(super) class: &'static str,
+}
+
+impl Size {
+    /// The page's whole width.
+    pub(super) const WIDE: Size = Size { width: 1200.0, is_numbered: false, class: "wide" };
+    /// Half of it.
+    pub(super) const HALF: Size = Size { width: 660.0, is_numbered: true, class: "wide" };
+    /// A telephone.
+    pub(super) const NARROW: Size = Size { width: 420.0, is_numbered: true, class: "narrow" };
+
+    /// Where the time ends. A number at its end has room beside it.
+    fn right(self) -> f64 {
+        self.width - if self.is_numbered { text_width("00") } else { AIR }
+    }
+}
+
+/// The seconds that a drawing shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct DrawnSpan {
+    from_s: f64,
+    to_s: f64,
+}
+
+impl DrawnSpan {
+    /// As much of time as there is something to see of in these drills.
+    pub(super) fn of(drills: &[&Drill]) -> DrawnSpan {
+        let of = |drill: &&Drill| {
+            let moments = drill.timeline.iter().map(|moment| moment.at_s);
+            let phases = drill.phases.iter().flat_map(|phase| [phase.start_s, phase.start_s + phase.duration_s]);
+            let requests = drill.requests.iter().flat_map(|request| [request.sent_s, request.ended_s]);
+            let looks = drill.jobs.iter().flat_map(|jobs| jobs.curve.iter().map(|look| look.at_s));
+            let all = moments.chain(phases).chain(requests).chain(looks).chain([0.0, drill.lb_lag_s]);
+            all.filter(|seconds| seconds.is_finite())
+                .fold((0.0, 0.0), |(from, to): (f64, f64), seconds| (from.min(seconds), to.max(seconds)))
+        };
+        let all = drills.iter().map(of);
+        let (from_s, to_s) = all.fold((0.0, 0.0), |(from, to): (f64, f64), (a, b)| (from.min(a), to.max(b)));
+        // A drill in which nothing takes any time is drawn too.
+        let to_s = to_s.max(from_s + 0.001);
+        let air = (to_s - from_s) * 0.01;
+        DrawnSpan { from_s: from_s - air, to_s: to_s + air }
+    }
+}
+
+/// Something that happened, or a phase of the stop.
+pub(super) struct DrawnEvent {
+    pub(super) at_s: f64,
+    /// What a label has room for.
+    pub(super) label: String,
+    /// What the table says.
+    pub(super) words: String,
+    strong: bool,
+    /// Of a phase, how long it lasted, and its name.
+    pub(super) phase: Option<(f64, String)>,
+}
+
+/// In the order of time; each has its number by its place.
+pub(super) fn events(drill: &Drill) -> Vec<DrawnEvent> {
+    let mut events: Vec<DrawnEvent> = drill
+        .timeline
+        .iter()
+        .map(|moment_of| DrawnEvent {
+            at_s: moment_of.at_s,
+            label: format!("{} {}", short(moment_of.what), moment(moment_of.at_s)),
+            words: moment_of.words.clone(),
+            strong: matches!(
+                moment_of.what,
+                TimelineMarkKind::Stop
+                    | TimelineMarkKind::Signal
+                    | TimelineMarkKind::Refused
+                    | TimelineMarkKind::Exit
+                    | TimelineMarkKind::Kill
+            ),
+            phase: None,
+        })
+        .collect();
+    events.extend(drill.phases.iter().map(|phase| DrawnEvent {
+        at_s: phase.start_s,
+        label: format!("{} ({})", phase.phase, duration(phase.duration_s)),
+        words: format!("phase {} begins, and lasts {}", phase.phase, duration(phase.duration_s)),
+        strong: false,
+        phase: Some((phase.duration_s, phase.phase.clone())),
+    }));
+    events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    events
 }
 
 /// The drawing, with these requests of the drill in it.
-pub(super) fn svg(drill: &Drill, drawn: &[&Record]) -> String {
-    let scale = scale(drill);
-    let mut marks = marks(drill, &scale);
-    let named = drill.phases.iter().map(|span| (span.start_s, text_width(&phase_label(span))));
-    let texts = marks.iter().map(|mark| (mark.at_s, text_width(&mark.label))).chain(named);
-    let texts: Vec<(f64, f64)> = texts.collect();
-    let scale = scale.leaves_room(&texts, RIGHT);
-    // Phases that are too narrow for their names have them among the labels.
-    for span in drill.phases.iter().filter(|span| !fits(span.phase.as_str(), span.start_s, span.duration_s, &scale)) {
-        marks.push(Mark {
-            at_s: span.start_s,
-            label: phase_label(span),
-            title: format!("{}: {}", moment(span.start_s), phase_label(span)),
-            strong: false,
-        });
-    }
-    marks.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+pub(super) fn svg(drill: &Drill, drawn: &[&Record], span: DrawnSpan, size: Size) -> String {
+    let Size { width, is_numbered, class } = size;
+    let scale = Scale { from_s: span.from_s, to_s: span.to_s, left: LEFT, width: size.right() - LEFT };
+    let events = events(drill);
+    let mut marks = marks(drill, &events, &scale, is_numbered);
+    let seen =
+        marks.iter().filter(|mark| mark.phase.as_ref().is_none_or(|(long, _)| is_seen(mark.at_s, *long, &scale)));
+    let texts: Vec<(f64, f64)> = seen.map(|mark| (mark.at_s, text_width(&mark.label))).collect();
+    // Two that are compared would not have the same time any more; and numbers need no room.
+    let scale = if is_numbered { scale } else { scale.leaves_room(&texts, size.right()) };
+    // Phases that have room for their names have them in a strip of their own, and those that nobody sees are in the table.
+    let is_mark = |mark: &Mark| match &mark.phase {
+        Some((long, name)) => is_seen(mark.at_s, *long, &scale) && !fits(name, mark.at_s, *long, &scale),
+        None => true,
+    };
+    marks.retain(is_mark);
     let placed: Vec<(f64, f64)> = marks.iter().map(|mark| (scale.x(mark.at_s), text_width(&mark.label))).collect();
     let rows = place::rows(&placed);
     let strips = rows.iter().max().map_or(0.0, |most| (*most as f64 + 1.0) * ROW) + 4.0;
     let phases = strips + STRIP;
     let top = phases + if drill.phases.is_empty() { 0.0 } else { STRIP } + 4.0;
-    let (groups, bottom) = groups(drawn, &scale, top);
+    // Without a slow target nobody asked slowly.
+    let kinds = ClientKind::ALL.into_iter().filter(|kind| drill.requests.iter().any(|request| request.kind == *kind));
+    let (groups, curve) = groups(&kinds.collect::<Vec<ClientKind>>(), drawn, &scale, top);
+    let bottom = curve + if drill.jobs.is_some() { CURVE } else { 0.0 };
 
     let height = bottom + 40.0;
     let mut svg = String::with_capacity(64 * 1024);
     let name = escape(&format!("Timeline of the drill {}", drill.title));
     let _ = writeln!(
         svg,
-        r#"<svg class="timeline" viewBox="0 0 {WIDTH} {height:.1}" width="{WIDTH}" height="{height:.1}" role="img" aria-label="{name}">"#
+        r#"<svg class="timeline {class}" viewBox="0 0 {width} {height:.1}" width="{width}" height="{height:.1}" role="img" aria-label="{name}">"#
     );
     let heights = Heights { strips, phases, top, bottom };
     bands(&mut svg, drill, &scale, heights);
-    axis(&mut svg, &scale, top, bottom);
+    axis(&mut svg, &scale, top, bottom, drill.at(TimelineMarkKind::Stop).is_some());
     for group in &groups {
         frame(&mut svg, group, drill, &scale);
     }
@@ -89,79 +201,76 @@ pub(super) fn svg(drill: &Drill, drawn: &[&Record]) -> String {
             escape(&mark.label),
         );
     }
+    if let Some(jobs) = &drill.jobs {
+        jobs_over_time(&mut svg, jobs, &scale, curve);
+    }
     let lines: Vec<f64> = placed.iter().map(|(x, _)| *x).collect();
-    names(&mut svg, drill, &scale, heights, &lines);
-    requests(&mut svg, drill, &groups);
+    names(&mut svg, drill, &scale, heights, &lines, size.right());
+    requests(&mut svg, &groups);
     svg.push_str("</svg>\n");
     svg
 }
 
 /// A line and its sign as the legend shows them.
-pub(super) fn sample(outcome: Outcome) -> String {
+pub(super) fn sample(outcome: RequestOutcome) -> String {
     format!(
         r#"<svg viewBox="0 0 30 12" aria-hidden="true"><path class="o-{outcome}" stroke-width="{}" d="M2 6H22"/>{}</svg>"#,
         if outcome.is_ok() { 2 } else { 3 },
-        end(outcome, 22.0, 6.0)
+        sign(outcome).map_or(String::new(), |(shape, full)| {
+            let full = if full { " full" } else { "" };
+            format!(r#"<path class="end o-{outcome}{full}" d="M22 6{shape}"/>"#)
+        })
     )
 }
 
-/// As much of time as there is something to see of.
-fn scale(drill: &Drill) -> Scale {
-    let moments = drill.timeline.iter().map(|moment| moment.at_s);
-    let phases = drill.phases.iter().flat_map(|span| [span.start_s, span.start_s + span.duration_s]);
-    let requests = drill.requests.iter().flat_map(|request| [request.sent_s, request.ended_s]);
-    let all = moments.chain(phases).chain(requests).chain([0.0, drill.lb_lag_s]).filter(|seconds| seconds.is_finite());
-    let (from_s, to_s) = all.fold((0.0, 0.0), |(from, to): (f64, f64), seconds| (from.min(seconds), to.max(seconds)));
-    // A drill in which nothing takes any time is drawn too.
-    let to_s = to_s.max(from_s + 0.001);
-    let air = (to_s - from_s) * 0.01;
-    Scale { from_s: from_s - air, to_s: to_s + air, left: LEFT, width: RIGHT - LEFT }
-}
-
-fn phase_label(span: &Span) -> String {
-    format!("{} ({})", span.phase, duration(span.duration_s))
-}
-
-fn marks(drill: &Drill, scale: &Scale) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = drill
-        .timeline
+fn marks(drill: &Drill, events: &[DrawnEvent], scale: &Scale, is_numbered: bool) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = events
         .iter()
-        .map(|moment_of| Mark {
-            at_s: moment_of.at_s,
-            label: format!("{} {}", short(moment_of.what), moment(moment_of.at_s)),
-            title: format!("{} {}", moment(moment_of.at_s), moment_of.words),
-            strong: matches!(moment_of.what, What::Stop | What::Signal | What::Refused | What::Exit | What::Kill),
+        .enumerate()
+        .map(|(at, event)| Mark {
+            at_s: event.at_s,
+            label: if is_numbered { (at + 1).to_string() } else { event.label.clone() },
+            title: format!("{} {}", moment(event.at_s), event.words),
+            strong: event.strong,
+            phase: event.phase.clone(),
         })
         .collect();
     if (0.0..scale.to_s).contains(&drill.grace_period_s) {
-        let label = format!("grace period over {}", moment(drill.grace_period_s));
-        marks.push(Mark { at_s: drill.grace_period_s, title: label.clone(), label, strong: false });
+        let title = format!("grace period over {}", moment(drill.grace_period_s));
+        let label = if is_numbered { "G".to_owned() } else { title.clone() };
+        marks.push(Mark { at_s: drill.grace_period_s, title, label, strong: false, phase: None });
     }
+    marks.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     marks
 }
 
 /// What a label has room for; the words are in the table.
-fn short(what: What) -> &'static str {
+fn short(what: TimelineMarkKind) -> &'static str {
     match what {
-        What::LoadBegins => "load begins",
-        What::Stop => "stop",
-        What::NotReady => "not ready",
-        What::ReadinessRefused => "readiness refused",
-        What::Signal => "signal to the app",
-        What::FirstClose => "first Connection: close",
-        What::LastNewServed => "last new connection served",
-        What::Refused => "first refused",
-        What::InFlightDone => "in flight done",
-        What::LoadEnds => "load ends",
-        What::Exit => "app exits",
-        What::Kill => "SIGKILL",
-        What::Leftovers => "processes left over",
+        TimelineMarkKind::LoadBegins => "load begins",
+        TimelineMarkKind::Stop => "stop",
+        TimelineMarkKind::NotReady => "not ready",
+        TimelineMarkKind::ReadinessRefused => "readiness refused",
+        TimelineMarkKind::Signal => "signal to the app",
+        TimelineMarkKind::FirstClose => "first Connection: close",
+        TimelineMarkKind::LastNewServed => "last new connection served",
+        TimelineMarkKind::Refused => "first refused",
+        TimelineMarkKind::InFlightDone => "in flight done",
+        TimelineMarkKind::LoadEnds => "load ends",
+        TimelineMarkKind::Exit => "app exits",
+        TimelineMarkKind::Kill => "SIGKILL",
+        TimelineMarkKind::Leftovers => "processes left over",
     }
 }
 
 /// At 11 px, in a wide font, bold.
 fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * 7.2 + 8.0
+}
+
+/// It is wider than the line of an event.
+fn is_seen(start_s: f64, duration_s: f64, scale: &Scale) -> bool {
+    scale.x(start_s + duration_s) - scale.x(start_s) >= 2.0
 }
 
 fn fits(name: &str, start_s: f64, duration_s: f64, scale: &Scale) -> bool {
@@ -171,7 +280,7 @@ fn fits(name: &str, start_s: f64, duration_s: f64, scale: &Scale) -> bool {
 /// The lag and the phases: their strips above the lanes, and what is behind the lanes.
 fn bands(svg: &mut String, drill: &Drill, scale: &Scale, Heights { strips, phases, top, bottom }: Heights) {
     let (x, end) = (scale.x(0.0), scale.x(drill.lb_lag_s));
-    if end > x {
+    if end > x && drill.at(TimelineMarkKind::Stop).is_some() && drill.jobs.is_none() {
         let width = end - x;
         for (y, height) in [(strips, STRIP), (top, bottom - top)] {
             let _ =
@@ -192,12 +301,14 @@ fn bands(svg: &mut String, drill: &Drill, scale: &Scale, Heights { strips, phase
 }
 
 /// What the strips say, on top of the lines that cross them, and beside them where there is room.
-fn names(svg: &mut String, drill: &Drill, scale: &Scale, heights: Heights, lines: &[f64]) {
+fn names(svg: &mut String, drill: &Drill, scale: &Scale, heights: Heights, lines: &[f64], right: f64) {
     let lag = format!("load balancer still sends ({})", plain(drill.lb_lag_s));
-    if drill.lb_lag_s > 0.0 {
+    let has_room = text_width(&lag) <= right - scale.x(0.0);
+    let lag = if has_room { lag } else { format!("still sends ({})", plain(drill.lb_lag_s)) };
+    if drill.lb_lag_s > 0.0 && drill.at(TimelineMarkKind::Stop).is_some() && drill.jobs.is_none() {
         // In this strip is nothing else: the name may be longer than the lag, if it does not leave the drawing.
         let width = text_width(&lag);
-        let x = place::beside(scale.x(0.0), scale.x(drill.lb_lag_s), width, lines).min(RIGHT - width);
+        let x = place::beside(scale.x(0.0), scale.x(drill.lb_lag_s), width, lines).min(right - width);
         strip_name(svg, "lag-label", x, heights.strips, &lag);
     }
     for span in drill.phases.iter().filter(|span| fits(&span.phase, span.start_s, span.duration_s, scale)) {
@@ -212,7 +323,7 @@ fn strip_name(svg: &mut String, class: &str, x: f64, top: f64, name: &str) {
     let _ = writeln!(svg, r#"<text class="label {class}" x="{x:.1}" y="{y:.1}">{name}</text>"#);
 }
 
-fn axis(svg: &mut String, scale: &Scale, top: f64, bottom: f64) {
+fn axis(svg: &mut String, scale: &Scale, top: f64, bottom: f64, has_stop: bool) {
     let ticks = scale.ticks();
     let step = ticks.get(1).zip(ticks.first()).map_or(1.0, |(second, first)| second - first);
     let digits = (-step.log10()).ceil().max(0.0) as usize;
@@ -227,9 +338,10 @@ fn axis(svg: &mut String, scale: &Scale, top: f64, bottom: f64) {
         );
     }
     let end = scale.left + scale.width;
+    let from = if has_stop { "seconds from the stop" } else { "seconds" };
     let _ = writeln!(
         svg,
-        r#"<path class="axis" d="M{LEFT} {bottom:.1}H{end:.1}"/><text class="dim" x="{:.1}" y="{:.1}" text-anchor="middle">seconds from the stop</text>"#,
+        r#"<path class="axis" d="M{LEFT} {bottom:.1}H{end:.1}"/><text class="dim" x="{:.1}" y="{:.1}" text-anchor="middle">{from}</text>"#,
         (LEFT + end) / 2.0,
         bottom + 32.0
     );
@@ -237,7 +349,7 @@ fn axis(svg: &mut String, scale: &Scale, top: f64, bottom: f64) {
 
 /// The requests of one kind, and where they are.
 struct Group<'a> {
-    kind: Kind,
+    kind: ClientKind,
     top: f64,
     height: f64,
     /// With x from, x to and y.
@@ -245,8 +357,8 @@ struct Group<'a> {
 }
 
 /// The groups from this height on, and where the last one ends.
-fn groups<'a>(drawn: &[&'a Record], scale: &Scale, top: f64) -> (Vec<Group<'a>>, f64) {
-    let packed = Kind::ALL.map(|kind| {
+fn groups<'a>(kinds: &[ClientKind], drawn: &[&'a Record], scale: &Scale, top: f64) -> (Vec<Group<'a>>, f64) {
+    let packed = kinds.iter().map(|&kind| {
         let mut requests: Vec<&Record> = drawn.iter().copied().filter(|request| request.kind == kind).collect();
         requests.sort_by(|a, b| a.sent_s.total_cmp(&b.sent_s));
         let ends = |request: &Record| {
@@ -258,6 +370,7 @@ fn groups<'a>(drawn: &[&'a Record], scale: &Scale, top: f64) -> (Vec<Group<'a>>,
         let (lanes, number) = place::lanes(&lines);
         (kind, requests, lines, lanes, number)
     });
+    let packed: Vec<_> = packed.collect();
     let all: usize = packed.iter().map(|(.., number)| number).sum();
     let pitch = (LANES / all as f64).clamp(4.0, 10.0);
     let mut y = top;
@@ -278,6 +391,33 @@ fn groups<'a>(drawn: &[&'a Record], scale: &Scale, top: f64) -> (Vec<Group<'a>>,
     (groups, y)
 }
 
+/// How many jobs were submitted, done and queued, over time: steps, since between two looks nobody knows.
+fn jobs_over_time(svg: &mut String, jobs: &JobCounts, scale: &Scale, top: f64) {
+    let (height, bottom) = (CURVE - 16.0, top + CURVE - 4.0);
+    let most = jobs.submitted.max(1) as f64;
+    let end = scale.left + scale.width;
+    let _ = writeln!(
+        svg,
+        r#"<path class="group" d="M0 {top:.1}H{end:.1}"/><text class="kind" x="2" y="{:.1}">jobs</text><text class="dim" x="2" y="{:.1}">{}</text>"#,
+        top + 20.0,
+        top + 34.0,
+        count(jobs.submitted)
+    );
+    type Of = fn(&JobsAt) -> Option<usize>;
+    let curves: [(&str, Of); 3] =
+        [("submitted", |look| Some(look.submitted)), ("queued", |look| look.queued), ("done", |look| Some(look.done))];
+    for (name, of) in curves {
+        let mut path = String::new();
+        for (at_s, number) in jobs.curve.iter().filter_map(|look| Some((look.at_s, of(look)?))) {
+            let (x, y) = (Short(scale.x(at_s)), Short(bottom - number as f64 / most * height));
+            let _ = if path.is_empty() { write!(path, "M{x} {y}") } else { write!(path, "H{x}V{y}") };
+        }
+        if !path.is_empty() {
+            let _ = writeln!(svg, r#"<path class="jobs j-{name}" data-jobs="{name}" d="{path}"/>"#);
+        }
+    }
+}
+
 fn frame(svg: &mut String, group: &Group<'_>, drill: &Drill, scale: &Scale) {
     let number = drill.requests.iter().filter(|request| request.kind == group.kind).count();
     let middle = group.top + group.height / 2.0;
@@ -294,56 +434,107 @@ fn frame(svg: &mut String, group: &Group<'_>, drill: &Drill, scale: &Scale) {
 }
 
 /// What failed last, so that nothing lies on it.
-fn requests(svg: &mut String, drill: &Drill, groups: &[Group<'_>]) {
-    for ok in [true, false] {
+fn requests(svg: &mut String, groups: &[Group<'_>]) {
+    for is_ok in [true, false] {
         for group in groups {
-            for (request, x1, x2, y) in group.lines.iter().filter(|(request, ..)| request.outcome.is_ok() == ok) {
-                let (outcome, kind) = (request.outcome, group.kind.name());
+            for outcome in RequestOutcome::ALL.into_iter().filter(|outcome| outcome.is_ok() == is_ok) {
+                let mine = || group.lines.iter().filter(|(request, ..)| request.outcome == outcome);
+                let kind = group.kind.name();
+                let mut path = String::new();
+                let mut signs = String::new();
+                for (_, x1, x2, y) in mine() {
+                    let _ = write!(path, "M{} {}h{}", Short(*x1), Short(*y), Short(x2 - x1));
+                    if let Some((shape, _)) = sign(outcome) {
+                        let _ = write!(signs, "M{} {}{shape}", Short(*x2), Short(*y));
+                    }
+                }
+                if path.is_empty() {
+                    continue;
+                }
+                let bad = if is_ok { "" } else { " bad" };
                 let _ = writeln!(
                     svg,
-                    r#"<line class="o-{outcome}{}" data-outcome="{outcome}" data-kind="{kind}" x1="{x1:.1}" y1="{y:.1}" x2="{x2:.1}" y2="{y:.1}"><title>{}</title></line>{}"#,
-                    if ok { "" } else { " bad" },
-                    escape(&words(request, drill)),
-                    end(outcome, *x2, *y)
+                    r#"<path class="requests o-{outcome}{bad}" data-outcome="{outcome}" data-kind="{kind}" d="{path}"/>"#
                 );
+                if let Some((_, full)) = sign(outcome) {
+                    let full = if full { " full" } else { "" };
+                    let _ =
+                        writeln!(svg, r#"<path class="end o-{outcome}{full}" data-outcome="{outcome}" d="{signs}"/>"#);
+                }
             }
         }
     }
 }
 
-fn words(request: &Record, drill: &Drill) -> String {
-    let target = drill.targets.get(request.target).map_or("", String::as_str);
-    let mut words = format!("{}: {}\n{target}", request.kind.name(), request.outcome.words());
-    if let Some(status) = request.status {
-        let _ = write!(words, "\nstatus {status}");
+/// One decimal, and that only where it says something.
+struct Short(f64);
+
+impl std::fmt::Display for Short {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tenths = (self.0 * 10.0).round();
+        if tenths % 10.0 == 0.0 { write!(f, "{}", tenths / 10.0) } else { write!(f, "{:.1}", tenths / 10.0) }
     }
-    let (sent, ended) = (moment(request.sent_s), moment(request.ended_s));
-    let _ = write!(words, "\nsent {sent}, over {ended}, took {}", duration(request.latency_s()));
-    if request.sent_s - request.intended_s >= 0.001 {
-        let _ = write!(words, " from {}, when it was due", moment(request.intended_s));
-    }
-    words.push_str(if request.reused { "\nkept connection" } else { "\nnew connection" });
-    if !request.detail.is_empty() {
-        let _ = write!(words, "\n{}", request.detail);
-    }
-    words
 }
 
-/// The sign at the end of a line; a plain success has none.
-fn end(outcome: Outcome, x: f64, y: f64) -> String {
-    let (shape, full) = match outcome {
-        Outcome::Ok => return String::new(),
-        Outcome::OkClose => ("m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0", false),
-        Outcome::Status => ("m0-4.5 4.5 4.5-4.5 4.5-4.5-4.5z", false),
-        Outcome::Refused => ("m-3.5-3.5 7 7m0-7-7 7", false),
-        Outcome::BlackHole => ("m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", true),
-        Outcome::Reset => ("m0-4.5 4.5 8h-9z", true),
-        Outcome::ResetInAnswer => ("m0 4.5-4.5-8h9z", true),
-        Outcome::Truncated => ("m0-5v10", false),
-        Outcome::Timeout => ("m-3.5-3.5h7v7h-7z", true),
-        Outcome::Broken => ("m0-4.5v9m-4.5-4.5h9", false),
-        Outcome::Unfinished => ("m-3-3.5 4 3.5-4 3.5", false),
-    };
-    let full = if full { " full" } else { "" };
-    format!(r#"<path class="end o-{outcome}{full}" data-outcome="{outcome}" d="M{x:.1} {y:.1}{shape}"/>"#)
+/// What the pointer is told of the requests that are drawn.
+#[derive(Serialize)]
+struct Details<'a> {
+    targets: &'a [String],
+    /// Failures in words, each once.
+    words: Vec<&'a str>,
+    /// By kind and outcome, as "new refused", in the order of the lines of that path.
+    requests: BTreeMap<String, Vec<Detail>>,
+}
+
+/// When it was due, was sent and was over, in microseconds; target, status, whether the connection was kept, words.
+#[derive(Serialize)]
+struct Detail(i64, i64, i64, usize, Option<u16>, u8, Option<usize>);
+
+/// What the pointer is told of the requests that are drawn, as JSON that is no markup.
+pub(super) fn details(drill: &Drill, drawn: &[&Record]) -> String {
+    let mut sorted = drawn.to_vec();
+    // As the lines are: within a kind by when they were sent.
+    sorted.sort_by(|a, b| a.sent_s.total_cmp(&b.sent_s));
+    let micro = |seconds: f64| (seconds * 1e6).round() as i64;
+    let mut details = Details { targets: &drill.targets, words: Vec::new(), requests: BTreeMap::new() };
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for request in sorted {
+        let words = (!request.detail.is_empty()).then(|| {
+            *known.entry(&request.detail).or_insert_with(|| {
+                details.words.push(&request.detail);
+                details.words.len() - 1
+            })
+        });
+        let detail = Detail(
+            micro(request.intended_s),
+            micro(request.sent_s),
+            micro(request.ended_s),
+            request.target,
+            request.status,
+            u8::from(request.reused),
+            words,
+        );
+        let key = format!("{} {}", request.kind.name(), request.outcome);
+        details.requests.entry(key).or_default().push(detail);
+    }
+    // Within an element of HTML nothing but this can end it.
+    serde_json::to_string(&details).unwrap_or_default().replace('<', "\\u003c")
+}
+
+/// The shape of the sign at the end of a line, and whether it is full; a plain success has none.
+fn sign(outcome: RequestOutcome) -> Option<(&'static str, bool)> {
+    Some(match outcome {
+        RequestOutcome::Ok => return None,
+        RequestOutcome::OkClose => ("m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0", false),
+        RequestOutcome::Status => ("m0-4.5 4.5 4.5-4.5 4.5-4.5-4.5z", false),
+        RequestOutcome::Refused => ("m-3.5-3.5 7 7m0-7-7 7", false),
+        RequestOutcome::BlackHole => ("m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", true),
+        RequestOutcome::Reset => ("m0-4.5 4.5 8h-9z", true),
+        RequestOutcome::ResetInAnswer => ("m0 4.5-4.5-8h9z", true),
+        RequestOutcome::Truncated => ("m0-5v10", false),
+        RequestOutcome::Untold => ("m0-5v4m0 2v4", false),
+        RequestOutcome::Timeout => ("m-3.5-3.5h7v7h-7z", true),
+        RequestOutcome::Broken => ("m0-4.5v9m-4.5-4.5h9", false),
+        RequestOutcome::Unfinished => ("m-3-3.5 4 3.5-4 3.5", false),
+    })
 }

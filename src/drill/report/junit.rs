@@ -1,10 +1,15 @@
 //! The document as JUnit XML, which every CI shows: a test suite for each drill, a test case for each check.
 //!
+//! A failure has the root causes as its message, which is what most readers show, and evidence, causes and fixes as its text.
 //! What was expected to fail does not fail here either; what it was says its output. A drill of which nothing can be
-//! told has one more case, with an error: a failure would be the app's, this is the drill's.
+//! told has one more case, with an error: a failure would be the app's, this is the drill's. So is a check that could not be
+//! told an error, as JUnit calls a test that could not be carried out; only where the drill passed all the same it is skipped,
+//! with its reason, so that a CI that reads the file says what the exit status says.
+//!
+//! Written by hand: quick-junit brings a calendar, UUIDs and an XML library for four elements.
 
 use super::text::escape;
-use crate::drill::evidence::{Check, CheckResult, Document, Drill, Verdict};
+use crate::drill::evidence::{Check, CheckResult, Document, Drill, Finding, Verdict};
 use std::fmt::Write;
 
 /// The XML.
@@ -46,16 +51,18 @@ struct Suite {
 
 fn suite(drill: &Drill) -> Suite {
     let number = |result| drill.checks.iter().filter(|check| check.result == result).count();
-    let (failures, skipped) = (number(CheckResult::Fail), number(CheckResult::Skipped));
-    let mut suite = Suite { tests: drill.checks.len(), failures, errors: 0, skipped, cases: String::new() };
+    let unknown = number(CheckResult::Unknown);
+    let (errors, unknown) = if drill.verdict == Verdict::Passed { (0, unknown) } else { (unknown, 0) };
+    let (failures, skipped) = (number(CheckResult::Fail), number(CheckResult::Skipped) + unknown);
+    let mut suite = Suite { tests: drill.checks.len(), failures, errors, skipped, cases: String::new() };
     if drill.verdict == Verdict::Inconclusive {
         let reason = drill.inconclusive.as_deref().unwrap_or("nothing can be told");
         let error = format!("<error message=\"{}\"/>", attribute(reason));
         case(&mut suite.cases, drill, "conclusive", &error);
-        (suite.tests, suite.errors) = (suite.tests + 1, 1);
+        (suite.tests, suite.errors) = (suite.tests + 1, suite.errors + 1);
     }
     for check in &drill.checks {
-        case(&mut suite.cases, drill, &check.name, &outcome(check));
+        case(&mut suite.cases, drill, &check.name, &outcome(drill, check));
     }
     suite
 }
@@ -65,23 +72,31 @@ fn case(cases: &mut String, drill: &Drill, name: &str, inner: &str) {
     let _ = writeln!(cases, "    <testcase classname=\"{class}\" name=\"{name}\">{inner}</testcase>");
 }
 
-fn outcome(check: &Check) -> String {
-    let cause = check.cause.as_deref().unwrap_or(&check.evidence);
+fn outcome(drill: &Drill, check: &Check) -> String {
     let mut text = check.evidence.clone();
-    for (what, words) in [("Cause", &check.cause), ("Fix", &check.fix)] {
-        // The cause of a failure is its message already.
-        if let Some(words) = words.as_ref().filter(|_| what == "Fix" || check.result != CheckResult::Fail) {
-            let _ = write!(text, "\n{what}: {words}");
-        }
+    let findings: Vec<&Finding> =
+        drill.findings.iter().filter(|finding| finding.checks.contains(&check.name)).collect();
+    for Finding { words, fix, .. } in &findings {
+        let _ = write!(text, "\nCause: {words}\nFix: {fix}");
     }
     match check.result {
         CheckResult::Pass => format!("<system-out>{}</system-out>", escape(&text)),
         CheckResult::Expected => format!("<system-out>It fails, as expected.\n{}</system-out>", escape(&text)),
         CheckResult::Fail => {
-            let (message, name) = (attribute(cause), attribute(&check.name));
+            // Most readers show the message alone: the cause tells more than the numbers.
+            let causes: Vec<&str> = findings.iter().map(|finding| finding.words.as_str()).collect();
+            let message = if causes.is_empty() { check.evidence.clone() } else { causes.join("; ") };
+            let (message, name) = (attribute(&message), attribute(&check.name));
             format!("<failure message=\"{message}\" type=\"{name}\">{}</failure>", escape(&text))
         }
         CheckResult::Skipped => format!("<skipped message=\"{}\"/>", attribute(&check.evidence)),
+        CheckResult::Unknown => {
+            let message = attribute(&format!("It cannot be told: {}", check.evidence));
+            match drill.verdict {
+                Verdict::Passed => format!("<skipped message=\"{message}\"/>"),
+                Verdict::Failed | Verdict::Inconclusive => format!("<error message=\"{message}\" type=\"unknown\"/>"),
+            }
+        }
     }
 }
 

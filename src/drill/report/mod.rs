@@ -21,6 +21,8 @@ mod testing;
 
 use super::evidence::Document;
 
+pub(super) use text::{counted, lost};
+
 /// The whole document, with a line end.
 pub fn json(document: &Document) -> String {
     let mut text = serde_json::to_string_pretty(document).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));

@@ -1,8 +1,8 @@
 //! What goes where in the timeline: pure geometry, in the units of the drawing.
 
-use crate::drill::record::Record;
+use crate::drill::record::{ClientKind, Record};
 
-/// So many request lines are drawn at most: more is a page that no browser likes, and of which nobody sees more.
+/// At most this many requests are drawn, in all drills of a page: of more nobody sees more.
 pub(super) const MAX_LINES: usize = 4000;
 
 /// The seconds of a drawing and its horizontal units.
@@ -69,12 +69,29 @@ pub(super) fn beside(x: f64, end: f64, width: f64, lines: &[f64]) -> f64 {
     starts.first().copied().unwrap_or(x)
 }
 
-/// The requests to draw: every one that was not ok, and as many of the others, evenly spread, as there is room for.
+/// Of the room, so much at least is for requests that were not ok, if there are that many.
+const FAILURES: f64 = 0.6;
+/// Up to this many requests of one kind are all drawn: of few streams and slow requests each one tells something.
+const RARE: usize = 60;
+
+/// The requests to draw: every one that was not ok, up to a bound, and of the others as many as there is room for, of each
+/// kind in proportion. What failed comes last, and so on top.
 pub(super) fn drawn(requests: &[Record], room: usize) -> Vec<&Record> {
     let (ok, not_ok): (Vec<&Record>, Vec<&Record>) = requests.iter().partition(|request| request.outcome.is_ok());
-    let not_ok = evenly(not_ok, room);
-    // What failed is drawn last, on top.
-    let mut drawn = evenly(ok, room - not_ok.len());
+    // Where most of them failed, most of what is drawn did.
+    let share = not_ok.len() as f64 / requests.len().max(1) as f64;
+    let not_ok = evenly(not_ok, (room as f64 * share.max(FAILURES)) as usize);
+    let room = room - not_ok.len();
+    let kinds =
+        ClientKind::ALL.map(|kind| ok.iter().copied().filter(|request| request.kind == kind).collect::<Vec<_>>());
+    let fits = ok.len() <= room;
+    let (rare, common): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|kind| fits || kind.len() <= RARE);
+    let mut drawn: Vec<&Record> = rare.into_iter().flatten().collect();
+    let (left, all) = (room.saturating_sub(drawn.len()), common.iter().map(Vec::len).sum::<usize>().max(1));
+    for kind in common {
+        let mine = left * kind.len() / all;
+        drawn.extend(evenly(kind, mine));
+    }
     drawn.extend(not_ok);
     drawn
 }

@@ -1,6 +1,6 @@
 use super::super::testing::request;
 use super::*;
-use crate::drill::record::{Kind, Outcome};
+use crate::drill::record::{ClientKind, RequestOutcome};
 use proptest::prelude::*;
 
 #[test]
@@ -26,9 +26,38 @@ fn a_name_goes_where_no_line_crosses_it() {
 
 #[test]
 fn a_sample_is_even_and_has_its_size() {
-    let requests: Vec<Record> = (0..100).map(|at| request(Kind::New, f64::from(at), Outcome::Ok)).collect();
+    let requests: Vec<Record> =
+        (0..100).map(|at| request(ClientKind::New, f64::from(at), RequestOutcome::Ok)).collect();
     let sent: Vec<f64> = drawn(&requests, 4).iter().map(|request| request.sent_s).collect();
     assert_eq!(sent, [0.0, 25.0, 50.0, 75.0]);
+}
+
+#[test]
+fn every_failure_is_drawn_up_to_a_bound_and_the_rest_in_proportion() {
+    let of = |failures: u32, all: u32, room: usize| {
+        let outcome = |at| if at < failures { RequestOutcome::Reset } else { RequestOutcome::Ok };
+        let requests: Vec<Record> = (0..all).map(|at| request(ClientKind::Hot, f64::from(at), outcome(at))).collect();
+        let drawn = drawn(&requests, room);
+        let failures = drawn.iter().filter(|request| !request.outcome.is_ok()).count();
+        (failures, drawn.len() - failures)
+    };
+    assert_eq!(of(50, 1000, 100), (50, 50));
+    assert_eq!(of(500, 1000, 100), (60, 40));
+    assert_eq!(of(900, 1000, 100), (90, 10));
+    assert_eq!(of(1000, 1000, 100), (100, 0));
+    assert_eq!(of(0, 1000, 100), (0, 100));
+    assert_eq!(of(3, 10, 100), (3, 7));
+    assert_eq!(of(0, 0, 100), (0, 0));
+}
+
+#[test]
+fn the_few_of_a_kind_are_all_drawn() {
+    let mut requests: Vec<Record> =
+        (0..5000).map(|at| request(ClientKind::New, f64::from(at), RequestOutcome::Ok)).collect();
+    requests.extend((0..9).map(|at| request(ClientKind::Slow, f64::from(at), RequestOutcome::Ok)));
+    let drawn = drawn(&requests, 500);
+    assert_eq!(drawn.iter().filter(|request| request.kind == ClientKind::Slow).count(), 9);
+    assert_eq!(drawn.len(), 500);
 }
 
 proptest! {

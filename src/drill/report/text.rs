@@ -1,4 +1,6 @@
-//! Numbers for people, and texts of others made harmless.
+//! Numbers for people, texts of others made harmless, and which drills of a document a person looks at.
+
+use crate::drill::evidence::{Document, Drill, JobCounts};
 
 /// For the text and the quoted attributes of HTML and of XML. What neither may contain becomes U+FFFD.
 pub(super) fn escape(text: &str) -> String {
@@ -51,6 +53,72 @@ pub(super) fn count(number: usize) -> String {
     grouped
 }
 
+/// "1 request", "12,345 requests".
+pub(in crate::drill) fn counted(number: usize, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// What a drill has lost, in few words: "3 of 200 requests dropped", "2 of 50 jobs lost".
+pub(in crate::drill) fn lost(drill: &Drill) -> String {
+    match &drill.jobs {
+        Some(jobs) => format!("{} of {} lost", count(jobs.lost), counted(jobs.submitted, "job")),
+        None => format!("{} of {} dropped", count(drill.dropped), counted(drill.requests.len(), "request")),
+    }
+}
+
+/// The jobs of a worker by what became of them: "50 submitted: 47 done (1 of them twice), 1 queued, 2 lost".
+pub(super) fn fates(jobs: &JobCounts) -> String {
+    let mut parts = Vec::new();
+    let again = jobs.done_twice + jobs.done_and_queued;
+    let twice = match again {
+        0 => String::new(),
+        _ => format!(" ({} of them more than once)", count(again)),
+    };
+    parts.push(format!("{} done{twice}", count(jobs.done)));
+    parts.push(format!("{} queued", count(jobs.queued)));
+    parts.push(format!("{} lost", count(jobs.lost)));
+    if jobs.unknown > 0 {
+        parts.push(format!("{} of which it cannot be told", count(jobs.unknown)));
+    }
+    format!("{} submitted: {}", count(jobs.submitted), parts.join(", "))
+}
+
+/// What was asked, with a server that it is always the same one named once: "GET http://127.0.0.1:8080/, /slow".
+pub(super) fn targets(drill: &Drill) -> String {
+    let origin = |target: &str| {
+        let (_, rest) = target.split_once("://")?;
+        Some(target.len() - rest.len() + rest.find('/')?)
+    };
+    let mut before = None;
+    let mut named = Vec::new();
+    for target in &drill.targets {
+        let this = origin(target).and_then(|end| target.split_at_checked(end));
+        match this {
+            Some((origin, path)) if before == Some(origin) => named.push(path),
+            _ => named.push(target),
+        }
+        before = this.map(|(origin, _)| origin);
+    }
+    named.join(", ")
+}
+
+/// The two sides of `--compare`: the worst drill under graceful, and the bare one that was held beside it.
+pub(super) fn compared(document: &Document) -> Option<(&Drill, &Drill)> {
+    let pairs = document.drills.windows(2).filter_map(|pair| match pair {
+        [bare, other] if document.is_compared() && bare.is_bare() && !other.is_bare() => Some((bare, other)),
+        _ => None,
+    });
+    pairs.max_by_key(|(_, other)| (other.verdict, other.dropped))
+}
+
+/// The drills that a person is shown: both sides of a comparison, or the worst.
+pub(super) fn shown(document: &Document) -> Vec<&Drill> {
+    match compared(document) {
+        Some((bare, supervised)) => vec![bare, supervised],
+        None => document.worst().into_iter().collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +129,19 @@ mod tests {
             escape("<a href=\"x\" b='y'>&\u{1b}[0m\n"),
             "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;\u{fffd}[0m\n"
         );
+    }
+
+    #[test]
+    fn a_server_is_named_once() {
+        let mut drill = crate::drill::report::testing::drill(Vec::new());
+        let named = |drill: &mut Drill, all: &[&str]| {
+            drill.targets = all.iter().map(|target| (*target).to_owned()).collect();
+            targets(drill)
+        };
+        assert_eq!(named(&mut drill, &["GET http://h:1/", "GET http://h:1/slow"]), "GET http://h:1/, /slow");
+        let other = ["GET http://h:1/", "POST http://h:1/x", "GET http://h:2/"];
+        assert_eq!(named(&mut drill, &other), other.join(", "));
+        assert_eq!(named(&mut drill, &["GET nonsense", "GET nonsense"]), "GET nonsense, GET nonsense");
     }
 
     #[test]

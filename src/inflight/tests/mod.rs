@@ -9,7 +9,8 @@ mod rules;
 mod world;
 
 use super::*;
-use crate::sys::sockets::{Connection, Counters, Listener, Snapshot, Source, State};
+use crate::counts::Counts;
+use crate::sys::sockets::{Connection, Counters, Listener, SampleSource, Snapshot, State};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -29,5 +30,5 @@ fn app(port: u16) -> SocketAddr {
 }
 
 fn snapshot(connections: Vec<Connection>) -> Snapshot {
-    Snapshot { source: Source::SockDiag, listeners: Vec::new(), connections }
+    Snapshot { source: SampleSource::SockDiag, listeners: Vec::new(), connections }
 }

@@ -52,7 +52,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         backlog: backlog as u32,
     });
     (vec(listener, 0..4), vec(connection(), 0..12)).prop_map(|(listeners, connections)| Snapshot {
-        source: Source::SockDiag,
+        source: SampleSource::SockDiag,
         listeners,
         connections,
     })

@@ -290,6 +290,36 @@ fn pauses_of_an_app_without_a_handler_may_last() {
     assert_eq!(seen_of(Handler::Missing, &slow), ["busy", "busy", "busy", "unknown", "idle"]);
 }
 
+/// What the tracker says of a pause after all of these.
+fn taken_for_over(handler: Handler, samples: &[(u64, Connection)]) -> Option<(u64, u64)> {
+    let mut tracker = Tracker::new(QUIET);
+    tracker.handler(handler);
+    for (at, seen) in samples {
+        tracker.sample(ms(*at), &snapshot(vec![*seen]));
+    }
+    let told = tracker.took_for_over();
+    assert_eq!(tracker.took_for_over(), None, "it is told once");
+    told.map(|pause| (pause.lasted.as_millis() as u64, pause.quiet_window.as_secs()))
+}
+
+#[test]
+fn an_answer_that_goes_on_after_it_was_taken_for_over_is_told_with_the_window_for_it() {
+    let at = |at: u64, received, sent, sent_ago: u32| (10_000 + at, talk(received, at as u32 + 500, sent, sent_ago));
+    let pauses = |lasted: u64| [at(0, 80, 300, 0), at(lasted - 1, 80, 300, lasted as u32 - 1), at(lasted, 80, 400, 0)];
+    // A quarter of the window is the pause, and the whole one where there is no handler.
+    assert_eq!(taken_for_over(Handler::Unproven, &pauses(400)), None);
+    assert_eq!(taken_for_over(Handler::Unproven, &pauses(900)), Some((900, 4)));
+    assert_eq!(taken_for_over(Handler::Missing, &pauses(900)), None);
+    assert_eq!(taken_for_over(Handler::Missing, &pauses(3000)), Some((3000, 4)));
+    // The next answer is none of it, nor is a heartbeat, nor what comes from an app that nobody has asked.
+    let next = [at(0, 80, 300, 0), at(900, 80, 300, 900), (11_000, talk(160, 0, 600, 0))];
+    assert_eq!(taken_for_over(Handler::Unproven, &next), None);
+    let beat = [at(0, 80, 300, 0), at(900, 80, 300, 900), at(1000, 80, 317, 0)];
+    assert_eq!(taken_for_over(Handler::Unproven, &beat), None);
+    let unasked = [at(0, 0, 300, 0), at(900, 0, 300, 900), at(1000, 0, 400, 0)];
+    assert_eq!(taken_for_over(Handler::Unproven, &unasked), None);
+}
+
 #[test]
 fn an_app_with_a_handler_is_not_waited_for_long_on_account_of_what_came_before_the_stop() {
     let old = |at: u32| (10_000 + u64::from(at), talk(80, 3000 + at, 0, 3000 + at));
@@ -437,6 +467,54 @@ fn gracefuls_own_connections_are_neither_counted_nor_news() {
     assert_eq!(class(counts), "busy");
 }
 
+/// The kernel tells of a listener first, and the app may accept the connection before that one's turn has come.
+#[test]
+fn gracefuls_own_connection_is_not_in_the_backlog_though_the_app_has_accepted_it_meanwhile() {
+    let mut tracker = Tracker::new(QUIET);
+    let listening = |backlog| vec![Listener { local: app(PORT), inode: 1, backlog }];
+    let mut sample = |now, own: &[u16], backlog, connections: &[Connection]| {
+        tracker.ignore(own.iter().map(|port| client(*port)));
+        tracker.sample(ms(now), &Snapshot { listeners: listening(backlog), ..snapshot(connections.to_vec()) })
+    };
+    let row = |port, connection| Connection { remote: client(port), ..connection };
+    let (accepted, waiting) = (talk(0, 0, 0, 0), Connection { inode: 0, ..talk(0, 0, 0, 0) });
+    // New, and accepted between the two.
+    assert_eq!(sample(10_000, &[1], 1, &[row(1, accepted)]), Counts::default());
+    // Known to wait, and accepted or gone between the two.
+    assert_eq!(sample(10_100, &[1, 2], 1, &[row(1, accepted), row(2, waiting)]), Counts::default());
+    assert_eq!(sample(10_200, &[1, 2], 1, &[row(1, accepted), row(2, accepted)]), Counts::default());
+    // Accepted long ago, it is not in a backlog: what is there is somebody else.
+    let counts = sample(10_300, &[1, 2], 1, &[row(1, accepted), row(2, accepted)]);
+    assert_eq!(class(counts), "unaccepted");
+    // And a client beside it counts.
+    let counts = sample(10_400, &[3], 2, &[row(3, accepted), row(4, waiting)]);
+    assert_eq!(class(counts), "unaccepted");
+}
+
+#[test]
+fn what_of_a_backlog_was_gracefuls_own_and_is_gone_is_nobodys_request() {
+    let probe = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_001));
+    let mut tracker = Tracker::new(QUIET);
+    let mut unaccepted = |open: &[SocketAddr], closed: &[SocketAddr], backlog: u32, rows: Vec<Connection>| {
+        tracker.ignore(open.iter().chain(closed).copied());
+        tracker.were_open(open.iter().copied());
+        let listeners = vec![Listener { local: app(PORT), inode: 1, backlog }];
+        tracker.sample(ms(10_000), &Snapshot { listeners, ..snapshot(rows) }).unaccepted
+    };
+    assert_eq!(unaccepted(&[], &[], 1, vec![]), 1, "a client's");
+    assert_eq!(unaccepted(&[probe], &[], 1, vec![]), 0);
+    assert_eq!(unaccepted(&[probe], &[], 2, vec![]), 1, "and a client's");
+    // Closed before the look: it was in no backlog.
+    assert_eq!(unaccepted(&[], &[probe], 1, vec![]), 1);
+    // It is listed, and was when the last look was made: what waits is somebody else's.
+    let accepted = Connection { remote: probe, ..talk(80, 10, 0, 10) };
+    assert_eq!(unaccepted(&[probe], &[], 0, vec![accepted]), 0);
+    assert_eq!(unaccepted(&[probe], &[], 1, vec![accepted]), 1);
+    let waiting = Connection { inode: 0, ..talk(80, 10, 0, 10) };
+    assert_eq!(unaccepted(&[probe], &[], 1, vec![waiting]), 1, "a client's, with its row");
+    assert_eq!(unaccepted(&[], &[], 1, vec![]), 1, "the list is for one look");
+}
+
 #[test]
 fn without_counters_the_queues_tell_and_what_they_do_not_tell_is_unknown_for_a_quiet_window() {
     let silent = Connection { counters: None, ..talk(0, 0, 0, 0) };
@@ -512,7 +590,7 @@ fn news_are_bytes_from_clients_and_new_connections_and_nothing_else() {
 #[test]
 fn the_verdict_says_why_not() {
     let mut tracker = Tracker::new(QUIET);
-    let said = |verdict: Verdict| (verdict.is_reached(), verdict.to_string());
+    let said = |verdict: HoldVerdict| (verdict.is_reached(), verdict.to_string());
     assert_eq!(said(tracker.idle()), (false, "not seen yet".to_owned()));
     assert_eq!(said(tracker.quiet()), (false, "not seen yet".to_owned()));
     tracker.sample(ms(10_000), &snapshot(vec![talk(80, 5000, 0, 5000)]));

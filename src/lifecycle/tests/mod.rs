@@ -14,6 +14,7 @@ mod stories;
 mod watched;
 
 use super::*;
+use crate::budget::Budget;
 use watched::Watched;
 
 const fn s(seconds: u64) -> Duration {
@@ -24,13 +25,16 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// In seconds: G, the margin before it, the delay.
+const fn budget(grace_period: u64, kill_margin: u64, pre_stop_delay: u64) -> Budget {
+    Budget { grace_period: s(grace_period), kill_margin: s(kill_margin), pre_stop_delay: s(pre_stop_delay) }
+}
+
 /// What `graceful -- app` runs with: 30 s, of which 5 s delay and 1 s margin, and no hold.
-fn plan() -> Plan {
-    Plan {
-        grace_period: s(30),
-        kill_margin: s(1),
-        pre_stop_delay: s(5),
+fn plan() -> StopPlan {
+    StopPlan {
+        budget: budget(30, 1, 5),
         stop_on: [Signal::TERM, Signal::INT].into_iter().collect(),
-        ..Plan::default()
+        ..StopPlan::default()
     }
 }

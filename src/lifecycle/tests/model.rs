@@ -144,10 +144,8 @@ fn post_stop(world: &Scenario, t0: Duration, begins: Duration) -> Duration {
 /// The core in the world of the scenario. SIGKILL kills at once.
 fn simulate(world: &Scenario) -> Result<Course, String> {
     let stages = [(Stage::PreStop, world.pre_stop), (Stage::PostStop, world.post_stop)];
-    let mut life = Watched::new(Plan {
-        grace_period: world.grace,
-        kill_margin: world.margin,
-        pre_stop_delay: world.delay,
+    let mut life = Watched::new(StopPlan {
+        budget: Budget { grace_period: world.grace, kill_margin: world.margin, pre_stop_delay: world.delay },
         stop_signal: world.stop_signal,
         hold: world.hold.map(|(timeout, _)| HoldPlan { timeout, watches: false }),
         delay_is_for_listeners: world.deaf.is_some(),
@@ -158,8 +156,8 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
     })?;
     let mut due: Vec<(Duration, Input)> = vec![(Duration::ZERO, Input::Started)];
     due.extend(world.signals.iter().map(|(at, signal, shared)| {
-        let source = if *shared { Source::Shared } else { Source::Process };
-        (*at, Input::Signal { signal: *signal, source })
+        let source = if *shared { SignalSource::Shared } else { SignalSource::Process };
+        (*at, Input::Signal { signal: *signal, source, value: None })
     }));
     due.extend(world.ends.map(|at| (at, Input::AppExited(OWN_END))));
     let (mut course, mut running, mut told) = (Course { stop: None, kill: None, exit: (s(0), 0) }, true, false);
@@ -177,7 +175,7 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
             }
             running = false;
         }
-        let given = matches!(input, Input::Signal { source: Source::Shared, .. }) && running;
+        let given = matches!(input, Input::Signal { source: SignalSource::Shared, .. }) && running;
         if let Input::Left(0) = input {
             left = 0;
         }
@@ -198,7 +196,7 @@ fn simulate(world: &Scenario) -> Result<Course, String> {
                     due.push((now, Input::Undelivered(1)));
                     due.extend(world.delivered.flatten().map(|after| (now + after, Input::Undelivered(0))));
                 }
-                Action::WatchReadiness => due.extend(world.deaf.map(|after| (now + after, Input::NothingListens))),
+                Action::WatchInFlight => due.extend(world.deaf.map(|after| (now + after, Input::NothingListens))),
                 Action::SignalLeftovers(Signal::TERM) => {
                     due.extend(world.left.flatten().filter(|_| left > 0).map(|after| (now + after, Input::Left(0))));
                 }

@@ -21,20 +21,20 @@ const PHASES: [Phase; 9] = [
     Phase::Done,
 ];
 
-const SOURCES: [Source; 3] = [Source::Process, Source::Kernel, Source::Shared];
+const SOURCES: [SignalSource; 3] = [SignalSource::Process, SignalSource::Kernel, SignalSource::Shared];
 
 fn signals() -> [Signal; 8] {
     let real_time = Signal::parse("RTMIN").expect("there are real-time signals");
     [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::CONT, Signal::WINCH, real_time]
 }
 
-fn plans() -> [Plan; 2] {
+fn plans() -> [StopPlan; 2] {
     let rewrite = vec![(Signal::USR1, Some(Signal::USR2)), (Signal::WINCH, None)];
     let hooks = vec![Stage::PreStart, Stage::PostStop];
-    let usual = Plan { hold: Some(HoldPlan { timeout: None, watches: false }), rewrite, hooks, ..plan() };
+    let usual = StopPlan { hold: Some(HoldPlan { timeout: None, watches: false }), rewrite, hooks, ..plan() };
     // The app wants SIGQUIT, and more stops than usual, what a terminal sends by itself included.
     let more = [Signal::QUIT, Signal::HUP, Signal::WINCH, Signal::CONT];
-    let other = Plan {
+    let other = StopPlan {
         stop_signal: Some(Signal::QUIT),
         stop_on: usual.stop_on.iter().chain(more).collect(),
         rewrite: usual.rewrite[..1].to_vec(),
@@ -45,13 +45,13 @@ fn plans() -> [Plan; 2] {
 }
 
 /// A life that has come to this phase; the stop began with SIGTERM.
-fn life_in(phase: Phase, plan: &Plan) -> Watched {
+fn life_in(phase: Phase, plan: &StopPlan) -> Watched {
     // Only here: the phase is reached, where there is a hold to be had.
     let hold = plan.hold.or((phase == Phase::Hold).then_some(HoldPlan { timeout: None, watches: false }));
-    let mut life = Watched::new(Plan { hold, ..plan.clone() }).expect("begins");
+    let mut life = Watched::new(StopPlan { hold, ..plan.clone() }).expect("begins");
     let mut feed = |at: Duration, input: Input| life.feed(at, input).expect("the way to the phase");
     let exited = Input::AppExited(ExitStatus::Exited(0));
-    let term = Input::Signal { signal: Signal::TERM, source: Source::Process };
+    let term = Input::Signal { signal: Signal::TERM, source: SignalSource::Process, value: None };
     let to_drain: &[(Duration, Input)] = &[(s(10), term), (s(15), Input::Tick), (s(16), Input::HoldOver)];
     if phase > Phase::PreStart {
         feed(s(0), Input::HooksDone { stage: Stage::PreStart, abort: false });
@@ -79,7 +79,7 @@ fn life_in(phase: Phase, plan: &Plan) -> Watched {
 
 /// The contract's words on signals, written down a second time.
 struct Expected<'a> {
-    plan: &'a Plan,
+    plan: &'a StopPlan,
     phase: Phase,
     /// The signal that began the stop.
     first: Signal,
@@ -90,12 +90,12 @@ struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    fn after(&mut self, signal: Signal, source: Source) -> Vec<(To, Signal)> {
-        let terminals_own = matches!(signal, Signal::WINCH | Signal::CONT) && source != Source::Process;
+    fn after(&mut self, signal: Signal, source: SignalSource) -> Vec<(To, Signal)> {
+        let terminals_own = matches!(signal, Signal::WINCH | Signal::CONT) && source != SignalSource::Process;
         if terminals_own || !self.plan.stop_on.contains(signal) {
             return self.after_other(signal, source);
         }
-        let shared = source == Source::Shared && (Phase::Running..=Phase::Drain).contains(&self.phase);
+        let shared = source == SignalSource::Shared && (Phase::Running..=Phase::Drain).contains(&self.phase);
         if shared && self.phase == Phase::Running && self.key.replace(signal) != Some(signal) {
             return vec![];
         }
@@ -136,9 +136,9 @@ impl Expected<'_> {
         if self.from_terminal.contains(&owed) { vec![] } else { vec![(To::App, owed)] }
     }
 
-    fn after_other(&self, signal: Signal, source: Source) -> Vec<(To, Signal)> {
+    fn after_other(&self, signal: Signal, source: SignalSource) -> Vec<(To, Signal)> {
         match self.phase {
-            _ if source == Source::Shared => vec![],
+            _ if source == SignalSource::Shared => vec![],
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain | Phase::Kill => match signal {
                 Signal::USR1 => vec![(To::App, Signal::USR2)],
                 Signal::WINCH if self.plan.rewrite.len() > 1 => vec![],
@@ -176,7 +176,8 @@ fn every_two_signals_in_every_phase_reach_whom_they_should() {
                     Expected { plan: &start.life.plan, phase, first: Signal::TERM, key: None, from_terminal: vec![] };
                 for (signal, source) in [(one, from), (two, then)] {
                     let what = format!("{one} ({from:?}) and {two} ({then:?}) in {phase:?}");
-                    life.feed(at, Input::Signal { signal, source }).unwrap_or_else(|why| panic!("{what}: {why}"));
+                    life.feed(at, Input::Signal { signal, source, value: None })
+                        .unwrap_or_else(|why| panic!("{what}: {why}"));
                     assert_eq!(who_got_what(&life.actions), expected.after(signal, source), "{what}");
                     assert_eq!(life.life.phase(), expected.phase, "{what}");
                 }

@@ -5,16 +5,16 @@ use super::*;
 
 const EXITED: Input = Input::AppExited(ExitStatus::Exited(3));
 
-const fn stop(signal: Signal, source: Source) -> Input {
-    Input::Signal { signal, source }
+const fn stop(signal: Signal, source: SignalSource) -> Input {
+    Input::Signal { signal, source, value: None }
 }
 
-fn plans() -> Vec<Plan> {
+fn plans() -> Vec<StopPlan> {
     // SIGKILL again and the end fall together, and there are fewer ticks to pay for in a million sequences.
-    let plan = || Plan { kill_margin: ms(200), ..plan() };
+    let plan = || StopPlan { budget: Budget { kill_margin: ms(200), ..budget(30, 0, 5) }, ..plan() };
     let hooks = STAGES.to_vec();
     let hold = Some(HoldPlan { timeout: None, watches: false });
-    let full = Plan {
+    let full = StopPlan {
         stop_signal: Some(Signal::QUIT),
         rewrite: vec![(Signal::USR1, Some(Signal::USR2)), (Signal::WINCH, None)],
         escalate: vec![(s(20), Signal::QUIT), (s(25), Signal::ABRT)],
@@ -24,37 +24,38 @@ fn plans() -> Vec<Plan> {
         hooks: hooks.clone(),
         ..plan()
     };
-    let no_time = Plan { grace_period: s(0), kill_margin: s(0), pre_stop_delay: s(0), hold, ..plan() };
-    let no_margin = Plan { kill_margin: s(0), pre_stop_delay: s(0), hooks: hooks[3..].to_vec(), ..plan() };
+    let no_time = StopPlan { budget: Budget::default(), hold, ..plan() };
+    let no_margin = StopPlan { budget: budget(30, 0, 0), hooks: hooks[3..].to_vec(), ..plan() };
     let terminal = [Signal::QUIT, Signal::HUP, Signal::WINCH, Signal::CONT];
-    let watches = Plan {
+    let watches = StopPlan {
         stop_on: plan().stop_on.iter().chain(terminal).collect(),
         hold: Some(HoldPlan { timeout: None, watches: true }),
         ..no_margin.clone()
     };
-    let leave = Plan { leave_leftovers: true, hold: Some(HoldPlan { timeout: Some(s(60)), watches: false }), ..plan() };
-    let late = Plan {
+    let leave =
+        StopPlan { leave_leftovers: true, hold: Some(HoldPlan { timeout: Some(s(60)), watches: false }), ..plan() };
+    let late = StopPlan {
         waits_for_ready: true,
         startup: Some((s(1), false)),
         escalate: vec![(s(1), Signal::QUIT)],
         ..no_margin.clone()
     };
-    let for_ever = Plan {
-        grace_period: Duration::MAX,
+    let for_ever = StopPlan {
+        budget: Budget { grace_period: Duration::MAX, ..plan().budget },
         waits_for_ready: true,
         startup: Some((Duration::MAX, true)),
         hold,
         ..plan()
     };
-    let worker = Plan { delay_is_for_listeners: true, hold, ..plan() };
-    let delivers = Plan { delivers: true, hooks: hooks[3..].to_vec(), ..plan() };
+    let worker = StopPlan { delay_is_for_listeners: true, hold, ..plan() };
+    let delivers = StopPlan { delivers: true, hooks: hooks[3..].to_vec(), ..plan() };
     vec![plan(), full, no_time, no_margin, watches, leave, late, for_ever, worker, delivers]
 }
 
 /// Nothing but time from here on: it must end, and not by waking up all the time.
 fn ends_by_itself(life: &mut Watched, now: Duration) -> Result<(), String> {
     if life.life.t0().is_none() {
-        life.feed(now, stop(Signal::TERM, Source::Process))?;
+        life.feed(now, stop(Signal::TERM, SignalSource::Process))?;
     }
     let mut ticks = 0;
     while let Some(deadline) = life.deadline() {
@@ -80,8 +81,8 @@ const ALPHABET: [Step; 9] = [
     Step::Jump,
     Step::Input(Input::Started),
     Step::Input(EXITED),
-    Step::Input(stop(Signal::TERM, Source::Process)),
-    Step::Input(stop(Signal::INT, Source::Shared)),
+    Step::Input(stop(Signal::TERM, SignalSource::Process)),
+    Step::Input(stop(Signal::INT, SignalSource::Shared)),
     Step::Input(Input::HooksDone { stage: Stage::PreStop, abort: false }),
     Step::Input(Input::Left(0)),
     Step::Input(Input::Left(2)),
@@ -129,7 +130,7 @@ fn the_invariants_hold_after_every_short_sequence() {
     let mut count = 0;
     for plan in plans() {
         // For ever is beyond where a jump gets; it has the random test.
-        let plan = if plan.grace_period == Duration::MAX { continue } else { plan };
+        let plan = if plan.budget.grace_period == Duration::MAX { continue } else { plan };
         let mut life = Watched::new(plan).expect("begins");
         if life.life.plan.hooks.contains(&Stage::PreStart) {
             life.feed(s(0), Input::HooksDone { stage: Stage::PreStart, abort: false }).expect("the app may start");
@@ -161,7 +162,8 @@ impl Random {
 }
 
 const STAGES: [Stage; 5] = [Stage::PreStart, Stage::PostStart, Stage::Ready, Stage::PreStop, Stage::PostStop];
-const SOURCES: [Source; 5] = [Source::Process, Source::Process, Source::Process, Source::Kernel, Source::Shared];
+const SOURCES: [SignalSource; 5] =
+    [SignalSource::Process, SignalSource::Process, SignalSource::Process, SignalSource::Kernel, SignalSource::Shared];
 const SIGNALS: [Signal; 7] =
     [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::CONT, Signal::WINCH];
 
@@ -174,7 +176,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
                 0 => hooks(Stage::PreStart, random),
                 _ => Input::Started,
             },
-            Phase::Running => random.one(&[stop(Signal::TERM, Source::Process), Input::Ready, Input::Tick]),
+            Phase::Running => random.one(&[stop(Signal::TERM, SignalSource::Process), Input::Ready, Input::Tick]),
             Phase::PreStop => hooks(Stage::PreStop, random),
             Phase::Hold => Input::HoldOver,
             Phase::Drain => EXITED,

@@ -8,7 +8,7 @@
 use super::*;
 
 /// From graceful's start.
-fn story(plan: Plan, lines: &str) {
+fn story(plan: StopPlan, lines: &str) {
     let mut life = Watched::new(plan).expect("begins");
     let mut now = Duration::ZERO;
     for (line, expected) in parse(lines) {
@@ -34,7 +34,7 @@ fn story(plan: Plan, lines: &str) {
 }
 
 /// From the moment that the app runs (no pre-start hooks).
-fn running(plan: Plan, lines: &str) {
+fn running(plan: StopPlan, lines: &str) {
     story(plan, &format!("begin -> spawn\n 0s started -> [Running]\n{lines}"));
 }
 
@@ -88,11 +88,11 @@ fn input(words: &[&str]) -> Input {
             let bare = signal.trim_matches(['(', ')', '<', '>']);
             let known = Signal::parse(bare).unwrap_or_else(|| panic!("no fact: {bare}"));
             let source = match signal.as_bytes()[0] {
-                b'(' => Source::Shared,
-                b'<' => Source::Kernel,
-                _ => Source::Process,
+                b'(' => SignalSource::Shared,
+                b'<' => SignalSource::Kernel,
+                _ => SignalSource::Process,
             };
-            Input::Signal { signal: known, source }
+            Input::Signal { signal: known, source, value: None }
         }
         other => panic!("no fact: {other:?}"),
     }
@@ -107,11 +107,12 @@ fn said(action: &Action) -> String {
         Action::CancelHooks(stage) => format!("cancel {stage} hooks"),
         Action::StopApp { signal, shared: false } => format!("{} ->app", bare(signal)),
         Action::StopApp { shared: true, .. } => "told".to_owned(),
-        Action::SignalApp { signal, reason } => {
+        Action::SignalApp { signal, reason, .. } => {
             format!("{} ->app ({})", bare(signal), format!("{reason:?}").to_lowercase())
         }
         Action::StartHold { until } => format!("hold until {}", shown(*until)),
         Action::EndHold => "end hold".to_owned(),
+        Action::WatchInFlight => "watch connections".to_owned(),
         Action::WatchReadiness => "watch readiness".to_owned(),
         Action::CreateDrainFile => "drain file".to_owned(),
         Action::Look => "look".to_owned(),
@@ -134,7 +135,7 @@ fn bare(signal: &Signal) -> String {
 fn event_said(event: &Event) -> String {
     match event {
         Event::PhaseBegan { phase } => format!("[{phase:?}]"),
-        Event::StopBegan { cause: Cause::Signal(signal) } => format!("stop ({})", bare(signal)),
+        Event::StopBegan { cause: StopCause::Signal(signal) } => format!("stop ({})", bare(signal)),
         Event::StopBegan { cause } => format!("stop ({cause:?})"),
         Event::ResizeDropped => "resize dropped".to_owned(),
         Event::KeyShared { signal, .. } => format!("{} is the app's", bare(signal)),
@@ -158,23 +159,23 @@ fn event_said(event: &Event) -> String {
     }
 }
 
-fn no_delay() -> Plan {
-    Plan { pre_stop_delay: s(0), ..plan() }
+fn no_delay() -> StopPlan {
+    StopPlan { budget: budget(30, 1, 0), ..plan() }
 }
 
-fn with_hold(timeout: Option<Duration>) -> Plan {
-    Plan { hold: Some(HoldPlan { timeout, watches: false }), ..plan() }
+fn with_hold(timeout: Option<Duration>) -> StopPlan {
+    StopPlan { hold: Some(HoldPlan { timeout, watches: false }), ..plan() }
 }
 
-fn with_hooks(stages: &[Stage]) -> Plan {
-    Plan { hooks: stages.to_vec(), ..plan() }
+fn with_hooks(stages: &[Stage]) -> StopPlan {
+    StopPlan { hooks: stages.to_vec(), ..plan() }
 }
 
 #[test]
 fn the_usual_stop() {
     running(
         plan(),
-        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s   time        -> [Drain], TERM ->app
          16.7s app exits 0 -> app gone, [Leftovers], look
          16.7s left 0      -> [PostStop], [Done], exit 0",
@@ -185,7 +186,7 @@ fn the_usual_stop() {
 fn an_app_that_exits_during_the_delay_ends_it() {
     running(
         plan(),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          12s app exits 4 -> app gone untold, [Leftovers], look
          12s left 0      -> [PostStop], [Done], exit 4",
     );
@@ -204,7 +205,7 @@ fn an_app_that_ends_by_itself_takes_graceful_with_it() {
 fn an_app_that_does_not_stop_is_killed_at_k_and_its_status_still_comes_out() {
     running(
         plan(),
-        "10s    TERM          -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s    TERM          -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s    time          -> [Drain], TERM ->app
          39s    time          -> [Kill], KILL, look
          39s    left 1        ->
@@ -216,8 +217,8 @@ fn an_app_that_does_not_stop_is_killed_at_k_and_its_status_still_comes_out() {
 #[test]
 fn what_sigkill_does_not_end_is_killed_again_and_left_at_the_end() {
     running(
-        Plan { kill_margin: ms(500), ..no_delay() },
-        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+        StopPlan { budget: Budget { kill_margin: ms(500), ..budget(30, 0, 0) }, ..no_delay() },
+        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
          39.5s  time   -> [Kill], KILL, look
          39.5s  left 1 ->
          39.6s  time   -> KILL, look
@@ -231,7 +232,7 @@ fn what_sigkill_does_not_end_is_killed_again_and_left_at_the_end() {
 fn an_app_that_exits_exactly_at_k_keeps_its_status() {
     running(
         no_delay(),
-        "10s      TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+        "10s      TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
          39s late app exits 5 -> app gone, [Leftovers], look, [Kill], KILL, look
          39s      left 0      -> [PostStop], [Done], exit 5",
     );
@@ -240,8 +241,8 @@ fn an_app_that_exits_exactly_at_k_keeps_its_status() {
 #[test]
 fn without_a_margin_sigkill_comes_at_g_and_the_dead_are_still_reaped() {
     running(
-        Plan { kill_margin: s(0), ..no_delay() },
-        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+        StopPlan { budget: budget(30, 0, 0), ..no_delay() },
+        "10s    TERM   -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
          40s    time   -> [Kill], KILL, look
          40s    left 1 ->
          40.05s time   -> not dead, [Done], exit 137 stuck",
@@ -252,7 +253,7 @@ fn without_a_margin_sigkill_comes_at_g_and_the_dead_are_still_reaped() {
 fn a_tree_that_takes_longer_to_kill_than_the_margin_is_still_reaped() {
     running(
         no_delay(),
-        "10s    TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+        "10s    TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
          39s    time        -> [Kill], KILL, look
          40s    late left 1500 -> KILL, look
          40.01s left 900    ->
@@ -265,7 +266,7 @@ fn a_tree_that_takes_longer_to_kill_than_the_margin_is_still_reaped() {
 fn a_graceful_that_was_frozen_beyond_everything_still_reaps() {
     running(
         with_hold(None),
-        "10s     TERM          -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s     TERM          -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          500s late time        -> [Hold], hold until 500s, end hold, [Kill], KILL, look
          500s    left 1        ->
          500.01s app dies KILL -> app gone, look
@@ -277,7 +278,7 @@ fn a_graceful_that_was_frozen_beyond_everything_still_reaps() {
 fn sigint_skips_the_delay() {
     running(
         plan(),
-        "10s INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app
+        "10s INT         -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], INT ->app
          11s app exits 0 -> app gone, [Leftovers], look
          11s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -298,7 +299,7 @@ fn the_second_ctrl_c_begins_the_stop_and_is_not_sent_again() {
     running(
         with_hold(None),
         "10s (INT)        -> INT is the app's
-         12s (INT)        -> stop (INT), [PreStop], drain file, watch readiness, [Drain], told
+         12s (INT)        -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], told
          13s (INT)        ->
          14s INT          -> INT ->app (again)
          15s app dies INT -> app gone, [Leftovers], look
@@ -309,12 +310,12 @@ fn the_second_ctrl_c_begins_the_stop_and_is_not_sent_again() {
 #[test]
 fn a_ctrl_c_of_a_minute_ago_is_forgotten_and_so_is_another_key() {
     running(
-        Plan { stop_on: plan().stop_on.with(Signal::QUIT), ..plan() },
+        StopPlan { stop_on: plan().stop_on.with(Signal::QUIT), ..plan() },
         "10s  (INT)       -> INT is the app's
          71s  (INT)       -> INT is the app's
          80s  (QUIT)      -> QUIT is the app's
          85s  (INT)       -> INT is the app's
-         145s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], told
+         145s (INT)       -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], told
          146s app exits 0 -> app gone, [Leftovers], look
          146s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -325,7 +326,7 @@ fn a_ctrl_c_that_the_app_survived_does_not_shorten_the_stop_that_comes_later() {
     running(
         with_hold(None),
         "9s  (INT)       -> INT is the app's
-         10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s time        -> [Hold], hold until 27s
          16s hold over   -> end hold, [Drain], TERM ->app
          17s app exits 0 -> app gone, [Leftovers], look
@@ -337,7 +338,7 @@ fn a_ctrl_c_that_the_app_survived_does_not_shorten_the_stop_that_comes_later() {
 fn a_key_that_only_graceful_has_begins_the_stop_at_once() {
     running(
         plan(),
-        "10s <INT>       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app
+        "10s <INT>       -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], INT ->app
          11s app exits 0 -> app gone, [Leftovers], look
          11s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -347,7 +348,7 @@ fn a_key_that_only_graceful_has_begins_the_stop_at_once() {
 fn what_a_terminal_sends_by_itself_is_never_a_stop() {
     let terminal = [Signal::WINCH, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT];
     running(
-        Plan { stop_on: terminal.into_iter().chain([Signal::HUP]).collect(), ..no_delay() },
+        StopPlan { stop_on: terminal.into_iter().chain([Signal::HUP]).collect(), ..no_delay() },
         "1s  (WINCH)     ->
          2s  <WINCH>     -> resize dropped
          3s  (TSTP)      ->
@@ -355,23 +356,23 @@ fn what_a_terminal_sends_by_itself_is_never_a_stop() {
          5s  <TTIN>      -> TTIN ->app (forwarded)
          6s  (TTOU)      ->
          7s  TERM        -> TERM ->app (forwarded)
-         10s WINCH       -> stop (WINCH), [PreStop], drain file, watch readiness, [Drain], WINCH ->app
+         10s WINCH       -> stop (WINCH), [PreStop], drain file, watch connections, watch readiness, [Drain], WINCH ->app
          11s (WINCH)     ->
          12s app exits 0 -> app gone, [Leftovers], look
          12s left 0      -> [PostStop], [Done], exit 0",
     );
     // An app that is stopped by something else wants to know the size of its window.
     running(
-        Plan { stop_on: [Signal::WINCH].into_iter().collect(), stop_signal: Some(Signal::TERM), ..no_delay() },
+        StopPlan { stop_on: [Signal::WINCH].into_iter().collect(), stop_signal: Some(Signal::TERM), ..no_delay() },
         "2s  <WINCH>     -> WINCH ->app (forwarded)
-         10s WINCH       -> stop (WINCH), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+         10s WINCH       -> stop (WINCH), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
          11s app exits 0 -> app gone, [Leftovers], look
          11s left 0      -> [PostStop], [Done], exit 0",
     );
     // Nobody is left at a terminal that was hung up, to say it once more.
     running(
-        Plan { stop_on: [Signal::HUP].into_iter().collect(), ..no_delay() },
-        "10s <HUP>       -> stop (HUP), [PreStop], drain file, watch readiness, [Drain], HUP ->app
+        StopPlan { stop_on: [Signal::HUP].into_iter().collect(), ..no_delay() },
+        "10s <HUP>       -> stop (HUP), [PreStop], drain file, watch connections, watch readiness, [Drain], HUP ->app
          11s app exits 0 -> app gone, [Leftovers], look
          11s left 0      -> [PostStop], [Done], exit 0",
     );
@@ -380,9 +381,9 @@ fn what_a_terminal_sends_by_itself_is_never_a_stop() {
 #[test]
 fn ctrl_c_does_not_stand_for_the_stop_signal_that_the_app_wants() {
     running(
-        Plan { stop_signal: Some(Signal::QUIT), ..plan() },
+        StopPlan { stop_signal: Some(Signal::QUIT), ..plan() },
         "10s (INT)       -> INT is the app's
-         11s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], QUIT ->app
+         11s (INT)       -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], QUIT ->app
          12s (INT)       -> QUIT ->app (again)
          13s (QUIT)      ->
          14s app exits 0 -> app gone, [Leftovers], look
@@ -394,14 +395,14 @@ fn ctrl_c_does_not_stand_for_the_stop_signal_that_the_app_wants() {
 fn ctrl_c_after_sigterm_does_not_lose_the_sigterm() {
     running(
         with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          11s (INT)       -> delay skipped, [Drain], TERM ->app
          13s app exits 0 -> app gone, [Leftovers], look
          13s left 0      -> [PostStop], [Done], exit 0",
     );
     running(
         with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s time        -> [Hold], hold until 27s
          16s (INT)       -> Hold cut short, end hold, [Drain], TERM ->app
          17s app exits 0 -> app gone, [Leftovers], look
@@ -413,7 +414,7 @@ fn ctrl_c_after_sigterm_does_not_lose_the_sigterm() {
 fn a_sigterm_that_comes_again_changes_nothing_until_the_drain() {
     running(
         with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          11s TERM        -> TERM noted
          12s TERM        -> TERM noted
          15s time        -> [Hold], hold until 27s
@@ -433,7 +434,7 @@ fn a_sigterm_that_comes_again_changes_nothing_until_the_drain() {
 fn sigint_hurries_first_the_delay_then_the_hold() {
     running(
         with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          11s INT         -> delay skipped, [Hold], hold until 25s
          12s TERM        -> TERM noted
          13s INT         -> Hold cut short, end hold, [Drain], TERM ->app
@@ -443,7 +444,7 @@ fn sigint_hurries_first_the_delay_then_the_hold() {
     );
     running(
         with_hold(None),
-        "10s INT         -> stop (INT), [PreStop], drain file, watch readiness, [Hold], hold until 24.5s
+        "10s INT         -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Hold], hold until 24.5s
          11s INT         -> Hold cut short, end hold, [Drain], INT ->app
          12s app exits 0 -> app gone, [Leftovers], look
          12s left 0      -> [PostStop], [Done], exit 0",
@@ -453,8 +454,8 @@ fn sigint_hurries_first_the_delay_then_the_hold() {
 #[test]
 fn a_stop_signal_of_the_apps_own_replaces_the_one_that_came() {
     running(
-        Plan { stop_signal: Some(Signal::QUIT), stop_on: plan().stop_on.with(Signal::PWR), ..no_delay() },
-        "10s PWR         -> stop (PWR), [PreStop], drain file, watch readiness, [Drain], QUIT ->app
+        StopPlan { stop_signal: Some(Signal::QUIT), stop_on: plan().stop_on.with(Signal::PWR), ..no_delay() },
+        "10s PWR         -> stop (PWR), [PreStop], drain file, watch connections, watch readiness, [Drain], QUIT ->app
          11s TERM        -> QUIT ->app (again)
          12s app exits 0 -> app gone, [Leftovers], look
          12s left 0      -> [PostStop], [Done], exit 0",
@@ -464,13 +465,13 @@ fn a_stop_signal_of_the_apps_own_replaces_the_one_that_came() {
 #[test]
 fn every_other_signal_goes_to_the_app_at_once_rewritten_or_dropped_on_request() {
     running(
-        Plan { rewrite: vec![(Signal::HUP, Some(Signal::USR2)), (Signal::WINCH, None)], ..plan() },
+        StopPlan { rewrite: vec![(Signal::HUP, Some(Signal::USR2)), (Signal::WINCH, None)], ..plan() },
         "1s  USR1        -> USR1 ->app (forwarded)
          2s  HUP         -> USR2 ->app (forwarded)
          3s  WINCH       -> WINCH dropped
          4s  (TSTP)      ->
          5s  RTMIN+3     -> RTMIN+3 ->app (forwarded)
-         10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+         10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          11s USR1        -> USR1 ->app (forwarded)
          15s time        -> [Drain], TERM ->app
          16s SEGV        -> SEGV ->app (forwarded)
@@ -484,7 +485,7 @@ fn every_other_signal_goes_to_the_app_at_once_rewritten_or_dropped_on_request() 
 fn a_hold_ends_when_its_reason_is_gone() {
     running(
         with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s time        -> [Hold], hold until 27s
          18s HUP         -> HUP ->app (forwarded)
          20s hold over   -> end hold, [Drain], TERM ->app
@@ -497,7 +498,7 @@ fn a_hold_ends_when_its_reason_is_gone() {
 fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
     for (timeout, until) in [(None, "27s"), (Some(s(8)), "23s"), (Some(s(60)), "39s")] {
         let mut life = Watched::new(with_hold(timeout)).expect("begins");
-        let signal = Input::Signal { signal: Signal::TERM, source: Source::Process };
+        let signal = Input::Signal { signal: Signal::TERM, source: SignalSource::Process, value: None };
         for (at, input) in [(s(0), Input::Started), (s(10), signal), (s(15), Input::Tick)] {
             life.feed(at, input).expect("the way to the hold");
         }
@@ -505,7 +506,7 @@ fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
     }
     running(
         with_hold(Some(s(8))),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s time        -> [Hold], hold until 23s
          23s time        -> hold timed out, end hold, [Drain], TERM ->app
          23s hold over   ->
@@ -518,7 +519,7 @@ fn a_hold_lasts_half_of_what_is_left_or_as_long_as_it_was_told() {
 fn a_hold_ends_with_the_app() {
     running(
         with_hold(None),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s time        -> [Hold], hold until 27s
          16s app exits 7 -> app gone untold, end hold, [Leftovers], look
          16s left 0      -> [PostStop], [Done], exit 7",
@@ -528,8 +529,8 @@ fn a_hold_ends_with_the_app() {
 #[test]
 fn escalations_come_before_sigkill_and_the_hold_leaves_them_room() {
     running(
-        Plan { escalate: vec![(s(21), Signal::QUIT), (s(25), Signal::ABRT)], ..with_hold(None) },
-        "10s TERM          -> stop (TERM), [PreStop], drain file, watch readiness
+        StopPlan { escalate: vec![(s(21), Signal::QUIT), (s(25), Signal::ABRT)], ..with_hold(None) },
+        "10s TERM          -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          15s time          -> [Hold], hold until 23s
          23s time          -> hold timed out, end hold, [Drain], TERM ->app
          31s time          -> QUIT ->app (escalation)
@@ -543,7 +544,7 @@ fn escalations_come_before_sigkill_and_the_hold_leaves_them_room() {
 fn leftovers_get_sigterm_once_further_stop_signals_and_the_rest_of_the_budget() {
     running(
         no_delay(),
-        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
          11s   app exits 0 -> app gone, [Leftovers], look
          11s   left 2      -> found 2, TERM ->leftovers
          12s   left 1      ->
@@ -570,8 +571,8 @@ fn leftovers_of_an_app_that_ended_by_itself_have_g_from_then() {
 #[test]
 fn leftovers_that_are_to_be_left_are_not_looked_at() {
     running(
-        Plan { leave_leftovers: true, hooks: vec![Stage::PreStop], ..plan() },
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+        StopPlan { leave_leftovers: true, hooks: vec![Stage::PreStop], ..plan() },
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, run pre-stop hooks
          11s app exits 0 -> app gone untold, [Leftovers], cancel pre-stop hooks, [PostStop], [Done], exit 0",
     );
 }
@@ -594,7 +595,7 @@ fn hooks_run_at_all_four_stages() {
          1s pre-start hooks done -> spawn
          1s started              -> [Running], run post-start hooks
          2s post-start hooks done ->
-         10s TERM                -> stop (TERM), [PreStop], cancel post-start hooks, drain file, watch readiness,
+         10s TERM                -> stop (TERM), [PreStop], cancel post-start hooks, drain file, watch connections, watch readiness,
                                  -> run pre-stop hooks
          12s pre-stop hooks done ->
          15s time                -> [Drain], TERM ->app
@@ -608,7 +609,7 @@ fn hooks_run_at_all_four_stages() {
 fn pre_stop_hooks_that_outlast_the_delay_are_waited_for_but_not_when_a_person_insists() {
     running(
         with_hooks(&[Stage::PreStop]),
-        "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+        "10s TERM                -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, run pre-stop hooks
          15s time                ->
          18s pre-stop hooks done -> [Drain], TERM ->app
          19s app exits 0         -> app gone, [Leftovers], no more hooks, look
@@ -616,15 +617,15 @@ fn pre_stop_hooks_that_outlast_the_delay_are_waited_for_but_not_when_a_person_in
     );
     running(
         with_hooks(&[Stage::PreStop]),
-        "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+        "10s TERM                -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, run pre-stop hooks
          11s INT                 -> delay skipped
          12s pre-stop hooks done -> [Drain], TERM ->app
          13s app exits 0         -> app gone, [Leftovers], no more hooks, look
          13s left 0              -> [PostStop], [Done], exit 0",
     );
     running(
-        Plan { hold: with_hold(None).hold, ..with_hooks(&[Stage::PreStop]) },
-        "10s INT                 -> stop (INT), [PreStop], drain file, watch readiness, run pre-stop hooks
+        StopPlan { hold: with_hold(None).hold, ..with_hooks(&[Stage::PreStop]) },
+        "10s INT                 -> stop (INT), [PreStop], drain file, watch connections, watch readiness, run pre-stop hooks
          11s TERM                -> TERM noted
          11s INT                 -> PreStop cut short, [Drain], INT ->app
          12s pre-stop hooks done ->
@@ -688,10 +689,10 @@ fn a_pre_start_hook_that_fails_keeps_the_app_from_starting() {
 #[test]
 fn a_post_start_hook_that_fails_stops_the_app_and_the_first_stop_signal_is_still_the_first() {
     story(
-        Plan { stop_on: plan().stop_on.with(Signal::QUIT), ..with_hooks(&[Stage::PostStart]) },
+        StopPlan { stop_on: plan().stop_on.with(Signal::QUIT), ..with_hooks(&[Stage::PostStart]) },
         "begin                      -> spawn
          0s started                 -> [Running], run post-start hooks
-         1s post-start hooks failed -> stop (HookFailed), [PreStop], cancel post-start hooks, drain file, watch readiness
+         1s post-start hooks failed -> stop (HookFailed), [PreStop], cancel post-start hooks, drain file, watch connections, watch readiness
          2s QUIT                    -> QUIT noted
          6s time                    -> [Drain], QUIT ->app
          7s app exits 0             -> app gone, [Leftovers], no more hooks, look
@@ -701,7 +702,7 @@ fn a_post_start_hook_that_fails_stops_the_app_and_the_first_stop_signal_is_still
 
 #[test]
 fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
-    let startup = |stop| Plan { waits_for_ready: true, startup: Some((s(3), stop)), ..plan() };
+    let startup = |stop| StopPlan { waits_for_ready: true, startup: Some((s(3), stop)), ..plan() };
     running(startup(true), "2s ready ->");
     running(
         startup(false),
@@ -711,14 +712,14 @@ fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
     );
     running(
         startup(true),
-        "3s time        -> not ready in time, not ready, stop (StartupTimeout), [PreStop], drain file, watch readiness
+        "3s time        -> not ready in time, not ready, stop (StartupTimeout), [PreStop], drain file, watch connections, watch readiness
          4s INT         -> delay skipped, [Drain], INT ->app
          5s app exits 0 -> app gone, [Leftovers], look
          5s left 0      -> [PostStop], [Done], exit 0",
     );
     running(
         startup(true),
-        "1s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "1s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          6s time        -> [Drain], TERM ->app
          7s app exits 0 -> app gone, [Leftovers], look
          7s left 0      -> [PostStop], [Done], exit 0",
@@ -728,7 +729,7 @@ fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
 #[test]
 fn post_start_hooks_are_part_of_the_start() {
     let startup =
-        |waits_for_ready| Plan { waits_for_ready, startup: Some((s(3), false)), ..with_hooks(&[Stage::PostStart]) };
+        |waits_for_ready| StopPlan { waits_for_ready, startup: Some((s(3), false)), ..with_hooks(&[Stage::PostStart]) };
     story(
         startup(false),
         "begin                    -> spawn
@@ -767,20 +768,20 @@ fn post_start_hooks_are_part_of_the_start() {
 
 #[test]
 fn ready_hooks_run_once_when_the_app_is_ready_for_the_first_time() {
-    let ready = Plan { waits_for_ready: true, ..with_hooks(&[Stage::Ready]) };
+    let ready = StopPlan { waits_for_ready: true, ..with_hooks(&[Stage::Ready]) };
     running(
         ready.clone(),
         "2s  ready            -> run ready hooks
          3s  ready            ->
          9s  ready hooks done ->
-         10s TERM             -> stop (TERM), [PreStop], cancel ready hooks, drain file, watch readiness
+         10s TERM             -> stop (TERM), [PreStop], cancel ready hooks, drain file, watch connections, watch readiness
          15s time             -> [Drain], TERM ->app
          16s app exits 0      -> app gone, [Leftovers], no more hooks, look
          16s left 0           -> [PostStop], [Done], exit 0",
     );
     running(
         ready.clone(),
-        "10s TERM        -> stop (TERM), [PreStop], cancel ready hooks, drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], cancel ready hooks, drain file, watch connections, watch readiness
          11s ready       ->
          15s time        -> [Drain], TERM ->app
          16s app exits 0 -> app gone, [Leftovers], no more hooks, look
@@ -789,7 +790,7 @@ fn ready_hooks_run_once_when_the_app_is_ready_for_the_first_time() {
     running(
         ready,
         "2s ready              -> run ready hooks
-         3s ready hooks failed -> stop (ReadyHookFailed), [PreStop], cancel ready hooks, drain file, watch readiness
+         3s ready hooks failed -> stop (ReadyHookFailed), [PreStop], cancel ready hooks, drain file, watch connections, watch readiness
          8s time               -> [Drain], TERM ->app
          9s app exits 0        -> app gone, [Leftovers], no more hooks, look
          9s left 0             -> [PostStop], [Done], exit 0",
@@ -800,7 +801,7 @@ fn ready_hooks_run_once_when_the_app_is_ready_for_the_first_time() {
 fn post_stop_hooks_have_until_the_end_whatever_stop_signals_come() {
     running(
         with_hooks(&[Stage::PostStop]),
-        "10s   INT         -> stop (INT), [PreStop], drain file, watch readiness, [Drain], INT ->app
+        "10s   INT         -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], INT ->app
          11s   app exits 0 -> app gone, [Leftovers], no more hooks, look
          11s   left 0      -> [PostStop], run post-stop hooks
          12s   TERM        -> TERM noted
@@ -811,25 +812,29 @@ fn post_stop_hooks_have_until_the_end_whatever_stop_signals_come() {
 #[test]
 fn a_stop_signal_while_the_app_is_being_started_counts_from_its_arrival() {
     story(
-        Plan { waits_for_ready: true, startup: Some((s(1), true)), ..plan() },
+        StopPlan { waits_for_ready: true, startup: Some((s(1), true)), ..plan() },
         "begin          -> spawn
          1s TERM        -> stop (TERM), TERM ->hooks
-         2s started     -> [Running], [PreStop], drain file, watch readiness
+         2s started     -> [Running], [PreStop], drain file, watch connections, watch readiness
          6s time        -> [Drain], TERM ->app
          7s app exits 0 -> app gone, [Leftovers], look
          7s left 0      -> [PostStop], [Done], exit 0",
     );
 }
 
-fn watching(pre_stop_delay: Duration) -> Plan {
-    Plan { hold: Some(HoldPlan { timeout: None, watches: true }), pre_stop_delay, ..plan() }
+fn watching(pre_stop_delay: Duration) -> StopPlan {
+    StopPlan {
+        hold: Some(HoldPlan { timeout: None, watches: true }),
+        budget: Budget { pre_stop_delay, ..plan().budget },
+        ..plan()
+    }
 }
 
 #[test]
 fn without_requests_in_flight_there_is_no_hold() {
     running(
         watching(s(5)),
-        "10s TERM             -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM             -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.1s in flight      ->
          12s nothing in flight ->
          15s time             -> [Drain], TERM ->app
@@ -842,7 +847,7 @@ fn without_requests_in_flight_there_is_no_hold() {
 fn requests_in_flight_hold_the_stop_signal_back() {
     running(
         watching(s(5)),
-        "10s TERM             -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM             -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.1s nothing in flight ->
          14s in flight        ->
          15s time             -> [Hold], hold until 27s
@@ -856,14 +861,14 @@ fn requests_in_flight_hold_the_stop_signal_back() {
 fn without_a_delay_the_first_look_is_waited_for_but_not_long() {
     running(
         watching(s(0)),
-        "10s TERM                -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM                -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.01s nothing in flight -> [Drain], TERM ->app
          16s app exits 0         -> app gone, [Leftovers], look
          16s left 0              -> [PostStop], [Done], exit 0",
     );
     running(
         watching(s(0)),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.25s time     -> [Hold], hold until 24.625s
          24.625s time    -> hold timed out, end hold, [Drain], TERM ->app
          26s app exits 0 -> app gone, [Leftovers], look
@@ -875,7 +880,7 @@ fn without_a_delay_the_first_look_is_waited_for_but_not_long() {
 fn an_app_that_exits_before_the_first_look_ends_the_wait_for_it() {
     running(
         watching(s(0)),
-        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s   TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.1s app exits 0 -> app gone untold, [Leftovers], look
          10.1s left 1      -> found 1, TERM ->leftovers
          12s   left 0      -> [PostStop], [Done], exit 0",
@@ -886,7 +891,7 @@ fn an_app_that_exits_before_the_first_look_ends_the_wait_for_it() {
 fn an_app_without_a_handler_needs_no_time_of_its_own() {
     running(
         watching(s(5)),
-        "10s TERM        -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM        -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.1s no handler ->
          10.1s in flight  ->
          15s time        -> [Hold], hold until 37s
@@ -897,7 +902,7 @@ fn an_app_without_a_handler_needs_no_time_of_its_own() {
     // It turns out while the hold lasts.
     running(
         watching(s(0)),
-        "10s TERM         -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM         -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.1s in flight  -> [Hold], hold until 24.55s
          10.2s no handler ->
          37s time         -> hold timed out, end hold, [Drain], TERM ->app
@@ -907,15 +912,15 @@ fn an_app_without_a_handler_needs_no_time_of_its_own() {
 }
 
 /// A worker.
-fn default_delay() -> Plan {
-    Plan { delay_is_for_listeners: true, ..plan() }
+fn default_delay() -> StopPlan {
+    StopPlan { delay_is_for_listeners: true, ..plan() }
 }
 
 #[test]
 fn where_nothing_listens_a_default_delay_ends_at_once() {
     running(
         default_delay(),
-        "10s    TERM            -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s    TERM            -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.01s nothing listens -> no delay, [Drain], TERM ->app
          30s    app exits 0     -> app gone, [Leftovers], look
          30s    left 0          -> [PostStop], [Done], exit 0",
@@ -923,7 +928,7 @@ fn where_nothing_listens_a_default_delay_ends_at_once() {
     // However late it turns out.
     running(
         default_delay(),
-        "10s TERM            -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s TERM            -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          12s nothing listens -> no delay, [Drain], TERM ->app
          13s nothing listens ->
          30s app exits 0     -> app gone, [Leftovers], look
@@ -935,7 +940,7 @@ fn where_nothing_listens_a_default_delay_ends_at_once() {
 fn a_delay_that_somebody_has_asked_for_is_kept() {
     running(
         plan(),
-        "10s    TERM            -> stop (TERM), [PreStop], drain file, watch readiness
+        "10s    TERM            -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.01s nothing listens ->
          15s    time            -> [Drain], TERM ->app
          16s    app exits 0     -> app gone, [Leftovers], look
@@ -946,8 +951,12 @@ fn a_delay_that_somebody_has_asked_for_is_kept() {
 #[test]
 fn pre_stop_hooks_run_to_their_end_where_nothing_listens_and_a_hold_still_holds() {
     running(
-        Plan { hold: Some(HoldPlan { timeout: None, watches: false }), hooks: vec![Stage::PreStop], ..default_delay() },
-        "10s    TERM                -> stop (TERM), [PreStop], drain file, watch readiness, run pre-stop hooks
+        StopPlan {
+            hold: Some(HoldPlan { timeout: None, watches: false }),
+            hooks: vec![Stage::PreStop],
+            ..default_delay()
+        },
+        "10s    TERM                -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, run pre-stop hooks
          10.01s nothing listens     -> no delay
          11s    pre-stop hooks done -> [Hold], hold until 25s
          12s    hold over           -> end hold, [Drain], TERM ->app
@@ -956,8 +965,8 @@ fn pre_stop_hooks_run_to_their_end_where_nothing_listens_and_a_hold_still_holds(
     );
     // Whether anything is in flight is still to be told: it follows at once.
     running(
-        Plan { delay_is_for_listeners: true, ..watching(s(5)) },
-        "10s    TERM              -> stop (TERM), [PreStop], drain file, watch readiness
+        StopPlan { delay_is_for_listeners: true, ..watching(s(5)) },
+        "10s    TERM              -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.01s nothing listens   -> no delay
          10.01s nothing in flight -> [Drain], TERM ->app
          13s    app exits 0       -> app gone, [Leftovers], look
@@ -965,11 +974,12 @@ fn pre_stop_hooks_run_to_their_end_where_nothing_listens_and_a_hold_still_holds(
     );
 }
 
-fn delivering() -> Plan {
-    Plan { delivers: true, ..no_delay() }
+fn delivering() -> StopPlan {
+    StopPlan { delivers: true, ..no_delay() }
 }
 
-const STOP: &str = "10s TERM -> stop (TERM), [PreStop], drain file, watch readiness, [Drain], TERM ->app\n";
+const STOP: &str =
+    "10s TERM -> stop (TERM), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app\n";
 
 #[test]
 fn what_the_app_has_handed_over_is_delivered_before_the_end() {
@@ -1035,8 +1045,8 @@ fn an_app_that_ended_by_itself_is_not_looked_after() {
 #[test]
 fn a_hold_with_a_reserve_leaves_just_that() {
     running(
-        Plan { hold_reserve: Some(s(2)), ..watching(s(0)) },
-        "10s TERM         -> stop (TERM), [PreStop], drain file, watch readiness
+        StopPlan { hold_reserve: Some(s(2)), ..watching(s(0)) },
+        "10s TERM         -> stop (TERM), [PreStop], drain file, watch connections, watch readiness
          10.1s in flight  -> [Hold], hold until 37s
          37s time         -> hold timed out, end hold, [Drain], TERM ->app
          38s app exits 0  -> app gone, [Leftovers], look
@@ -1049,10 +1059,10 @@ fn a_hold_with_a_reserve_leaves_just_that() {
 fn a_default_stop_signal_follows_no_key() {
     for (is_default, told) in [(true, "told"), (false, "QUIT ->app")] {
         running(
-            Plan { stop_signal: Some(Signal::QUIT), stop_signal_is_default: is_default, ..with_hold(None) },
+            StopPlan { stop_signal: Some(Signal::QUIT), stop_signal_is_default: is_default, ..with_hold(None) },
             &format!(
                 "10s (INT)       -> INT is the app's
-                 12s (INT)       -> stop (INT), [PreStop], drain file, watch readiness, [Drain], {told}
+                 12s (INT)       -> stop (INT), [PreStop], drain file, watch connections, watch readiness, [Drain], {told}
                  13s app exits 0 -> app gone, [Leftovers], look
                  13s left 0      -> [PostStop], [Done], exit 0"
             ),
@@ -1063,7 +1073,11 @@ fn a_default_stop_signal_follows_no_key() {
 #[test]
 fn an_idle_app_is_no_reason_to_wake_up() {
     running(
-        Plan { hold: Some(HoldPlan { timeout: None, watches: false }), escalate: vec![(s(9), Signal::QUIT)], ..plan() },
+        StopPlan {
+            hold: Some(HoldPlan { timeout: None, watches: false }),
+            escalate: vec![(s(9), Signal::QUIT)],
+            ..plan()
+        },
         "",
     );
 }
@@ -1072,9 +1086,8 @@ fn an_idle_app_is_no_reason_to_wake_up() {
 fn sigkill_is_as_much_earlier_as_timers_are_late_but_never_by_more_than_a_quarter() {
     for (late, kill_at) in [(vec![0], 29_000), (vec![2000], 27_000), (vec![2000, 500], 28_500), (vec![60_000], 21_750)]
     {
-        let mut life = Watched::new(Plan { grace_period: s(30), kill_margin: s(1), pre_stop_delay: s(0), ..plan() })
-            .expect("begins");
-        let term = Input::Signal { signal: Signal::TERM, source: Source::Process };
+        let mut life = Watched::new(StopPlan { budget: budget(30, 1, 0), ..plan() }).expect("begins");
+        let term = Input::Signal { signal: Signal::TERM, source: SignalSource::Process, value: None };
         let told = late.iter().map(|late| Input::Late(ms(*late)));
         for input in [Input::Started, term].into_iter().chain(told) {
             life.feed(s(0), input).expect("all invariants hold");
@@ -1083,4 +1096,27 @@ fn sigkill_is_as_much_earlier_as_timers_are_late_but_never_by_more_than_a_quarte
         life.feed(ms(kill_at), Input::Tick).expect("all invariants hold");
         assert!(life.actions.contains(&Action::KillEverything), "{:?}", life.actions);
     }
+}
+
+#[test]
+fn the_value_of_a_signal_goes_with_it_to_the_app_and_with_no_other() {
+    let rewrite = vec![(Signal::USR2, Some(Signal::HUP))];
+    let mut life = Watched::new(StopPlan { rewrite, ..plan() }).expect("begins");
+    let values = |life: &Watched| -> Vec<_> {
+        let of = |action: &Action| match action {
+            Action::SignalApp { signal, value, .. } => Some((*signal, *value)),
+            _ => None,
+        };
+        life.actions.iter().filter_map(of).collect()
+    };
+    let mut after = |at, input| {
+        life.feed(at, input).expect("all invariants hold");
+        values(&life)
+    };
+    let with = |signal, value| Input::Signal { signal, source: SignalSource::Process, value };
+    assert_eq!(after(s(0), with(Signal::USR1, Some(3))), [], "the app does not run yet");
+    assert_eq!(after(s(1), Input::Started), [(Signal::USR1, None)], "only the signal was kept");
+    assert_eq!(after(s(2), with(Signal::USR1, Some(7))), [(Signal::USR1, Some(7))]);
+    assert_eq!(after(s(3), with(Signal::USR2, Some(8))), [(Signal::HUP, Some(8))], "rewritten");
+    assert_eq!(after(s(4), with(Signal::USR1, None)), [(Signal::USR1, None)]);
 }

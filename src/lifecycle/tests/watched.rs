@@ -11,7 +11,7 @@ enum Seen {
     Gone,
 }
 
-/// See the module's text.
+/// A lifecycle that is watched.
 #[derive(Clone)]
 pub(super) struct Watched {
     pub(super) life: Lifecycle,
@@ -42,7 +42,7 @@ fn ensure(holds: bool, what: &str) -> Check {
 }
 
 impl Watched {
-    pub(super) fn new(plan: Plan) -> Result<Watched, String> {
+    pub(super) fn new(plan: StopPlan) -> Result<Watched, String> {
         let mut watched = Watched {
             life: Lifecycle::new(plan),
             actions: Vec::new(),
@@ -99,7 +99,7 @@ impl Watched {
     }
 
     pub(super) fn kill_at(&self) -> Option<Duration> {
-        let Plan { grace_period, kill_margin, .. } = self.life.plan;
+        let Budget { grace_period, kill_margin, .. } = self.life.plan.budget;
         Some(self.t0?.saturating_add(grace_period.saturating_sub(kill_margin)))
     }
 
@@ -160,7 +160,7 @@ impl Watched {
                 self.hold = true;
             }
             Action::EndHold => ensure(std::mem::take(&mut self.hold), "the end of no hold")?,
-            Action::WatchReadiness | Action::CreateDrainFile => {
+            Action::WatchInFlight | Action::WatchReadiness | Action::CreateDrainFile => {
                 ensure(self.phase == Phase::PreStop, "the stop's first steps outside of PreStop")?;
             }
             Action::Look => ensure(self.app != Seen::Running || self.phase == Phase::Kill, "Look while the app runs")?,
@@ -196,20 +196,20 @@ impl Watched {
 
     /// Stop signals are those of the plan, but for what a terminal sends by itself.
     fn is_stop(&self, input: Input) -> bool {
-        let Input::Signal { signal, source } = input else { return false };
+        let Input::Signal { signal, source, .. } = input else { return false };
         let terminals = [Signal::WINCH, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT];
-        self.life.plan.stop_on.contains(signal) && (source == Source::Process || !terminals.contains(&signal))
+        self.life.plan.stop_on.contains(signal) && (source == SignalSource::Process || !terminals.contains(&signal))
     }
 
     fn hurries(&self, input: Input) -> bool {
-        let Input::Signal { signal, source } = input else { return false };
-        self.is_stop(input) && (signal == Signal::INT || source == Source::Shared)
+        let Input::Signal { signal, source, .. } = input else { return false };
+        self.is_stop(input) && (signal == Signal::INT || source == SignalSource::Shared)
     }
 
     fn app_may_be_stopped(&mut self, now: Duration, input: Input, shared: bool) -> Check {
         ensure(self.app == Seen::Running, "an app that does not run is stopped")?;
         let Some(t0) = self.t0 else { return Err("the app is stopped before t0".to_owned()) };
-        let waited = now >= t0.saturating_add(self.life.plan.pre_stop_delay);
+        let waited = now >= t0.saturating_add(self.life.plan.budget.pre_stop_delay);
         let hurried = self.hurry || self.hurries(input);
         ensure(waited || hurried, "the app is stopped before the pre-stop delay was over")?;
         ensure(!shared || hurried, "the app is said to know what nobody told it")?;
@@ -300,7 +300,7 @@ impl Watched {
             // What came before the app ran is the app's when it does.
             return ensure(count == 0 || input == Input::Started, "a signal that nobody sent");
         };
-        let (stop, shared) = (self.is_stop(input), source == Source::Shared);
+        let (stop, shared) = (self.is_stop(input), source == SignalSource::Shared);
         let due = self.app == Seen::Running && !stop && !shared && before != Phase::Done;
         ensure(count == usize::from(due), "a signal was lost or doubled")?;
         let again = self.actions.iter().filter(again).count();

@@ -5,11 +5,16 @@
 //! is believed; no answer within a second, or no end within five, is an error. After an error the rest of the answer may
 //! still be under way: drop the socket then.
 
-use super::Snapshot;
-use super::wire::{self, Body, Family, Question, Row};
-use crate::sys::check;
+use super::snapshot::{DumpRow, Snapshot};
+use super::wire::{self, Body, Question, SocketFamily};
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, send, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The kernel writes 32 KiB at once for whoever can take them (netlink_recvmsg, max_recvmsg_len).
@@ -51,10 +56,10 @@ impl Manner {
         }
     }
 
-    fn families(self) -> &'static [Family] {
+    fn families(self) -> &'static [SocketFamily] {
         match self {
-            Manner::Once => &[Family::Both],
-            Manner::Twice | Manner::Whole => &[Family::V4, Family::V6],
+            Manner::Once => &[SocketFamily::Both],
+            Manner::Twice | Manner::Whole => &[SocketFamily::V4, SocketFamily::V6],
         }
     }
 }
@@ -62,31 +67,14 @@ impl Manner {
 impl Diag {
     /// Opens it. Needs no privilege; EPROTONOSUPPORT, EAFNOSUPPORT, EPERM and EACCES are how sandboxes refuse it.
     pub(super) fn open() -> io::Result<Diag> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-        // SAFETY: takes numbers; the descriptor is new and ours.
-        let socket = unsafe {
-            let fd = check(libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG).into())?;
-            OwnedFd::from_raw_fd(fd as i32)
-        };
-        Diag::over(socket, SILENCE)
+        let (family, protocol) = (AddressFamily::Netlink, SockProtocol::NetlinkSockDiag);
+        Diag::over(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?, SILENCE)
     }
 
     /// Over any socket that keeps messages apart.
     pub(super) fn over(socket: OwnedFd, silence: Duration) -> io::Result<Diag> {
-        let silence = libc::timeval {
-            tv_sec: silence.as_secs() as libc::time_t,
-            tv_usec: silence.subsec_micros() as libc::suseconds_t,
-        };
-        // SAFETY: a live timeval with its size.
-        check(i64::from(unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVTIMEO,
-                (&raw const silence).cast(),
-                size_of_val(&silence) as libc::socklen_t,
-            )
-        }))?;
+        let (seconds, micros) = (silence.as_secs() as libc::time_t, silence.subsec_micros() as libc::suseconds_t);
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::new(seconds, micros))?;
         Ok(Diag { socket, received: vec![0; BUFFER], request: Vec::new(), sequence: 0, manner: Manner::Once })
     }
 
@@ -130,7 +118,7 @@ impl Diag {
     }
 
     /// Says whether nothing changed meanwhile.
-    fn dump_once(&mut self, question: &Question, mut take: impl FnMut(Row)) -> io::Result<bool> {
+    fn dump_once(&mut self, question: &Question, mut take: impl FnMut(DumpRow)) -> io::Result<bool> {
         let ask = |request: &mut Vec<u8>, sequence| wire::write_request(request, sequence, question);
         self.exchange(ask, |row| wire::row(row).map(&mut take))
     }
@@ -169,40 +157,20 @@ impl Diag {
 
     /// To the kernel, which is whom a netlink socket sends to that is not connected.
     fn send(&self) -> io::Result<()> {
-        uninterrupted(|| {
-            let (data, length) = (self.request.as_ptr().cast(), self.request.len());
-            // SAFETY: a live buffer with its length.
-            unsafe { libc::send(self.socket.as_raw_fd(), data, length, libc::MSG_NOSIGNAL) }
-        })
-        .map(drop)
+        uninterrupted(|| send(self.socket.as_raw_fd(), &self.request, MsgFlags::MSG_NOSIGNAL))?;
+        Ok(())
     }
 
     /// The length of what was received, 0 if it was not from the kernel.
     fn receive(&mut self) -> io::Result<usize> {
-        // SAFETY: all of a sockaddr_nl may be zero.
-        let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-        let length = uninterrupted(|| {
-            let mut size = size_of_val(&sender) as libc::socklen_t;
-            // SAFETY: a live buffer with its length, a live address with its size. MSG_TRUNC: the true length.
-            unsafe {
-                libc::recvfrom(
-                    self.socket.as_raw_fd(),
-                    self.received.as_mut_ptr().cast(),
-                    self.received.len(),
-                    libc::MSG_TRUNC,
-                    (&raw mut sender).cast(),
-                    &raw mut size,
-                )
-            }
-        });
-        match length {
-            Ok(_) if sender.nl_pid != 0 => Ok(0),
-            Ok(0) => Err(wire::malformed()),
-            Ok(length) => Ok(length),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "sock_diag does not answer"))
-            }
-            Err(error) => Err(error),
+        let received = uninterrupted(|| recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut self.received));
+        match received {
+            Ok((_, Some(sender))) if sender.pid() != 0 => Ok(0),
+            // What fills the buffer is cut off, or might be.
+            Ok((length, _)) if length == 0 || length == self.received.len() => Err(wire::malformed()),
+            Ok((length, _)) => Ok(length),
+            Err(Errno::EAGAIN) => Err(io::Error::new(io::ErrorKind::TimedOut, "sock_diag does not answer")),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -213,12 +181,11 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// A call that a signal may interrupt.
-fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
-        match check(call() as i64) {
-            Ok(count) => return Ok(count as usize),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
         }
     }
 }

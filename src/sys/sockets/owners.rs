@@ -9,7 +9,7 @@
 
 use super::proc;
 use super::unix::{self, UnixListener, UnixSampler};
-use super::{Listener, Source};
+use super::{Listener, SampleSource};
 use crate::sys::{check, tree};
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -36,22 +36,36 @@ pub struct Held {
     /// The processes that may not be looked into: another user's, without CAP_SYS_PTRACE. What they hold is not known,
     /// so that it may be any listener that is not known to be someone else's.
     pub unreadable: Vec<i32>,
+    /// The processes that hold a socket that is none of those.
+    pub others: Vec<i32>,
+    /// The kernel's table of UDP sockets could not be read.
+    pub misses_udp: bool,
 }
 
 /// Looks at each of the processes; one that has ended holds nothing. Without a usable /proc all of them are unreadable.
 pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
+    held_while(&|| true, processes, listeners)
+}
+
+/// The same, as far as it was found until there is no time left for it: there may be very many.
+pub fn held_while(go_on: &dyn Fn() -> bool, processes: &[i32], listeners: &[Listener]) -> Held {
     if !tree::is_usable() {
         return Held { unreadable: processes.to_vec(), ..Held::default() };
     }
     let tcp: HashSet<u32> = listeners.iter().map(|listener| listener.inode).collect();
     let unix = unix_listeners();
-    let udp = udp_servers();
+    let bound = udp_servers();
+    let misses_udp = bound.is_err();
+    let udp = bound.unwrap_or_default();
     // One look at each descriptor for all: an app may have very many, and very many processes.
     let wanted: HashSet<u32> = tcp.iter().chain(unix.keys()).chain(udp.keys()).copied().collect();
-    let (mut held, mut inodes) = (Held::default(), HashSet::new());
-    for pid in processes {
+    let (mut held, mut inodes) = (Held { misses_udp, ..Held::default() }, HashSet::new());
+    for pid in processes.iter().take_while(|_| go_on()) {
         match sockets(*pid, &wanted) {
-            Ok(found) => {
+            Ok((found, others)) => {
+                if others {
+                    held.others.push(*pid);
+                }
                 if !found.is_disjoint(&tcp) {
                     held.processes.push(*pid);
                 }
@@ -75,19 +89,22 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
 /// Those of the sockets that one of the processes holds, as far as they may be looked into.
 pub fn which_are_held(processes: &[i32], inodes: &HashSet<u32>) -> HashSet<u32> {
     let mut found = HashSet::new();
-    for pid in processes.iter().take_while(|_| !inodes.is_empty()) {
-        found.extend(sockets(*pid, inodes).unwrap_or_default());
+    for pid in processes {
+        if found.len() == inodes.len() {
+            break;
+        }
+        found.extend(sockets(*pid, inodes).unwrap_or_default().0);
     }
     found
 }
 
 /// The UDP sockets of the network namespace that somebody has bound, by inode. One that was given its port by the kernel,
 /// because it sent something (ip(7)), is a client: of statsd, of a name server.
-fn udp_servers() -> HashMap<u32, SocketAddr> {
+fn udp_servers() -> io::Result<HashMap<u32, SocketAddr>> {
     let given = ports_given();
     let by_the_kernel = |at: &SocketAddr| at.ip().is_unspecified() && given.contains(&at.port());
-    let bound = proc::udp(Path::new(proc::FOLDER)).unwrap_or_default().into_iter();
-    bound.filter(|bound| !by_the_kernel(&bound.local)).map(|bound| (bound.inode, bound.local)).collect()
+    let bound = proc::udp(Path::new(proc::FOLDER))?.into_iter();
+    Ok(bound.filter(|bound| !by_the_kernel(&bound.local)).map(|bound| (bound.inode, bound.local)).collect())
 }
 
 /// The ports that the kernel gives to those who ask for none (ip_local_port_range, ip(7)); empty if it does not say.
@@ -132,26 +149,32 @@ const KNOWN: [&str; 16] = [
     "XDP",
 ];
 
-/// Whether what [`held_by`] says of these processes, with listeners from this source, is all that they listen on, for
-/// certain. Asked where it says that there is nothing: it costs a system call for every socket that they hold.
-pub fn is_all_there_is(processes: &[i32], source: Source) -> bool {
+/// Whether what [`held_by`] has said of these processes, with listeners from this source, is all that they listen on, for
+/// certain. Asked where it says that there is nothing: each other socket of theirs costs a system call. False too if there
+/// was no time left for it.
+pub fn is_all_there_is(go_on: &dyn Fn() -> bool, processes: &[i32], held: &Held, source: SampleSource) -> bool {
     // A kernel that is only acted shows what it likes.
-    let seen = source == Source::SockDiag
-        && proc::udp(Path::new(proc::FOLDER)).is_ok()
-        && Path::new("/proc/net/unix").exists();
+    let seen = source == SampleSource::SockDiag && !held.misses_udp && Path::new("/proc/net/unix").exists();
     // PID 1 is there in every namespace; where it is not shown, others may be hidden as well (proc(5), hidepid=).
     let shown = tree::is_usable() && Path::new("/proc/1/stat").exists();
     let Ok(namespace) = fs::read_link("/proc/self/ns/net") else { return false };
-    seen && shown && !processes.is_empty() && processes.iter().all(|pid| is_an_open_book(*pid, &namespace))
+    let is_here = |pid: &i32| go_on() && is_in(&namespace, *pid);
+    seen && shown
+        && !processes.is_empty()
+        && processes.iter().all(is_here)
+        && held.others.iter().all(|pid| go_on() && is_an_open_book(*pid))
 }
 
-/// It is in this network namespace, and each of its sockets is of a protocol whose listeners would have been found.
-fn is_an_open_book(pid: i32, namespace: &Path) -> bool {
+/// It is in this network namespace, or gone.
+fn is_in(namespace: &Path, pid: i32) -> bool {
     match fs::read_link(format!("/proc/{pid}/ns/net")) {
-        Ok(its) if its == *namespace => {}
-        Err(error) if is_gone(&error) => return true,
-        Ok(_) | Err(_) => return false,
+        Ok(its) => its == *namespace,
+        Err(error) => is_gone(&error),
     }
+}
+
+/// Each of its sockets is of a protocol whose listeners would have been found.
+fn is_an_open_book(pid: i32) -> bool {
     let known = |(path, target): (PathBuf, PathBuf)| inode(&target).is_none() || is_of_known_protocol(&path);
     match descriptors(pid) {
         Ok(mut all) => all.all(|one| one.is_ok_and(known)),
@@ -175,19 +198,24 @@ fn is_of_known_protocol(path: &Path) -> bool {
     KNOWN.contains(&name.trim_end_matches('\0'))
 }
 
-/// Those of the wanted sockets that the process holds. A folder that can be listed may still hide where its links lead
+/// Those of the wanted sockets that the process holds, and whether it holds others; all those that are wanted are enough. A
+/// folder that can be listed may still hide where its links lead
 /// to: the owner and CAP_DAC_OVERRIDE open the one, the other takes what ptrace(2) takes.
-fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<HashSet<u32>> {
-    let mut found = HashSet::new();
+fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<(HashSet<u32>, bool)> {
+    let (mut found, mut others) = (HashSet::new(), false);
     for entry in descriptors(pid)? {
         let (_, target) = entry?;
-        found.extend(inode(&target).filter(|inode| wanted.contains(inode)));
+        match inode(&target) {
+            Some(inode) if wanted.contains(&inode) => drop(found.insert(inode)),
+            Some(_) => others = true,
+            None => {}
+        }
         // An app with many connections has many descriptors.
-        if found.len() == wanted.len() {
+        if !found.is_empty() && found.len() == wanted.len() {
             break;
         }
     }
-    Ok(found)
+    Ok((found, others))
 }
 
 /// Every descriptor with what it leads to; without those that are closed meanwhile.
@@ -203,8 +231,7 @@ fn descriptors(pid: i32) -> io::Result<impl Iterator<Item = io::Result<(PathBuf,
             Err(error) => Some(Err(error)),
         }
     };
-    let listed = tree::descriptors(pid)?.map(fs::read_dir).transpose()?;
-    Ok(listed.into_iter().flatten().filter_map(look))
+    Ok(tree::descriptors(pid)?.into_iter().flatten().filter_map(look))
 }
 
 /// `socket:[12345]`. sock_diag has 32 bits for it, and sockfs gives no more.

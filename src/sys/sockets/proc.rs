@@ -3,10 +3,10 @@
 //! Of each socket: addresses, state, both queues, inode; of a listener its backlog, in the column of the receive queue.
 //! Of UDP what is bound. A row that cannot be read is an error and not left out: a connection that is not seen would be one that is not there.
 
-use super::wire::{Kind, Row, kind};
-use super::{Connection, Listener, Snapshot};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use super::snapshot::{Connection, DumpRow, Listener, Snapshot};
+use super::wire::{StateKind, kind};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -26,17 +26,19 @@ pub(super) fn read(folder: &Path, keep: impl Fn(u16) -> bool, answer: &mut Snaps
 
 /// A UDP socket that has a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bound {
+pub(super) struct BoundUdp {
     pub(super) local: SocketAddr,
     pub(super) inode: u32,
 }
 
 /// The UDP sockets that take datagrams from whomever: those that are connected to one peer are clients.
-pub(super) fn udp(folder: &Path) -> io::Result<Vec<Bound>> {
+pub(super) fn udp(folder: &Path) -> io::Result<Vec<BoundUdp>> {
     let mut found = Vec::new();
     for name in ["udp", "udp6"] {
-        match fs::read(folder.join(name)) {
-            Ok(table) => found.extend(table.split(|byte| *byte == b'\n').skip(1).filter_map(parse_udp)),
+        // The kernel goes through all ports for each read of it, so there is room for all of it in one.
+        let mut table = Vec::with_capacity(64 * 1024);
+        match File::open(folder.join(name)).and_then(|mut file| file.read_to_end(&mut table)) {
+            Ok(_) => found.extend(table.split(|byte| *byte == b'\n').skip(1).filter_map(parse_udp)),
             // As above.
             Err(error) if name == "udp6" && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -46,14 +48,14 @@ pub(super) fn udp(folder: &Path) -> io::Result<Vec<Bound>> {
 }
 
 /// The columns are those of TCP.
-fn parse_udp(line: &[u8]) -> Option<Bound> {
+fn parse_udp(line: &[u8]) -> Option<BoundUdp> {
     let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
     let (local, remote) = (address(fields.nth(1)?)?, address(fields.next()?)?);
     let inode = std::str::from_utf8(fields.nth(6)?).ok()?.parse::<u64>().ok()? as u32;
-    (remote.port() == 0).then_some(Bound { local, inode })
+    (remote.port() == 0).then_some(BoundUdp { local, inode })
 }
 
-fn read_table(path: &Path, take: &mut impl FnMut(Row)) -> io::Result<()> {
+fn read_table(path: &Path, take: &mut impl FnMut(DumpRow)) -> io::Result<()> {
     let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
     let mut line = Vec::new();
     // The first line names the columns.
@@ -72,7 +74,7 @@ fn read_table(path: &Path, take: &mut impl FnMut(Row)) -> io::Result<()> {
 }
 
 /// `sl local remote state tx_queue:rx_queue timer:when retransmits uid timeout inode …`, mostly in hexadecimal.
-fn parse(line: &[u8]) -> Option<Row> {
+fn parse(line: &[u8]) -> Option<DumpRow> {
     let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
     let (local, remote) = (fields.nth(1)?, fields.next()?);
     let state = kind(u8::try_from(hexadecimal(fields.next()?)?).ok()?);
@@ -83,11 +85,11 @@ fn parse(line: &[u8]) -> Option<Row> {
     let inode = std::str::from_utf8(inode).ok()?.parse::<u64>().ok()? as u32;
     let (local, remote) = (address(local)?, address(remote)?);
     Some(match state {
-        Kind::Listener => Row::Listener(Listener { local, inode, backlog: unread }),
-        Kind::Connection(state) => {
-            Row::Connection(Connection { local, remote, state, inode, unread, unsent, counters: None })
+        StateKind::Listener => DumpRow::Listener(Listener { local, inode, backlog: unread }),
+        StateKind::Connection(state) => {
+            DumpRow::Connection(Connection { local, remote, state, inode, unread, unsent, counters: None })
         }
-        Kind::Other => Row::Other,
+        StateKind::Other => DumpRow::Other,
     })
 }
 

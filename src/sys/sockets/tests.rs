@@ -34,7 +34,7 @@ fn looks(ports: &[u16]) -> Option<Snapshot> {
     let (mut sock_diag, mut of_proc) = (Sampler::new(ports), Sampler::of_proc(ports));
     let proc = of_proc.sample().expect("/proc/net/tcp");
     let snapshot = sock_diag.sample().expect("sock_diag");
-    assert_eq!((snapshot.source, proc.source), (Source::SockDiag, Source::Proc));
+    assert_eq!((snapshot.source, proc.source), (SampleSource::SockDiag, SampleSource::Proc));
     let less = |connection: &Connection| Connection { counters: None, ..*connection };
     let agree = sorted(&snapshot.listeners, |listener| *listener) == sorted(&proc.listeners, |listener| *listener)
         && sorted(&snapshot.connections, less) == sorted(&proc.connections, less);
@@ -301,7 +301,8 @@ fn all_listeners_are_listed_and_those_of_a_process_known() {
         let found = held_by(&[sleeper.id() as i32, i32::MAX], &listeners);
         sleeper.kill().expect("it runs");
         sleeper.wait().expect("it ended");
-        assert_eq!(found, Held::default());
+        // It may have inherited a connection of a test beside this one.
+        assert_eq!(Held { others: Vec::new(), ..found }, Held::default());
         assert!(!held_by(&[pid], &[]).listeners.contains(&own[0]));
     }
 }
@@ -325,7 +326,7 @@ fn a_refusal_is_final_and_the_tables_of_proc_are_read() {
         sampler.diag = Some(testing::answering(refused));
         for _ in 0..2 {
             let snapshot = sampler.sample().expect("/proc/net/tcp");
-            assert_eq!((snapshot.source, snapshot.listeners.len()), (Source::Proc, 1));
+            assert_eq!((snapshot.source, snapshot.listeners.len()), (SampleSource::Proc, 1));
             assert_eq!(sampler.refusal().and_then(io::Error::raw_os_error), Some(number));
         }
         assert!(sampler.diag.is_none(), "and not asked again");
@@ -338,13 +339,13 @@ fn an_answer_that_knows_of_nothing_is_not_believed() {
     let nothing = |sequence| testing::a_message(libc::NLMSG_DONE, 2, sequence, &[0; 4]);
     let mut sampler = Sampler::new(&[port]);
     sampler.diag = Some(testing::answering(nothing));
-    assert_eq!(sampler.sample().expect("/proc/net/tcp").source, Source::Proc);
+    assert_eq!(sampler.sample().expect("/proc/net/tcp").source, SampleSource::Proc);
     assert!(sampler.refusal().is_some_and(|refusal| refusal.to_string().contains("empty answer")));
     // Where there is nothing an empty answer is right, and asking /proc each time is not needed. (Port 1 is tcpmux's.)
     let mut sampler = Sampler::new(&[1]);
     for _ in 0..2 * DOUBTS {
         let snapshot = sampler.sample().expect("sock_diag");
-        assert!(snapshot.source == Source::SockDiag && snapshot.is_empty());
+        assert!(snapshot.source == SampleSource::SockDiag && snapshot.is_empty());
     }
     assert_eq!(sampler.doubts, 0);
 }

@@ -6,7 +6,7 @@
 //! no inode there.
 
 use super::diag::Diag;
-use super::unix_wire;
+use super::unix_wire::{self, UnixSocket};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -16,23 +16,6 @@ use std::path::{Path, PathBuf};
 const LISTENS: u32 = 0x10000;
 /// More of the table is not read.
 const LONGEST: usize = 16 << 20;
-
-/// One socket that listens or is connected.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Socket {
-    pub(super) listens: bool,
-    pub(super) inode: u32,
-    /// A path, `@name` of an abstract one, or nothing.
-    pub(super) name: String,
-    /// Inode and device of the path: another socket may have the same path later.
-    pub(super) file: Option<(u32, u32)>,
-    /// The other end's socket: 0 if it is closed; nothing where it is not shown.
-    pub(super) peer: Option<u32>,
-    /// Bytes; of a listener the connections that wait.
-    pub(super) unread: u32,
-    /// As the kernel charges them: more than the bytes.
-    pub(super) unsent: u32,
-}
 
 /// A Unix socket that is listened on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,11 +29,11 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    fn of(socket: &Socket) -> UnixListener {
+    fn of(socket: &UnixSocket) -> UnixListener {
         UnixListener { name: socket.name.clone(), file: socket.file, inode: socket.inode }
     }
 
-    fn has_accepted(&self, socket: &Socket) -> bool {
+    fn has_accepted(&self, socket: &UnixSocket) -> bool {
         let same_file = self.file.zip(socket.file).is_none_or(|(ours, theirs)| ours == theirs);
         !socket.listens && !socket.name.is_empty() && socket.name == self.name && same_file
     }
@@ -104,7 +87,7 @@ impl UnixSampler {
     }
 
     /// All of the network namespace that listen or are connected.
-    pub(super) fn table(&mut self) -> Vec<Socket> {
+    pub(super) fn table(&mut self) -> Vec<UnixSocket> {
         if self.refusal.is_none() {
             match self.by_diag() {
                 Ok(table) => return table,
@@ -114,7 +97,7 @@ impl UnixSampler {
         by_proc(Path::new(super::proc::FOLDER))
     }
 
-    fn by_diag(&mut self) -> io::Result<Vec<Socket>> {
+    fn by_diag(&mut self) -> io::Result<Vec<UnixSocket>> {
         let diag = match &mut self.diag {
             Some(diag) => diag,
             none => none.insert(Diag::open()?),
@@ -132,7 +115,7 @@ impl UnixSampler {
     }
 }
 
-fn connections(table: &[Socket], listeners: &[UnixListener]) -> UnixSnapshot {
+fn connections(table: &[UnixSocket], listeners: &[UnixListener]) -> UnixSnapshot {
     let mut snapshot = UnixSnapshot::default();
     for socket in table {
         if socket.listens {
@@ -155,11 +138,11 @@ fn connections(table: &[Socket], listeners: &[UnixListener]) -> UnixSnapshot {
 }
 
 /// The listeners of the table, by inode.
-pub(super) fn listeners(table: &[Socket]) -> HashMap<u32, UnixListener> {
+pub(super) fn listeners(table: &[UnixSocket]) -> HashMap<u32, UnixListener> {
     table.iter().filter(|socket| socket.listens).map(|socket| (socket.inode, UnixListener::of(socket))).collect()
 }
 
-fn by_proc(folder: &Path) -> Vec<Socket> {
+fn by_proc(folder: &Path) -> Vec<UnixSocket> {
     let path: PathBuf = folder.join("unix");
     let Ok(table) = fs::read(path) else { return Vec::new() };
     parse(&String::from_utf8_lossy(&table[..table.len().min(LONGEST)]))
@@ -167,7 +150,7 @@ fn by_proc(folder: &Path) -> Vec<Socket> {
 
 /// `Num RefCount Protocol Flags Type St Inode Path`; a row that is not so is none. St: 2 is SS_CONNECTING, which is what a
 /// connection shows that waits to be accepted, 3 is SS_CONNECTED.
-fn parse(table: &str) -> Vec<Socket> {
+fn parse(table: &str) -> Vec<UnixSocket> {
     let row = |line: &str| {
         let mut fields = line.split_ascii_whitespace().skip(3);
         let flags = u32::from_str_radix(fields.next()?, 16).ok()?;
@@ -177,7 +160,7 @@ fn parse(table: &str) -> Vec<Socket> {
         let listens = flags & LISTENS != 0;
         let name = fields.collect::<Vec<_>>().join(" ");
         let counts = listens || matches!(state, "02" | "03");
-        counts.then(|| Socket { listens, inode, name, ..Socket::default() })
+        counts.then(|| UnixSocket { listens, inode, name, ..UnixSocket::default() })
     };
     table.lines().skip(1).filter_map(row).collect()
 }

@@ -1,7 +1,6 @@
 //! The messages of sock_diag(7) for Unix sockets as bytes (linux/unix_diag.h). Pure, and as careful as `wire`, whose framing
 //! it uses.
 
-use super::unix::Socket;
 use super::wire::{SOCK_DIAG_BY_FAMILY, next_attribute, states, u32_at};
 
 /// What is asked for: UDIAG_SHOW_NAME, UDIAG_SHOW_VFS, UDIAG_SHOW_PEER, UDIAG_SHOW_RQLEN.
@@ -15,6 +14,23 @@ const UNIX_DIAG_PEER: u16 = 2;
 const UNIX_DIAG_RQLEN: u16 = 4;
 /// struct unix_diag_msg
 const ROW: usize = 16;
+
+/// One socket that listens or is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct UnixSocket {
+    pub(super) listens: bool,
+    pub(super) inode: u32,
+    /// A path, `@name` of an abstract one, or nothing.
+    pub(super) name: String,
+    /// Inode and device of the path: another socket may have the same path later.
+    pub(super) file: Option<(u32, u32)>,
+    /// The other end's socket: 0 if it is closed; nothing where it is not shown.
+    pub(super) peer: Option<u32>,
+    /// Bytes; of a listener the connections that wait.
+    pub(super) unread: u32,
+    /// As the kernel charges them: more than the bytes.
+    pub(super) unsent: u32,
+}
 
 /// Writes the request for a dump of all sockets that listen or are connected (struct unix_diag_req).
 pub(super) fn write_request(buffer: &mut Vec<u8>, sequence: u32) {
@@ -35,12 +51,12 @@ pub(super) fn write_request(buffer: &mut Vec<u8>, sequence: u32) {
 }
 
 /// Reads a row; `None` if it is malformed.
-pub(super) fn row(bytes: &[u8]) -> Option<Socket> {
+pub(super) fn row(bytes: &[u8]) -> Option<UnixSocket> {
     let fixed = bytes.first_chunk::<ROW>()?;
-    let mut socket = Socket {
+    let mut socket = UnixSocket {
         listens: 1u32.checked_shl(fixed[2].into()) == Some(states::LISTENERS),
         inode: u32_at(fixed, 4),
-        ..Socket::default()
+        ..UnixSocket::default()
     };
     let mut attributes = bytes.get(ROW..)?;
     while !attributes.is_empty() {
@@ -88,7 +104,7 @@ mod tests {
         bytes.extend(attribute(UNIX_DIAG_PEER, &words(&[78])));
         bytes.extend(attribute(UNIX_DIAG_RQLEN, &words(&[9, 10])));
         bytes.extend(attribute(99, b"x"));
-        let expected = Socket {
+        let expected = UnixSocket {
             listens: false,
             inode: 77,
             name: "/run/a.sock".to_owned(),

@@ -8,22 +8,22 @@
 //! Whatever the bytes are, nothing here panics, and every step consumes at least a header. Structures of the kernel grow
 //! at their ends: a field is read at its offset if it is there, and what follows is left alone.
 
-use super::{Connection, Counters, Listener, State};
+use super::snapshot::{Connection, Counters, DumpRow, Listener, State};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The states of tcp_states.h that are asked for, as idiag_states takes them: one bit each.
 pub(super) mod states {
     /// TCP_LISTEN
-    pub(in crate::sys::sockets) const LISTENERS: u32 = 1 << 10;
+    pub(in super::super) const LISTENERS: u32 = 1 << 10;
     /// TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING
-    pub(in crate::sys::sockets) const CONNECTIONS: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
+    pub(in super::super) const CONNECTIONS: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 }
 
 /// What a dump is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
-    pub(super) family: Family,
+    pub(super) family: SocketFamily,
     /// Bits of [`states`].
     pub(super) states: u32,
     /// What [`port_filter`] made, or nothing for all ports.
@@ -32,7 +32,7 @@ pub(super) struct Question<'a> {
 
 /// Whose sockets. Those of IPv6 include the connections of dual-stack listeners, with v4-mapped addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum SocketFamily {
     /// Both in one walk over the kernel's table, which with many sockets is a good part of the cost. Only the older of
     /// the two requests can ask for it.
     Both,
@@ -63,22 +63,22 @@ pub(super) fn write_request(buffer: &mut Vec<u8>, sequence: u32, question: &Ques
     buffer.clear();
     // The length, which is written at the end.
     buffer.extend([0; 4]);
-    let kind = if question.family == Family::Both { TCPDIAG_GETSOCK } else { SOCK_DIAG_BY_FAMILY };
+    let kind = if question.family == SocketFamily::Both { TCPDIAG_GETSOCK } else { SOCK_DIAG_BY_FAMILY };
     buffer.extend(kind.to_ne_bytes());
     buffer.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
     buffer.extend(sequence.to_ne_bytes());
     buffer.extend([0; 4]);
     match question.family {
         // struct inet_diag_req: the family is not looked at, and idiag_dbs neither.
-        Family::Both => {
+        SocketFamily::Both => {
             buffer.extend([libc::AF_UNSPEC as u8, 0, 0, WITH_INFO]);
             buffer.extend(ANY_SOCKET);
             buffer.extend(question.states.to_ne_bytes());
             buffer.extend([0; 4]);
         }
         // struct inet_diag_req_v2
-        Family::V4 | Family::V6 => {
-            let family = if question.family == Family::V4 { libc::AF_INET } else { libc::AF_INET6 };
+        SocketFamily::V4 | SocketFamily::V6 => {
+            let family = if question.family == SocketFamily::V4 { libc::AF_INET } else { libc::AF_INET6 };
             buffer.extend([family as u8, libc::IPPROTO_TCP as u8, WITH_INFO, 0]);
             buffer.extend(question.states.to_ne_bytes());
             buffer.extend(ANY_SOCKET);
@@ -199,45 +199,36 @@ fn end(payload: &[u8]) -> Option<io::Error> {
     (number != 0).then(|| io::Error::from_raw_os_error(number.saturating_neg()))
 }
 
-/// What a row tells of.
-#[derive(Debug, PartialEq)]
-pub(super) enum Row {
-    Listener(Listener),
-    Connection(Connection),
-    /// A state that was not asked for.
-    Other,
-}
-
 /// Reads a row; `None` if it is malformed.
-pub(super) fn row(bytes: &[u8]) -> Option<Row> {
+pub(super) fn row(bytes: &[u8]) -> Option<DumpRow> {
     let fixed = bytes.first_chunk::<ROW>()?;
     let local = address(fixed, 8, port_at(fixed, 4))?;
     let inode = u32_at(fixed, 68);
     let (unread, unsent) = (u32_at(fixed, 56), u32_at(fixed, 60));
     Some(match kind(fixed[1]) {
-        Kind::Listener => Row::Listener(Listener { local, inode, backlog: unread }),
-        Kind::Connection(state) => {
+        StateKind::Listener => DumpRow::Listener(Listener { local, inode, backlog: unread }),
+        StateKind::Connection(state) => {
             let remote = address(fixed, 24, port_at(fixed, 6))?;
             let counters = counters(info(bytes.get(ROW..)?)?);
-            Row::Connection(Connection { local, remote, state, inode, unread, unsent, counters })
+            DumpRow::Connection(Connection { local, remote, state, inode, unread, unsent, counters })
         }
-        Kind::Other => Row::Other,
+        StateKind::Other => DumpRow::Other,
     })
 }
 
 /// What the number of a state means here (tcp_states.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StateKind {
     Listener,
     Connection(State),
     Other,
 }
 
-pub(super) fn kind(state: u8) -> Kind {
+pub(super) fn kind(state: u8) -> StateKind {
     match 1u32.checked_shl(state.into()).unwrap_or(0) {
-        states::LISTENERS => Kind::Listener,
-        bit if bit & states::CONNECTIONS == 0 => Kind::Other,
-        _ => Kind::Connection(match state {
+        states::LISTENERS => StateKind::Listener,
+        bit if bit & states::CONNECTIONS == 0 => StateKind::Other,
+        _ => StateKind::Connection(match state {
             1 => State::Established,
             8 => State::CloseWait,
             _ => State::Closing,

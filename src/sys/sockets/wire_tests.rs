@@ -79,7 +79,7 @@ mod filter {
 mod request {
     use super::*;
 
-    fn written(family: Family, filter: &[u8]) -> Vec<u8> {
+    fn written(family: SocketFamily, filter: &[u8]) -> Vec<u8> {
         let mut buffer = vec![9; 3];
         write_request(&mut buffer, 77, &Question { family, states: states::LISTENERS, filter });
         buffer
@@ -87,7 +87,9 @@ mod request {
 
     #[test]
     fn it_is_as_long_as_it_says_and_names_its_number() {
-        for (family, length) in [(Family::Both, 16 + 60), (Family::V4, 16 + 56), (Family::V6, 16 + 56)] {
+        for (family, length) in
+            [(SocketFamily::Both, 16 + 60), (SocketFamily::V4, 16 + 56), (SocketFamily::V6, 16 + 56)]
+        {
             for filter in [[].as_slice(), &[1, 4, 0, 0]] {
                 let request = written(family, filter);
                 let attribute = if filter.is_empty() { 0 } else { 8 };
@@ -103,7 +105,7 @@ mod request {
 
     #[test]
     fn family_states_and_info_stand_where_each_of_the_structures_has_them() {
-        let (both, six) = (written(Family::Both, &[]), written(Family::V6, &[]));
+        let (both, six) = (written(SocketFamily::Both, &[]), written(SocketFamily::V6, &[]));
         assert_eq!((u16_at(&both, 4), both[16], both[19], u32_at(&both, 16 + 52)), (18, 0, 2, 1 << 10));
         assert_eq!((u16_at(&six, 4), six[16], six[17], six[18], u32_at(&six, 20)), (20, 10, 6, 2, 1 << 10));
     }
@@ -124,7 +126,7 @@ const COUNTERS: Counters = Counters {
 
 fn connection(bytes: &[u8]) -> Connection {
     match row(bytes) {
-        Some(Row::Connection(connection)) => connection,
+        Some(DumpRow::Connection(connection)) => connection,
         other => panic!("{other:?}"),
     }
 }
@@ -156,7 +158,7 @@ mod rows {
     #[test]
     fn a_listeners_queue_is_its_backlog() {
         let expected = Listener { local: "127.0.0.1:8080".parse().expect("an address"), inode: 4242, backlog: 5 };
-        assert_eq!(row(&a_row(libc::AF_INET, 10, None)), Some(Row::Listener(expected)));
+        assert_eq!(row(&a_row(libc::AF_INET, 10, None)), Some(DumpRow::Listener(expected)));
     }
 
     #[test]
@@ -177,8 +179,8 @@ mod rows {
 
     #[test]
     fn every_state_has_its_meaning() {
-        use Kind::{Connection as C, Listener as L, Other as O};
         use State::{CloseWait, Closing, Established};
+        use StateKind::{Connection as C, Listener as L, Other as O};
         let meanings =
             [O, C(Established), O, O, C(Closing), C(Closing), O, O, C(CloseWait), C(Closing), L, C(Closing), O, O];
         for (state, meaning) in meanings.into_iter().enumerate() {

@@ -1,0 +1,16 @@
+import time
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def index():
+    return "hello\n"
+
+
+@app.get("/slow")
+def slow():
+    time.sleep(1)
+    return "slow\n"

@@ -1,0 +1,1 @@
+<?php sleep(1); echo "slow\n";

@@ -1,0 +1,150 @@
+//! `graceful probe`: what it asks.
+
+use super::arguments::{bare, read, stray, value};
+use super::describe::{dressed, listed};
+use super::{EarlyExit, Invocation, ProbeTarget};
+use crate::config::suggest::did_you_mean;
+use crate::config::{ConfigError, Listen, values};
+use crate::health::Probe;
+use crate::secret::Url;
+use clap::builder::PossibleValue;
+use clap::{CommandFactory, Parser, ValueEnum, ValueHint};
+use std::ffi::OsString;
+use std::time::Duration;
+use url::Host;
+
+const USAGE: &str = "graceful probe [OPTIONS] [live|ready|startup] [TARGET]";
+
+const AFTER_HELP: &str = "\
+Without a URL it asks a running graceful for its /livez, /readyz or /startupz. TARGET is
+  http:// or https://            fine is a status from 200 to 399
+  tcp://HOST:PORT                fine is a connection
+  :9090, 127.0.0.1:9090          graceful's address, as --probe-listen has it
+  unix:/run/graceful.sock
+Where graceful listens, if TARGET is left out, is said by the first of these that says it:
+  GRACEFUL_PROBE_LISTEN, or probe_listen in the file that GRACEFUL_CONFIG names
+  a running graceful's own options, as /proc shows them; PID 1 before all others
+  /run/graceful.sock, if it is a socket
+In a Dockerfile:
+  HEALTHCHECK CMD [\"/graceful\", \"probe\"]
+asks for ready, and is unhealthy while a critical dependency is gone. live looks at no dependency:
+it is right where a failure restarts the container, as a Kubernetes liveness probe.";
+
+/// Ask graceful, a URL or a port once: exit 0 if ready, else 1. For HEALTHCHECK and exec probes
+#[derive(Parser)]
+#[command(name = "probe", override_usage = USAGE, after_help = AFTER_HELP)]
+pub(super) struct ProbeOptions {
+    /// What is asked of graceful itself
+    #[arg(value_name = "PROBE", value_parser = value(first_word).or_one_of(probes), default_value = "ready")]
+    first: FirstWord,
+    /// What is asked. Default: the graceful that runs
+    #[arg(value_name = "TARGET", value_hint = ValueHint::Url)]
+    address: Option<OsString>,
+    /// For the whole probe, as 500ms or 2s
+    #[arg(long, value_name = "DUR", value_parser = value(values::positive_duration), default_value = "1s")]
+    timeout: Duration,
+}
+
+/// A probe, or already what is asked.
+#[derive(Clone)]
+enum FirstWord {
+    Probe(Probe),
+    Target(ProbeTarget),
+}
+
+/// `graceful probe [OPTIONS] [live|ready|startup] [TARGET]`
+pub(super) fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
+    let ProbeOptions { first, address, timeout } = read(args)?;
+    let target = match (first, address) {
+        (FirstWord::Probe(probe), None) => Ok(ProbeTarget::Own { probe, at: None }),
+        (FirstWord::Probe(probe), Some(text)) => own_probe(probe, &text),
+        (FirstWord::Target(target), None) => Ok(target),
+        (FirstWord::Target(_), Some(extra)) => Err(stray(&extra, &dressed(ProbeOptions::command()))),
+    };
+    match target {
+        Ok(target) => Ok(Invocation::Probe { target, timeout }),
+        Err(problem) => Err(EarlyExit::Problems(vec![problem])),
+    }
+}
+
+fn own_probe(probe: Probe, text: &OsString) -> Result<ProbeTarget, ConfigError> {
+    let at = text.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(own_address);
+    let place = || format!("probe {} {}", word(probe), bare(text));
+    at.map(|at| ProbeTarget::Own { probe, at: Some(at) }).map_err(|why| ConfigError::new(place(), why))
+}
+
+fn probes() -> Vec<PossibleValue> {
+    Probe::value_variants().iter().filter_map(Probe::to_possible_value).collect()
+}
+
+fn word(probe: Probe) -> String {
+    probe.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
+}
+
+fn first_word(text: &str) -> Result<FirstWord, String> {
+    match Probe::from_str(text, false) {
+        Ok(probe) => Ok(FirstWord::Probe(probe)),
+        Err(_) => target_to_probe(text).map(FirstWord::Target),
+    }
+}
+
+/// What can be probed without a word before it.
+fn target_to_probe(text: &str) -> Result<ProbeTarget, String> {
+    if values::is_http(text) {
+        return url_to_probe(text).map(ProbeTarget::Url);
+    }
+    match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => return tcp_to_probe(rest),
+        Some((scheme, _)) if scheme != "unix" => {
+            return Err("a URL to probe begins with http://, https:// or tcp://".into());
+        }
+        _ => {}
+    }
+    let at = own_address(text).map_err(|reason| {
+        let words = probes();
+        let words = || words.iter().map(PossibleValue::get_name);
+        let meant = did_you_mean(text, words(), str::to_owned);
+        let url = values::http_url(text).err().unwrap_or_default();
+        match text.split_once(':') {
+            Some(("" | "unix", _)) => reason,
+            Some(_) => format!("{reason}; {url}"),
+            None if meant.is_empty() => format!("{url}; graceful's own address is as :9090 or unix:/run/graceful.sock"),
+            None => format!("expected {}{meant}", listed(words())),
+        }
+    })?;
+    Ok(ProbeTarget::Own { probe: Probe::Ready, at: Some(at) })
+}
+
+/// Where a graceful listens.
+fn own_address(text: &str) -> Result<Listen, String> {
+    if text.contains("://") && !text.starts_with("unix:") {
+        return Err("live, ready and startup are asked of graceful itself, and a URL without such a word; expected \
+                    graceful's address, as :9090 or unix:/run/graceful.sock"
+            .into());
+    }
+    match values::listen(text)? {
+        Listen::Tcp(address) if address.port() == 0 => {
+            Err("nobody listens on port 0; expected the port that graceful listens on, as :9090".into())
+        }
+        listen => Ok(listen),
+    }
+}
+
+/// `HOST:PORT` of `tcp://HOST:PORT`.
+fn tcp_to_probe(text: &str) -> Result<ProbeTarget, String> {
+    const RIGHT: &str = "expected tcp://HOST:PORT, as tcp://127.0.0.1:5432";
+    let (host, port) = text.trim_end_matches('/').rsplit_once(':').ok_or(format!("no port in it; {RIGHT}"))?;
+    let host = Host::parse(host).map_err(|error| format!("not a host ({error}); {RIGHT}"))?;
+    match port.parse() {
+        Ok(port) if port > 0 => Ok(ProbeTarget::Tcp { host: host.to_string(), port }),
+        _ => Err(format!("no port from 1 to 65535 in it; {RIGHT}")),
+    }
+}
+
+fn url_to_probe(text: &str) -> Result<Url, String> {
+    let url = values::http_url(text)?;
+    match url.scheme() == "https" && !cfg!(feature = "https") {
+        true => Err("this build of graceful has no https; expected http://".into()),
+        false => Ok(url),
+    }
+}

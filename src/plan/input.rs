@@ -1,0 +1,75 @@
+//! Which files there are, and their texts: the only I/O of the module.
+
+use super::read;
+use crate::files;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The largest file that is read. Charts as large as this have thousands of documents.
+pub(super) const LARGEST: u64 = 64 << 20;
+
+/// Folders below folders, at most: a link that leads upwards ends there.
+const DEEPEST: usize = 32;
+
+/// A file that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InputFile {
+    pub(super) path: PathBuf,
+    /// As messages and views name it.
+    pub(super) name: String,
+}
+
+/// The files of this argument: itself, or all of a folder that some reader reads, in the order of their names. Hidden ones and
+/// links to folders are left out.
+pub(super) fn files_of(argument: &OsStr) -> io::Result<Vec<InputFile>> {
+    let path = PathBuf::from(argument);
+    if argument == "-" {
+        return Ok(vec![InputFile { path: PathBuf::from("/dev/stdin"), name: "-".to_owned() }]);
+    }
+    // What is no folder, a FIFO for example, is told of when it is read.
+    if !fs::metadata(&path)?.is_dir() {
+        return Ok(vec![InputFile { name: name(&path), path }]);
+    }
+    let mut found = Vec::new();
+    walk(&path, 0, &mut found)?;
+    Ok(found)
+}
+
+fn walk(folder: &Path, depth: usize, found: &mut Vec<InputFile>) -> io::Result<()> {
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (file_name, path) = (entry.file_name(), entry.path());
+        if file_name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() && depth < DEEPEST {
+            walk(&path, depth + 1, found)?;
+        } else if path.is_file() && read::format(&file_name.to_string_lossy()).is_some() {
+            found.push(InputFile { name: name(&path), path });
+        }
+    }
+    Ok(())
+}
+
+/// Without control characters: a name must not break a line.
+fn name(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let text = text.strip_prefix("./").unwrap_or(&text);
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It cannot be read, is larger than [`LARGEST`], or is no text.
+pub(super) fn text(input: &InputFile) -> io::Result<String> {
+    let bytes = files::read(&input.path, LARGEST)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        io::Error::other(format!("not UTF-8 text in line {}", line + 1))
+    })
+}

@@ -1,0 +1,47 @@
+//! Where something stands in a file.
+
+/// A value with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct At<T> {
+    /// Where it stands.
+    pub(super) at: Position,
+    /// What stands there.
+    pub(super) value: T,
+}
+
+impl<T> At<T> {
+    /// The same place with what this makes of the value, if it makes anything.
+    pub(super) fn try_map<U>(self, make: impl FnOnce(T) -> Option<U>) -> Option<At<U>> {
+        make(self.value).map(|value| At { at: self.at, value })
+    }
+}
+
+/// A place in one file; lines and columns count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Position {
+    /// Its line.
+    pub(super) line: u32,
+    /// Its column.
+    pub(super) column: u32,
+    /// Where it ends: the line.
+    pub(super) end_line: u32,
+    /// Where it ends: the column behind its last character.
+    pub(super) end_column: u32,
+}
+
+impl Position {
+    /// From a line that counts from 1 and a column that counts from 0, as parsers have it.
+    pub(super) fn new(line: usize, column: usize) -> Position {
+        let (line, column) = (short(line).max(1), short(column).saturating_add(1));
+        Position { line, column, end_line: line, end_column: column }
+    }
+
+    /// The same beginning with this end.
+    pub(super) fn to(self, line: usize, column: usize) -> Position {
+        Position { end_line: short(line).max(1), end_column: short(column).saturating_add(1), ..self }
+    }
+}
+
+fn short(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

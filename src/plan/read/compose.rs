@@ -1,0 +1,206 @@
+//! Compose files and Swarm stacks. They are one format: what has a `deploy` with what only Swarm obeys is a stack.
+
+use super::kubernetes::texts;
+use crate::plan::model::{Argv, Container, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind};
+use crate::plan::place::At;
+use crate::plan::wrapped::Reader;
+use crate::plan::yaml::Node;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Whether the document is a Compose file.
+pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mut Model) -> bool {
+    let Some(services) = document.get("services") else { return false };
+    for (name, node) in services.entries() {
+        if node.entries().is_empty() {
+            continue;
+        }
+        let deploy = node.get("deploy");
+        let of_swarm = |key: &str| deploy.and_then(|deploy| deploy.get(key)).is_some();
+        let is_stack = of_swarm("update_config") || of_swarm("rollback_config") || of_swarm("placement");
+        let mut container = container(&name.value, node);
+        container.at = name.at;
+        let as_init = container.platform_init.as_ref().is_none_or(|init| !init.value);
+        reader.look(&mut container, as_init);
+        model.workloads.push(Workload {
+            file,
+            platform: if is_stack { Platform::Swarm } else { Platform::Docker },
+            kind: WorkloadKind::Service,
+            name: name.value.clone(),
+            namespace: String::new(),
+            labels: BTreeMap::new(),
+            grace: time(node.get("stop_grace_period")),
+            replicas: deploy
+                .and_then(|deploy| deploy.get("replicas"))
+                .or_else(|| node.get("scale"))
+                .and_then(Node::number),
+            rollout: rollout(deploy.and_then(|deploy| deploy.get("update_config"))),
+            share_process_namespace: None,
+            host_pid: node
+                .get("pid")
+                .filter(|pid| pid.text() == Some("host"))
+                .map(|pid| At { at: pid.spot, value: true }),
+            insert_at: node.entries().first().map(|(key, _)| key.at),
+            wrap: None,
+            containers: vec![container],
+            unit: None,
+        });
+    }
+    true
+}
+
+fn rollout(update: Option<&Node>) -> Rollout {
+    let text = |key: &str| update.and_then(|update| update.get(key)).and_then(Node::string);
+    Rollout {
+        max_unavailable: None,
+        order: text("order"),
+        failure_action: text("failure_action"),
+        monitor: time(update.and_then(|update| update.get("monitor"))),
+        at: update.map(|update| update.spot),
+    }
+}
+
+/// `1m30s`, `10s`, `500ms`; a bare number counts seconds.
+fn time(node: Option<&Node>) -> Option<At<Duration>> {
+    node?.string()?.try_map(|text| duration(&plain(&text)))
+}
+
+/// Go's form of a duration.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let (mut sum, mut rest) = (Duration::ZERO, text);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| at + digits);
+        let factor = match &rest[digits..unit] {
+            "ms" => 0.001,
+            "us" | "µs" => 0.000_001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        sum += Duration::try_from_secs_f64(rest[..digits].parse::<f64>().ok()? * factor).ok()?;
+        rest = &rest[unit..];
+    }
+    Some(sum)
+}
+
+/// `${NAME:-default}` is the default, as far as the file shows.
+fn plain(text: &str) -> String {
+    match text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        Some(inner) => inner.split_once(":-").or_else(|| inner.split_once('-')).map_or(text, |(_, or)| or).to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+fn container(name: &str, node: &Node) -> Container {
+    let text = |key: &str| node.get(key).and_then(Node::string);
+    let entrypoint = node.get("entrypoint");
+    let entrypoint_words = words(entrypoint);
+    let headless = entrypoint_words.is_empty();
+    let command = node.get("command");
+    Container {
+        name: name.to_owned(),
+        at: node.spot,
+        image: text("image"),
+        is_init: false,
+        argv: Argv {
+            words: entrypoint_words.into_iter().chain(words(command)).collect(),
+            at: entrypoint.or(command).map(|node| node.spot),
+            // A string is split and not given to a shell.
+            shell: None,
+            headless,
+        },
+        env: environment(node.get("environment")),
+        graceful: None,
+        server: None,
+        grace: None,
+        stop_signal: text("stop_signal"),
+        pre_stop: None,
+        readiness: node.get("healthcheck").and_then(healthcheck),
+        liveness: None,
+        startup: None,
+        ports: Vec::new(),
+        platform_init: node.get("init").and_then(Node::truth),
+        termination_message_path: None,
+        labels: labels(node.get("labels")).into_iter().chain(labels(node.at(&["deploy", "labels"]))).collect(),
+        insert_at: node.entries().first().map(|(key, _)| key.at),
+    }
+}
+
+/// A list, or a string that Compose splits as a shell would, without one (compose-spec, command). `$$` is a dollar.
+fn words(node: Option<&Node>) -> Vec<At<String>> {
+    let Some(node) = node else { return Vec::new() };
+    let words = match node.string() {
+        Some(line) => shell_words::split(&line.value)
+            .map(|words| words.into_iter().map(|word| At { at: line.at, value: word }).collect())
+            .unwrap_or_default(),
+        None => node.strings(),
+    };
+    words.into_iter().map(|word| At { value: word.value.replace("$$", "$"), ..word }).collect()
+}
+
+fn environment(node: Option<&Node>) -> Vec<At<(String, String)>> {
+    let Some(node) = node else { return Vec::new() };
+    let of_map = node.entries().iter().map(|(key, value)| At {
+        at: if value.text().is_some() { value.spot } else { key.at },
+        value: (key.value.clone(), plain(value.text().unwrap_or_default())),
+    });
+    let of_list = node.list().iter().filter_map(|member| {
+        let given = member.string()?;
+        given.try_map(|text| text.split_once('=').map(|(name, value)| (name.to_owned(), plain(value))))
+    });
+    of_map.chain(of_list).collect()
+}
+
+fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
+    let list = node.map(Node::list).unwrap_or_default();
+    let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    list.iter().filter_map(|member| pair(member.text()?)).chain(texts(node)).collect()
+}
+
+fn healthcheck(node: &Node) -> Option<ProbeSpec> {
+    let test = node.get("test")?;
+    let mut command = match test.string() {
+        Some(line) => vec![At { at: line.at, value: "CMD-SHELL".to_owned() }, line],
+        None => test.strings(),
+    };
+    let what = match command.first().map(|word| word.value.as_str()) {
+        Some("CMD") => ProbeHandler::Exec(command.split_off(1)),
+        Some("CMD-SHELL") => ProbeHandler::Exec(of_shell(command.pop()?)),
+        _ => return None,
+    };
+    let given = |key: &str, default: u64| time(node.get(key)).map_or(Duration::from_secs(default), |given| given.value);
+    Some(ProbeSpec {
+        at: test.spot,
+        what,
+        delay: given("start_period", 0),
+        period: given("interval", 30),
+        failures: node.get("retries").and_then(Node::number).map_or(3, |given| given.value),
+    })
+}
+
+/// A line as the engine runs it.
+pub(super) fn of_shell(line: At<String>) -> Vec<At<String>> {
+    let word = |text: &str| At { at: line.at, value: text.to_owned() };
+    vec![word("/bin/sh"), word("-c"), line.clone()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_go_writes_them() {
+        for (text, millis) in
+            [("1m30s", Some(90_000)), ("500ms", Some(500)), ("10", Some(10_000)), ("1.5s", Some(1500)), ("soon", None)]
+        {
+            assert_eq!(duration(text).map(|time| time.as_millis()), millis, "{text}");
+        }
+        assert_eq!(plain("${GRACE:-20s}"), "20s");
+    }
+}

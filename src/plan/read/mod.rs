@@ -1,0 +1,82 @@
+//! From files to the model: what kind of file it is, and one reader for each kind. Texts in, no I/O.
+
+mod compose;
+mod dockerfile;
+mod ecs;
+mod kubernetes;
+mod reading;
+mod systemd;
+
+use super::model::Model;
+use super::wrapped::Reader;
+use super::yaml;
+use reading::Reading;
+
+/// What a file is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileKind {
+    Yaml,
+    Dockerfile,
+    Unit,
+}
+
+/// By the file's name; none for what no reader reads.
+pub(super) fn format(name: &str) -> Option<FileKind> {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    let lower = base.to_ascii_lowercase();
+    let ends = |ending: &str| lower.ends_with(ending);
+    if ends(".yaml") || ends(".yml") || ends(".json") {
+        return Some(FileKind::Yaml);
+    }
+    if lower == "dockerfile"
+        || lower == "containerfile"
+        || lower.starts_with("dockerfile.")
+        || lower.starts_with("containerfile.")
+        || ends(".dockerfile")
+        || ends(".containerfile")
+    {
+        return Some(FileKind::Dockerfile);
+    }
+    (ends(".service") || lower.ends_with(".service.d")).then_some(FileKind::Unit)
+}
+
+/// What it is that came without a name, by its first lines.
+pub(super) fn guess(text: &str) -> FileKind {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    let first = lines.next().unwrap_or_default();
+    let word = first.split_whitespace().next().unwrap_or_default();
+    match word.to_ascii_uppercase().as_str() {
+        "FROM" | "ARG" => FileKind::Dockerfile,
+        _ if first.starts_with('[') && first.ends_with(']') && !first.contains(['"', ',', '{']) => FileKind::Unit,
+        _ => FileKind::Yaml,
+    }
+}
+
+/// Reads one file into the model.
+pub(super) fn read(
+    file: usize,
+    name: &str,
+    format: FileKind,
+    text: &str,
+    reader: &Reader<'_>,
+    model: &mut Model,
+) -> Reading {
+    // A byte order mark is no character of any of them.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match format {
+        FileKind::Dockerfile => dockerfile::read(file, name, text, reader, model),
+        FileKind::Unit => systemd::read(file, name, text, reader, model),
+        FileKind::Yaml => {
+            let mut reading = Reading::default();
+            let read = yaml::read(text, |document| {
+                reading.found += usize::from(
+                    kubernetes::read(file, document, reader, model)
+                        || compose::read(file, document, reader, model)
+                        || ecs::read(file, document, reader, model),
+                );
+            });
+            reading.fault = read.err().map(|fault| (fault.spot, fault.reason));
+            reading
+        }
+    }
+}

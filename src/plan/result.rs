@@ -1,0 +1,27 @@
+//! What comes of all files: what the views show.
+
+use super::finding::PlanFinding;
+use super::place::Position;
+use super::wrap::Wrapping;
+
+/// What came of all files.
+#[derive(Debug, Default)]
+pub(super) struct PlanResult {
+    pub(super) names: Vec<String>,
+    pub(super) findings: Vec<PlanFinding>,
+    pub(super) faults: Vec<UnreadFile>,
+    /// How many findings comments and `--ignore` have taken out.
+    pub(super) ignored: usize,
+    /// How many documents, images and units were looked at.
+    pub(super) looked_at: usize,
+    /// What `--wrap` makes of pods.
+    pub(super) wrappings: Vec<Wrapping>,
+}
+
+/// A file, or the rest of one, that could not be read.
+#[derive(Debug)]
+pub(super) struct UnreadFile {
+    pub(super) file: usize,
+    pub(super) at: Option<Position>,
+    pub(super) reason: String,
+}

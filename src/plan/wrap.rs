@@ -1,0 +1,243 @@
+//! `--wrap IMAGE`: graceful before the commands of Kubernetes manifests, where the images do not have it.
+//!
+//! That a container does without graceful is no finding: it is somebody's choice. So no rule says it, and this is done only when it is
+//! asked for. An init container of IMAGE, which needs nothing but graceful in it, installs it into an emptyDir; the app's container
+//! mounts that, and its command begins with graceful. All that a pod needs is one change: made whole, or not at all.
+
+use super::finding::Edit;
+use super::model::{Container, ListPlace, Model, Workload};
+use super::platform::Platform;
+use std::time::Duration;
+
+/// Where it is in the container.
+const DIR: &str = "/opt/graceful";
+/// What `run` takes the grace period for where nothing says it.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+
+/// What becomes of a container, or why nothing.
+#[derive(Debug)]
+pub(super) struct Wrapping {
+    pub(super) file: usize,
+    /// The containers that it is for, as messages name them.
+    pub(super) who: String,
+    pub(super) change: Result<Edit, &'static str>,
+}
+
+/// For every pod with a container that does not run graceful.
+pub(super) fn all(model: &Model, image: &str) -> Vec<Wrapping> {
+    let pods = model
+        .workloads
+        .iter()
+        .filter(|workload| workload.platform == Platform::Kubernetes && !workload.kind.ends_by_itself());
+    pods.flat_map(|workload| of_pod(workload, image)).collect()
+}
+
+fn of_pod(workload: &Workload, image: &str) -> Vec<Wrapping> {
+    let mut done = Vec::new();
+    let mut edits = Vec::new();
+    let mut names = Vec::new();
+    for (at, container) in workload.running().enumerate().filter(|(_, container)| container.graceful.is_none()) {
+        match of_container(workload, at, container) {
+            Ok(more) => {
+                edits.extend(more);
+                names.push(container.name.as_str());
+            }
+            Err(why) => {
+                done.push(Wrapping { file: workload.file, who: workload.who(container), change: Err(why) });
+            }
+        }
+    }
+    if names.is_empty() {
+        return done;
+    }
+    let who = format!("{}, container {}", workload.title(), names.join(", container "));
+    let change = of_lists(workload, image).map(|lists| Edit::Together(lists.into_iter().chain(edits).collect()));
+    done.push(Wrapping { file: workload.file, who, change });
+    done
+}
+
+fn of_container(workload: &Workload, at: usize, container: &Container) -> Result<Vec<Edit>, &'static str> {
+    const UNKNOWN: &str = "it has no command: name the image's own ENTRYPOINT and CMD there first";
+    let places = workload.wrap.as_ref().and_then(|places| places.containers.get(at)).ok_or("it has no place for it")?;
+    let first = container.argv.words.first().filter(|_| !container.argv.headless).ok_or(UNKNOWN)?;
+    let (grace, _) = workload.grace_of(container);
+    let grace = (grace != DEFAULT_GRACE).then(|| ["--grace-period".to_owned(), format!("{}s", grace.as_secs())]);
+    let words = [format!("{DIR}/graceful")].into_iter().chain(grace.into_iter().flatten()).chain(["--".to_owned()]);
+    let mount = format!("{{name: graceful, mountPath: {DIR}, readOnly: true}}");
+    let mount = in_list(places.mounts, places.key, "volumeMounts", mount)?;
+    Ok(vec![Edit::Items(first.at, words.collect()), mount])
+}
+
+/// The two lists of the pod.
+fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], &'static str> {
+    let places = workload.wrap.as_ref().ok_or("it has no place for it")?;
+    if places.is_taken {
+        return Err("a volume or an init container is called graceful already");
+    }
+    let mount = format!("volumeMounts: [{{name: graceful, mountPath: {DIR}}}]");
+    let init = format!("{{name: graceful, image: '{image}', command: [/graceful, install, {DIR}], {mount}}}");
+    Ok([
+        in_list(places.init_containers, workload.insert_at, "initContainers", init)?,
+        in_list(places.volumes, workload.insert_at, "volumes", "{name: graceful, emptyDir: {}}".to_owned())?,
+    ])
+}
+
+/// One more item of a list, which may not be there yet: then the key comes before this one.
+fn in_list(
+    list: ListPlace,
+    key: Option<super::place::Position>,
+    name: &str,
+    item: String,
+) -> Result<Edit, &'static str> {
+    match (list, key) {
+        (ListPlace::Before(first), _) => Ok(Edit::Items(first, vec![item])),
+        (ListPlace::Absent, Some(key)) => Ok(Edit::Insert(key, format!("{name}:\n  - {item}"))),
+        (ListPlace::Absent, None) => Err("all of it is in one line"),
+        (ListPlace::Empty, _) => Err("it has an empty list of volumes, mounts or init containers: leave that out"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::check::Files;
+    use crate::plan::fix::Changes;
+    use crate::plan::testing::check_text;
+    use crate::plan::wrapped::Reader;
+
+    /// The text with every change that can be made, and why others were not.
+    fn wrapped(name: &str, text: &str) -> (String, Vec<String>) {
+        let reader = Reader::new(&crate::cli::run_options);
+        let mut files = Files::default();
+        files.add(name, Ok(text.to_owned()), &reader);
+        let (mut changes, mut said) = (Changes::default(), Vec::new());
+        for wrapping in files.outcome(&[], Some("example.org/graceful:1")).wrappings {
+            match wrapping.change {
+                Ok(edit) if changes.make(name, text, &edit) => {}
+                Ok(_) => said.push(format!("{}: cannot", wrapping.who)),
+                Err(why) => said.push(format!("{}: {why}", wrapping.who)),
+            }
+        }
+        (changes.apply(text), said)
+    }
+
+    const HEAD: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    spec:
+";
+
+    #[test]
+    fn a_pod_without_any_list_gets_them() {
+        let text = format!(
+            "{HEAD}      terminationGracePeriodSeconds: 60
+      containers:
+        # the shop
+        - name: web
+          image: shop
+          command:
+            - gunicorn
+            - shop:app # here
+        - name: known
+          image: shop
+          command: [./known, --fast]
+"
+        );
+        let (fixed, said) = wrapped("web.yaml", &text);
+        assert_eq!(said, Vec::<String>::new());
+        let expected = format!(
+            "{HEAD}      terminationGracePeriodSeconds: 60
+      initContainers:
+        - {{name: graceful, image: 'example.org/graceful:1', command: [/graceful, install, /opt/graceful], volumeMounts: [{{name: graceful, mountPath: /opt/graceful}}]}}
+      volumes:
+        - {{name: graceful, emptyDir: {{}}}}
+      containers:
+        # the shop
+        - name: web
+          volumeMounts:
+            - {{name: graceful, mountPath: /opt/graceful, readOnly: true}}
+          image: shop
+          command:
+            - /opt/graceful/graceful
+            - --grace-period
+            - 60s
+            - --
+            - gunicorn
+            - shop:app # here
+        - name: known
+          volumeMounts:
+            - {{name: graceful, mountPath: /opt/graceful, readOnly: true}}
+          image: shop
+          command: [/opt/graceful/graceful, --grace-period, 60s, --, ./known, --fast]
+"
+        );
+        assert_eq!(fixed, expected);
+        // graceful is found in it, and nothing more is to be done.
+        assert!(!check_text("web.yaml", &fixed).iter().any(|found| found.rule.name == "grace-period"));
+        assert_eq!(wrapped("web.yaml", &fixed), (fixed.clone(), Vec::new()));
+    }
+
+    #[test]
+    fn lists_that_are_there_get_one_item_more() {
+        let text = format!(
+            "{HEAD}      volumes: [{{name: tmp, emptyDir: {{}}}}]
+      initContainers:
+        - name: migrate
+          command: [./migrate]
+      containers:
+        - name: web
+          command: ['./web']
+          volumeMounts:
+            - name: tmp
+              mountPath: /tmp
+"
+        );
+        let (fixed, said) = wrapped("web.yaml", &text);
+        assert_eq!(said, Vec::<String>::new());
+        for part in [
+            "      volumes: [{name: graceful, emptyDir: {}}, {name: tmp, emptyDir: {}}]\n",
+            "      initContainers:\n        - {name: graceful, image: 'example.org/graceful:1', ",
+            "}\n        - name: migrate\n",
+            "          command: [/opt/graceful/graceful, --, './web']\n",
+            "            - {name: graceful, mountPath: /opt/graceful, readOnly: true}\n            - name: tmp\n",
+        ] {
+            assert!(fixed.contains(part), "{part}\n{fixed}");
+        }
+        assert!(check_text("web.yaml", &fixed).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_done_whole_is_left_alone_and_said() {
+        for (name, rest, why) in [
+            ("web.yaml", "      containers:\n        - name: web\n          image: shop\n", "it has no command"),
+            ("web.yaml", "      containers: [{name: web, command: [./web]}]\n", "all of it is in one line"),
+            (
+                "web.yaml",
+                "      volumes: []\n      containers:\n        - name: web\n          command: [./web]\n",
+                "it has an empty list",
+            ),
+            (
+                "web.yaml",
+                "      volumes:\n        - name: graceful\n          emptyDir: {}\n      containers:\n        - name: web\n          \
+                 command: [./web]\n",
+                "is called graceful already",
+            ),
+        ] {
+            let text = format!("{HEAD}{rest}");
+            let (fixed, said) = wrapped(name, &text);
+            assert_eq!(fixed, text);
+            assert!(said.len() == 1 && said[0].contains(why), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_ends_by_itself_or_runs_graceful_is_not_touched() {
+        let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\nspec:\n  template:\n    spec:\n      containers:\n        \
+                   - name: x\n          command: [./x]\n";
+        assert_eq!(wrapped("job.yaml", job), (job.to_owned(), Vec::new()));
+        let has = format!("{HEAD}      containers:\n        - name: x\n          command: [/graceful, --, ./x]\n");
+        assert_eq!(wrapped("web.yaml", &has), (has.clone(), Vec::new()));
+    }
+}
