@@ -1,7 +1,7 @@
 //! Apps that nobody sends requests to: where provably nothing listens the default delay ends at once, so that a worker has
 //! its time for its jobs; and everywhere else it is kept.
 
-use crate::support::run::{Run, began, folder, lasted, words};
+use crate::support::run::{Run, began, folder, phase_ended, words};
 use crate::support::{DEADLINE, Exit, Place, Proc, app, apps, free_port, python3};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -32,7 +32,7 @@ fn has_no_delay(report: &Value, run: &Proc) {
 #[track_caller]
 fn has_its_delay(report: &Value, run: &Proc) {
     assert_eq!(report["nothing_listens"], false, "{report:#}\n{}", run.dump());
-    assert!(lasted(report, "pre-stop") >= Duration::from_millis(999), "{report:#}\n{}", run.dump());
+    assert!(phase_ended(report, "pre-stop") >= Duration::from_millis(999), "{report:#}\n{}", run.dump());
     assert!(!run.stderr_so_far().contains(SAID), "{}", run.dump());
 }
 
@@ -112,7 +112,7 @@ fn pre_stop_hooks_run_to_their_end_all_the_same() {
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(0));
     has_no_delay(&report, &run);
-    assert!(lasted(&report, "pre-stop") >= Duration::from_millis(999), "{report:#}");
+    assert!(phase_ended(&report, "pre-stop") >= Duration::from_millis(999), "{report:#}");
     assert_eq!(report["hooks"][0]["result"], "ok");
 }
 

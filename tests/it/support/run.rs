@@ -146,6 +146,12 @@ pub(crate) fn began(report: &Value, phase: &str) -> Duration {
     seconds_of(report, phase, "start_s")
 }
 
+/// When a phase of the report ended, since t0.
+#[track_caller]
+pub(crate) fn phase_ended(report: &Value, phase: &str) -> Duration {
+    began(report, phase) + lasted(report, phase)
+}
+
 #[track_caller]
 fn seconds_of(report: &Value, phase: &str, field: &str) -> Duration {
     let phases = report["phases"].as_array().expect("phases is a list");
