@@ -37,6 +37,8 @@ pub(super) const TOGETHER_S: f64 = 0.1;
 
 /// So many in a row are not lost by chance where another instance gets half of them.
 const IN_A_ROW: usize = 10;
+/// And for so long at least: ten of a high rate may be one pause of the machine.
+const OUTAGE_S: f64 = 0.1;
 
 /// The dropped requests of one cause.
 #[derive(Debug, PartialEq)]
@@ -184,7 +186,7 @@ pub(super) fn outage_s(case: &Case<'_>) -> Option<f64> {
         [first, .., last] => last.sent_s - first.sent_s,
         _ => 0.0,
     });
-    lasted.reduce(f64::max).filter(|lasted_s| case.is_command() && case.plan.rolling && *lasted_s >= AT_ONCE_S)
+    lasted.reduce(f64::max).filter(|lasted_s| case.is_command() && case.plan.rolling && *lasted_s >= OUTAGE_S)
 }
 
 /// When requests were sent that were served: looked at once, since there may be as many that were lost.

@@ -290,7 +290,7 @@ fn the_largest_group_comes_first() {
     assert_eq!(groups, [(Cause::CutWhileStopping, 2, Some(0.3)), (Cause::StoppedListening, 1, Some(0.2))]);
 }
 
-/// Ten in a row at least, for three tenths of a second, of those that come at the rate.
+/// Ten in a row at least, for a tenth of a second, of those that come at the rate.
 #[test]
 fn an_outage_is_a_row_of_lost_requests() {
     let rolling = DrillPlan { rolling: true, ..by_command() };
@@ -305,7 +305,7 @@ fn an_outage_is_a_row_of_lost_requests() {
         let seen = judged([good_until(0.4), lost, vec![again]].concat(), &command_ended(2.0, 0), plan);
         seen.findings[0].fix.contains("another instance")
     };
-    for (count, apart_s, expected) in [(10, 0.1, true), (9, 0.1, false), (10, 0.0625, true), (10, 0.03125, false)] {
+    for (count, apart_s, expected) in [(10, 0.1, true), (9, 0.1, false), (10, 0.015625, true), (10, 0.0078125, false)] {
         assert_eq!(advises_another(lost(count, apart_s), &rolling), expected, "{count} {apart_s}");
     }
     assert!(!advises_another(lost(10, 0.1), &by_command()), "what is not restarted has no outage");
