@@ -1,8 +1,10 @@
-//! What happens to containers besides a stop: kills, a pause, a full disk, too many processes, a network that is cut.
+//! What happens to containers besides a stop: kills, a pause, a full disk, too many processes, a network that is cut, an
+//! engine that is started again.
 //!
 //! What holds in each case: the exit status is the app's or that of the signal that ended it; a report that can be written
 //! is whole; nothing outlives the container; and the budget of a stop is the clock's, whatever stood still meanwhile.
 
+use crate::support::cluster::Cluster;
 use crate::support::docker::{Container, Image, Network, docker, image, try_docker};
 use crate::support::{DEADLINE, Proc};
 use serde_json::Value;
@@ -146,4 +148,36 @@ fn a_network_that_is_cut_in_the_delay_changes_nothing_of_the_stop() {
     let report = report(folder.path());
     assert_eq!((&report["sigkill"], &report["exit_code"]), (&Value::from(false), &Value::from(5)), "{report:#}");
     assert!(stderr.contains("the app serves on for 6 s"), "{stderr}");
+}
+
+/// An engine that is told to end stops its containers first; one that is killed leaves them, and stops them when it is back.
+#[test]
+fn an_engine_that_is_restarted_in_a_stop_finds_the_stop_done() {
+    let Some(image) = image() else { return };
+    let Some(cluster) = Cluster::of(1, &[&image]) else { return };
+    for (name, signal) in [("told", libc::SIGTERM), ("killed", libc::SIGKILL)] {
+        let folder = tempfile::tempdir().expect("a directory");
+        let out = format!("{}:/out", folder.path().display());
+        let docker = ["run", "--detach", "--name", name, "--network", "none", "--stop-timeout", "30", "--volume", &out];
+        let graceful = ["--pre-stop-delay", "4s", "--grace-period", "25s", "--report", "/out/report.json", "--"];
+        cluster.docker(1, &[&docker[..], &[&image.name], &graceful, &SIGNALS, &SECOND].concat());
+        let logs = format!("exec {} 2>&1", cluster.command_line(1, &format!("logs {name}")));
+        let has_said = |text: &str| {
+            let output = std::process::Command::new("sh").args(["-c", &logs]).output().expect("sh runs");
+            String::from_utf8_lossy(&output.stdout).contains(text)
+        };
+        cluster.wait_for("app", || has_said("ready pid"));
+        let stop = format!("exec {}", cluster.command_line(1, &format!("stop --time 30 {name}")));
+        let stopping = Proc::spawn_group(std::process::Command::new("sh").args(["-c", &stop]));
+        let report_file = folder.path().join("report.json");
+        cluster.wait_for("stop", || has_said("stopping"));
+        assert!(!report_file.exists(), "it is over already");
+        cluster.restart(1, signal);
+        assert_eq!(cluster.docker(1, &["wait", name]), "5", "{name}");
+        stopping.wait(DEADLINE);
+        let report = report(folder.path());
+        assert_eq!((&report["sigkill"], &report["exit_code"]), (&Value::from(false), &Value::from(5)), "{report:#}");
+        assert!(report["budget"]["used_s"].as_f64().is_some_and(|took| (4.9..25.0).contains(&took)), "{report:#}");
+        assert_eq!(crate::support::run::signals_sent(&report), ["SIGTERM stop"], "{name}: {report:#}");
+    }
 }

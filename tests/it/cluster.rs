@@ -4,11 +4,13 @@
 //! with its command as the stop; nothing may be dropped. The control has tini in the place of graceful and all else equal.
 //! `tests/run cluster` does all of it, with the servers that people bring; `cargo test` one update and one drained node.
 
-use crate::support::cluster::{Cluster, haproxy_config};
+use crate::support::cluster::{Cluster, NODES, haproxy_config};
 use crate::support::docker::{Image, copy, copy_libraries, copy_program, image_with, under};
+use crate::support::examples::example;
 use crate::support::run::folder;
 use crate::support::{Proc, graceful_command, haproxy, node, tini, venv};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
@@ -31,8 +33,21 @@ fn image() -> Option<Arc<Image>> {
             copy_program(root, program, under(root, program));
         }
         haproxy_config(&root.join("etc/haproxy.cfg"));
+        for (name, args, starts) in STAND_INS {
+            let file = root.join("usr/local/bin").join(name);
+            std::fs::create_dir_all(file.parent().expect("a parent")).expect("a directory");
+            std::fs::write(&file, format!("#!/bin/sh\n[ \"$*\" = '{args}' ] && exec python3 {starts}\n"))
+                .expect("written");
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        }
     })
 }
+
+/// What examples/swarm starts, how it does, and what runs instead: the servers themselves are in the long form.
+const STAND_INS: [(&str, &str, &str); 2] = [
+    ("gunicorn", "--bind :8000 --graceful-timeout 10 shop:app", "/apps/bare.py 8000 0.0.0.0"),
+    ("celery", "-A shop worker", "/apps/signals.py"),
+];
 
 /// The same with the servers that people bring.
 #[track_caller]
@@ -202,6 +217,26 @@ impl Site<'_> {
     }
 }
 
+/// As its README says, with this image in the place of `example.org/shop`.
+fn the_example_is_deployed(cluster: &Cluster, image: &Image) {
+    let (stack, from) = (example("swarm/stack.yml"), "image: example.org/shop:1");
+    assert_eq!(stack.matches(from).count(), 2, "{stack}");
+    let files = folder();
+    let file = files.path().join("stack.yml");
+    std::fs::write(&file, stack.replace(from, &format!("image: {}", image.name))).expect("written");
+    let file = file.to_str().expect("a path");
+    cluster.docker(1, &["stack", "deploy", "--resolve-image", "never", "-c", file, "shop"]);
+    for service in ["shop_web", "shop_worker"] {
+        cluster.wait_replicas(service);
+    }
+    // What a neighbour gets; the published port is Swarm's own affair, and needs IPVS of the kernel.
+    let web = cluster.docker(1, &["ps", "--quiet", "--filter", "name=shop_web", "--last", "1"]);
+    cluster.docker(1, &["exec", &web, "wget", "-q", "-O", "/dev/null", "http://tasks.web:8000/"]);
+    cluster.docker(1, &["stack", "rm", "shop"]);
+    let tasks = ["ps", "--quiet", "--filter", "name=shop"];
+    cluster.wait_for("end of the stack", || (1..=NODES).all(|node| cluster.docker(node, &tasks).is_empty()));
+}
+
 /// All replicas are replaced, and the command waits for that.
 const UPDATE: &str = "service update --quiet --force web";
 /// Where the servers' modules and apps are in their image.
@@ -246,6 +281,7 @@ fn an_update_and_a_drained_node_drop_nothing_and_with_tini_they_do() {
     site.nothing_is_dropped(&site.drain());
     site.undrain();
     site.remove();
+    the_example_is_deployed(&cluster, &image);
 
     let tini = tini().expect("it was there a moment ago");
     let asked = ["--replicas", "3", "--health-cmd", "wget -q -O /dev/null http://127.0.0.1:8000/"];

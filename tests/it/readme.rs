@@ -71,3 +71,30 @@ fn every_link_leads_somewhere() {
         }
     }
 }
+
+/// What the README shows of each platform is right by `graceful plan`, which would notice: with less time it is wrong.
+#[test]
+fn plan_has_nothing_to_say_of_the_platforms_settings() {
+    let readme = readme();
+    for (platform, file, time, less) in [
+        ("Compose", "docker-compose.yml", "stop_grace_period: 20s", "stop_grace_period: 5s"),
+        ("Swarm", "stack.yml", "stop_grace_period: 30s", "stop_grace_period: 5s"),
+        ("ECS and Fargate", "task.json", "\"stopTimeout\": 90", "\"stopTimeout\": 5"),
+        ("systemd", "web.service", "TimeoutStopSec=30", "TimeoutStopSec=5"),
+    ] {
+        let section = readme.split(&format!("<summary>{platform}</summary>")).nth(1).expect(platform);
+        let block = section.split("```").nth(1).and_then(|block| block.split_once('\n')).expect(platform).1;
+        assert!(block.lines().count() <= 10 && block.contains(time), "{platform}: ten lines at most\n{block}");
+        let folder = crate::support::run::folder();
+        let planned = |text: &str| {
+            std::fs::write(folder.path().join(file), text).expect("written");
+            let output = crate::support::graceful_command().arg("plan").arg(folder.path().join(file)).output();
+            let output = output.expect("graceful runs");
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let (code, said) = planned(block);
+        assert!(code == Some(0) && said.contains("no findings in 1 file"), "{platform}: {said}");
+        let (code, said) = planned(&block.replace(time, less));
+        assert!(code == Some(1) && said.contains("error[grace-period]"), "{platform}: {said}");
+    }
+}

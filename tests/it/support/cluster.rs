@@ -47,6 +47,19 @@ impl Cluster {
     /// Three engines that know these images, as one swarm with an overlay network called `mesh`.
     #[track_caller]
     pub(crate) fn start(images: &[&Image]) -> Option<Cluster> {
+        let cluster = Cluster::of(NODES, images)?;
+        cluster.docker(1, &["swarm", "init", "--advertise-addr", &cluster.address(1)]);
+        let token = cluster.docker(1, &["swarm", "join-token", "--quiet", "worker"]);
+        for number in 2..=NODES {
+            cluster.docker(number, &["swarm", "join", "--token", &token, &format!("{}:2377", cluster.address(1))]);
+        }
+        cluster.docker(1, &["network", "create", "--driver", "overlay", "--attachable", "mesh"]);
+        Some(cluster)
+    }
+
+    /// So many engines that know these images, and nothing of each other.
+    #[track_caller]
+    pub(crate) fn of(nodes: usize, images: &[&Image]) -> Option<Cluster> {
         needs::docker()?;
         needs::root()?;
         needs::cluster_tools()?;
@@ -57,7 +70,7 @@ impl Cluster {
         std::fs::write(folder.path().join("empty.json"), "{}").expect("written");
         let mut cluster = Cluster { folder, bridge, subnet, nodes: Vec::new() };
         cluster.connect();
-        for number in 1..=NODES {
+        for number in 1..=nodes {
             let node = cluster.add(number);
             cluster.nodes.push(node);
         }
@@ -65,12 +78,6 @@ impl Cluster {
             node.wait_up();
         }
         cluster.load(images);
-        cluster.docker(1, &["swarm", "init", "--advertise-addr", &cluster.address(1)]);
-        let token = cluster.docker(1, &["swarm", "join-token", "--quiet", "worker"]);
-        for number in 2..=NODES {
-            cluster.docker(number, &["swarm", "join", "--token", &token, &format!("{}:2377", cluster.address(1))]);
-        }
-        cluster.docker(1, &["network", "create", "--driver", "overlay", "--attachable", "mesh"]);
         Some(cluster)
     }
 
@@ -124,6 +131,25 @@ impl Cluster {
         self.node(number).engine.as_ref().map(Proc::pid).expect("it is there")
     }
 
+    /// The engine gets this signal, as from a service manager or from a fault of its own, and is started again once it is gone.
+    #[track_caller]
+    pub(crate) fn restart(&self, number: usize, signal: libc::c_int) {
+        let mut descendants = vec![self.pid(number)];
+        while let Some(pid) = descendants.pop() {
+            if name_of(pid).is_some_and(|name| name == "dockerd") {
+                super::run::kill(pid, signal);
+                let end = Instant::now() + UP_WITHIN;
+                while name_of(pid).is_some_and(|name| name == "dockerd") {
+                    assert!(Instant::now() < end, "the engine does not end\n{}", self.dump());
+                    std::thread::sleep(AGAIN);
+                }
+                return self.node(number).wait_up();
+            }
+            descendants.extend(super::procfs::children(pid));
+        }
+        panic!("no engine runs\n{}", self.dump());
+    }
+
     /// Its namespaces are gone with it: a machine that lost its power.
     pub(crate) fn lose(&mut self, number: usize) {
         self.nodes[number - 1].engine = None;
@@ -171,8 +197,8 @@ impl Cluster {
         let socket = folder.join("docker.sock");
         let script = format!(
             "hostname node{number}\nmount -t tmpfs tmpfs /run\n\
-             exec dockerd --config-file {}/empty.json --data-root {}/data --exec-root /run/docker --pidfile /run/docker.pid \
-             --host unix://{} --storage-driver {}",
+             while :; do dockerd --config-file {}/empty.json --data-root {}/data --exec-root /run/docker --pidfile /run/docker.pid \
+             --host unix://{} --storage-driver {}; done",
             self.folder.path().display(),
             folder.display(),
             socket.display(),
@@ -190,7 +216,7 @@ impl Cluster {
         let names: Vec<&str> = images.iter().map(|image| &*image.name).collect();
         let path = file.to_str().expect("a path");
         docker(&[&["save", "--output", path], names.as_slice()].concat());
-        for number in 1..=NODES {
+        for number in 1..=self.nodes.len() {
             self.docker(number, &["load", "--quiet", "--input", path]);
         }
         std::fs::remove_file(&file).expect("removed");
@@ -248,6 +274,10 @@ impl Drop for Cluster {
 /// What the machine's own engine uses works for the others, too.
 fn storage_driver() -> String {
     docker(&["info", "--format", "{{.Driver}}"])
+}
+
+fn name_of(pid: libc::pid_t) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_end().to_owned())
 }
 
 #[track_caller]
