@@ -16,7 +16,8 @@
 //! # The house
 //!
 //! ```text
-//!   main ──► cli ──► config ──► supervisor ──┬──► lifecycle   pure: what happens when (no I/O, clock, async, libc)
+//!   main ──► cli ──► config ──► supervisor ──┬──► generations ──► lifecycle   pure: which run of the app is the app, and
+//!                                            │                what happens when in each (no I/O, clock, async, libc)
 //!                                            ├──► hooks, hold ──► command   commands run for graceful's own ends
 //!                                            ├──► worker ──► checks ──► server ──► health   two threads, each started by
 //!                                            │      │           │     its first use: one asks the app and what it needs, one
@@ -86,6 +87,7 @@ pub mod counts;
 pub mod demo;
 pub mod drill;
 pub mod files;
+pub mod generations;
 pub mod health;
 pub mod hold;
 pub mod hooks;
