@@ -20,6 +20,7 @@ FILE is a file, a folder, or - for standard input, as in helm template web | gra
   Dockerfile        the last stage
   systemd           units, as web.service
   ECS               task definitions, JSON
+  Nomad             jobs, HCL or JSON
 
 Exit status:
   0     the timeline was drawn, or nothing was found that is as bad as --fail-on

@@ -30,7 +30,8 @@ pub fn check(request: &CheckRequest, read_options: ReadOptions<'_>) -> Result<(S
     for path in &request.paths {
         match input::files_of(path) {
             Ok(found) if found.is_empty() => {
-                let reason = "nothing to check in it; expected *.yaml, *.yml, *.json, Dockerfile* or *.service";
+                let reason =
+                    "nothing to check in it; expected *.yaml, *.yml, *.json, *.nomad, *.hcl, Dockerfile* or *.service";
                 problems.push(ConfigError::new(Path::new(path).display().to_string(), reason));
             }
             Ok(found) => inputs.extend(found),

@@ -3,8 +3,8 @@
 //! ```text
 //!   options of run ─► Config ─► draw: the timeline as a picture
 //!
-//!   files ─► input ─► read::{kubernetes, compose, dockerfile, systemd, ecs} ─► model ─► rules ─► findings ─► view
-//!              │        │  yaml: values with line and column, bounded          │          │
+//!   files ─► input ─► read::{kubernetes, compose, dockerfile, ecs, nomad, …} ─► model ─► rules ─► findings ─► view
+//!              │        │  yaml, hcl: a tree of values, line and column, bounded│          │
 //!              │        └─ wrapped: graceful in a command line, read by        │          └─ less what comments and
 //!              │           the code of `run` (config::load)                    │             --ignore name
 //!              └─ the only I/O                                                 └─ nothing of a file format
@@ -19,13 +19,15 @@
 //!   what is a matter of taste is not said at all: a linter that cries wolf is switched off.
 //! - Nothing of this machine is looked at (its files, programs, variables): the manifests run elsewhere.
 //! - A message says what is wrong in numbers and never shows what may be a secret.
-//! - Every input is bounded: [`input::LARGEST`] bytes a file, `yaml::LARGEST` values and `yaml::DEEPEST` levels a document.
+//! - Every input is bounded: [`input::LARGEST`] bytes a file, `tree::LARGEST` values and `tree::DEEPEST` levels a document.
 
 mod draw;
 #[cfg(feature = "plan")]
 mod finding;
 #[cfg(feature = "plan")]
 mod fix;
+#[cfg(feature = "plan")]
+mod hcl;
 #[cfg(feature = "plan")]
 mod ignore;
 #[cfg(feature = "plan")]
@@ -45,6 +47,8 @@ mod result;
 pub mod rules;
 #[cfg(feature = "plan")]
 mod shell;
+#[cfg(feature = "plan")]
+mod tree;
 #[cfg(feature = "plan")]
 mod view;
 #[cfg(feature = "plan")]

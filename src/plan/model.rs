@@ -91,7 +91,12 @@ pub(super) enum WorkloadKind {
     Service,
     Image,
     Unit,
+    /// Of ECS.
     Task,
+    /// Of Nomad: its tasks come and go together.
+    Group,
+    /// The same, of a job that ends by itself.
+    BatchGroup,
 }
 
 impl WorkloadKind {
@@ -108,12 +113,13 @@ impl WorkloadKind {
             WorkloadKind::Image => "image",
             WorkloadKind::Unit => "unit",
             WorkloadKind::Task => "task",
+            WorkloadKind::Group | WorkloadKind::BatchGroup => "group",
         }
     }
 
     /// It ends by itself, and nobody routes requests to it.
     pub(super) fn ends_by_itself(self) -> bool {
-        matches!(self, WorkloadKind::Job | WorkloadKind::CronJob)
+        matches!(self, WorkloadKind::Job | WorkloadKind::CronJob | WorkloadKind::BatchGroup)
     }
 }
 
@@ -252,15 +258,33 @@ pub(super) enum PreStop {
     Sleep(Duration),
     Exec(Vec<String>),
     Http,
+    /// Nomad's shutdown_delay: between the deregistration and the signal, and no part of the grace period.
+    Deregistered(Duration),
 }
 
 impl PreStop {
-    /// How long it sleeps, as far as that can be seen.
+    /// How much of the grace period it sleeps, as far as that can be seen.
     pub(super) fn sleeps(&self) -> Option<Duration> {
         match self {
             PreStop::Sleep(time) => Some(*time),
             PreStop::Exec(words) => super::shell::sleep_of(words),
-            PreStop::Http => None,
+            PreStop::Http | PreStop::Deregistered(_) => None,
+        }
+    }
+
+    /// How long the signal comes later for it.
+    pub(super) fn waits(&self) -> Option<Duration> {
+        match self {
+            PreStop::Deregistered(time) => Some(*time),
+            PreStop::Sleep(_) | PreStop::Exec(_) | PreStop::Http => self.sleeps(),
+        }
+    }
+
+    /// As the file calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            PreStop::Deregistered(_) => "shutdown_delay",
+            PreStop::Sleep(_) | PreStop::Exec(_) | PreStop::Http => "preStop",
         }
     }
 }
@@ -336,6 +360,7 @@ impl Workload {
         match self.kind {
             WorkloadKind::Image => "the image".to_owned(),
             WorkloadKind::Unit | WorkloadKind::Service => self.title(),
+            WorkloadKind::Group | WorkloadKind::BatchGroup => format!("{}, task {}", self.title(), container.name),
             WorkloadKind::Pod
             | WorkloadKind::Deployment
             | WorkloadKind::StatefulSet
@@ -377,7 +402,8 @@ impl Workload {
                 | WorkloadKind::StatefulSet
                 | WorkloadKind::ReplicaSet
                 | WorkloadKind::Pod
-                | WorkloadKind::Service,
+                | WorkloadKind::Service
+                | WorkloadKind::Group,
             ) => Some(1),
             (
                 None,
@@ -386,7 +412,8 @@ impl Workload {
                 | WorkloadKind::CronJob
                 | WorkloadKind::Image
                 | WorkloadKind::Unit
-                | WorkloadKind::Task,
+                | WorkloadKind::Task
+                | WorkloadKind::BatchGroup,
             ) => None,
         }
     }

@@ -36,6 +36,11 @@ impl Position {
         Position { line, column, end_line: line, end_column: column }
     }
 
+    /// Where it begins, and nothing of what stands there: what cannot be replaced.
+    pub(super) fn empty(self) -> Position {
+        Position { end_line: self.line, end_column: self.column, ..self }
+    }
+
     /// The same beginning with this end.
     pub(super) fn to(self, line: usize, column: usize) -> Position {
         Position { end_line: short(line).max(1), end_column: short(column).saturating_add(1), ..self }

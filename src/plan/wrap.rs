@@ -61,7 +61,8 @@ fn of_container(workload: &Workload, at: usize, container: &Container) -> Result
     let places = workload.wrap.as_ref().and_then(|places| places.containers.get(at)).ok_or("it has no place for it")?;
     let first = container.argv.words.first().filter(|_| !container.argv.headless).ok_or(UNKNOWN)?;
     let (grace, _) = workload.grace_of(container);
-    let grace = (grace != DEFAULT_GRACE).then(|| ["--grace-period".to_owned(), format!("{}s", grace.as_secs())]);
+    let grace = (grace != DEFAULT_GRACE && grace < Duration::MAX)
+        .then(|| ["--grace-period".to_owned(), format!("{}s", grace.as_secs())]);
     let words = [format!("{DIR}/graceful")].into_iter().chain(grace.into_iter().flatten()).chain(["--".to_owned()]);
     let mount = format!("{{name: graceful, mountPath: {DIR}, readOnly: true}}");
     let mount = in_list(places.mounts, places.key, "volumeMounts", mount)?;

@@ -162,7 +162,7 @@ sys.exit(validate.ParamValidator().validate(json.load(open('ecs/task-definition.
     python(&venv, CHECK, &[]);
 }
 
-/// Nomad's job, which `graceful plan` does not read: well-formed, and its numbers fit.
+/// Nomad's job by another reader of HCL: well-formed, and its numbers fit.
 #[test]
 fn the_nomad_job_has_the_signal_and_the_time_that_graceful_needs() {
     const READ: &str = "

@@ -84,6 +84,43 @@ fn a_finding_has_its_place_its_numbers_and_its_fix() {
 }
 
 #[test]
+fn a_job_of_nomad_is_read_with_its_lines() {
+    let right = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nomad/web.nomad.hcl"));
+    let right = right.expect("an example");
+    let wrong = right.replace("kill_timeout = \"30s\"", "kill_timeout = \"20s\"").replace("\"SIGTERM\"", "\"SIGHUP\"");
+    let bare = wrong.replace("entrypoint = [\"/graceful\", \"--\"]", "entrypoint = []").replace("GRACEFUL_", "X_");
+    let other = "terraform {\n  source = \"x\n}\n";
+    let dir = folder(&[("web.nomad", &wrong), ("bare.nomad.hcl", &bare), ("right.hcl", &right), ("packer.hcl", other)]);
+    let of = |name: &str| {
+        let output = plan_in(dir.path(), &[name, "--fail-on", "warning"], "");
+        (output.status.code(), out(&output))
+    };
+    assert_eq!(of("right.hcl"), (Some(0), "no findings in 1 file\n".to_owned()));
+    assert_eq!(of("packer.hcl"), (Some(0), "no findings in 1 file; nothing in it that is stopped\n".to_owned()));
+    let (status, text) = of("web.nomad");
+    assert_eq!(status, Some(1));
+    for part in [
+        "web.nomad:34:22: error[stop-signal]: group web, task web: SIGHUP is sent at the stop, and --stop-on is ",
+        "web.nomad:35:22: error[grace-period]: group web, task web: kill_timeout is 20s, and graceful's --grace-period is 30s: \
+         the platform's SIGKILL comes 10s too early",
+        "fix: kill_timeout = \"30s\", or GRACEFUL_GRACE_PERIOD=20s",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    // Without graceful the profile knows which signal is right.
+    let (_, text) = of("bare.nomad.hcl");
+    assert!(text.contains("bare.nomad.hcl:34:22: warning[stop-signal]: group web, task web: SIGHUP is sent"), "{text}");
+    let fixed = plan_in(dir.path(), &["web.nomad", "--fix"], "");
+    assert!(!out(&fixed).contains("grace-period"), "{}", out(&fixed));
+    let text = std::fs::read_to_string(dir.path().join("web.nomad")).expect("a file");
+    assert_eq!(text, wrong.replace("\"20s\"", "\"30s\""), "comments and order stay");
+    // As nomad job run takes it from standard input; what is not complete is told of.
+    assert!(out(&plan_in(dir.path(), &["-"], &wrong)).contains("-:35:22: error[grace-period]"));
+    let cut = out(&plan_in(dir.path(), &["-"], &right[..right.len() - 3]));
+    assert!(cut.contains("a block without its end, }"), "{cut}");
+}
+
+#[test]
 fn exit_statuses_say_what_was_found() {
     let right = POD.replace("20", "30");
     let note = right.replace("30", "120").replace("--,", "--grace-period, 30s, --,");

@@ -3,8 +3,8 @@
 use super::compose::of_shell;
 use crate::plan::model::{Argv, Container, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind};
 use crate::plan::place::At;
+use crate::plan::tree::Node;
 use crate::plan::wrapped::Reader;
-use crate::plan::yaml::Node;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

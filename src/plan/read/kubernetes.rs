@@ -6,8 +6,8 @@ use crate::plan::model::{
     ProbeHandler, ProbeSpec, Rollout, Service, Workload, WorkloadKind, WrapPlaces,
 };
 use crate::plan::place::At;
+use crate::plan::tree::Node;
 use crate::plan::wrapped::Reader;
-use crate::plan::yaml::Node;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;

@@ -4,12 +4,13 @@ mod compose;
 mod dockerfile;
 mod ecs;
 mod kubernetes;
+mod nomad;
 mod reading;
 mod systemd;
 
 use super::model::Model;
 use super::wrapped::Reader;
-use super::yaml;
+use super::{hcl, yaml};
 use reading::Reading;
 
 /// What a file is, by its name.
@@ -18,6 +19,7 @@ pub(super) enum FileKind {
     Yaml,
     Dockerfile,
     Unit,
+    Hcl,
 }
 
 /// By the file's name; none for what no reader reads.
@@ -37,6 +39,9 @@ pub(super) fn format(name: &str) -> Option<FileKind> {
     {
         return Some(FileKind::Dockerfile);
     }
+    if ends(".nomad") || ends(".hcl") {
+        return Some(FileKind::Hcl);
+    }
     (ends(".service") || lower.ends_with(".service.d")).then_some(FileKind::Unit)
 }
 
@@ -48,6 +53,7 @@ pub(super) fn guess(text: &str) -> FileKind {
     match word.to_ascii_uppercase().as_str() {
         "FROM" | "ARG" => FileKind::Dockerfile,
         _ if first.starts_with('[') && first.ends_with(']') && !first.contains(['"', ',', '{']) => FileKind::Unit,
+        _ if nomad::is_job(text) => FileKind::Hcl,
         _ => FileKind::Yaml,
     }
 }
@@ -66,13 +72,20 @@ pub(super) fn read(
     match format {
         FileKind::Dockerfile => dockerfile::read(file, name, text, reader, model),
         FileKind::Unit => systemd::read(file, name, text, reader, model),
+        // Packer, Terragrunt and others have files of this name, too.
+        FileKind::Hcl if !nomad::is_job(text) => Reading::default(),
+        FileKind::Hcl => match hcl::read(text) {
+            Ok(document) => Reading { found: nomad::read_hcl(file, &document, reader, model), ..Reading::default() },
+            Err(fault) => Reading { fault: Some(fault), ..Reading::default() },
+        },
         FileKind::Yaml => {
             let mut reading = Reading::default();
             let read = yaml::read(text, |document| {
                 reading.found += usize::from(
                     kubernetes::read(file, document, reader, model)
                         || compose::read(file, document, reader, model)
-                        || ecs::read(file, document, reader, model),
+                        || ecs::read(file, document, reader, model)
+                        || nomad::read_json(file, document, reader, model),
                 );
             });
             reading.fault = read.err().map(|fault| (fault.spot, fault.reason));

@@ -2,6 +2,7 @@
 
 use super::shared::running;
 use crate::config::values::show;
+use crate::plan::Platform;
 use crate::plan::finding::{Example, Findings, Rule, Severity};
 use crate::plan::model::{Graceful, Model};
 use std::time::Duration;
@@ -62,6 +63,9 @@ const SLOW: Duration = Duration::from_secs(60);
 
 fn check(model: &Model, findings: &mut Findings) {
     for (workload, container) in running(model) {
+        if workload.platform != Platform::Kubernetes {
+            continue;
+        }
         let (Some(liveness), None) = (&container.liveness, &container.startup) else { continue };
         let who = workload.who(container);
         let config = container.graceful.as_ref().and_then(Graceful::config);

@@ -52,21 +52,22 @@ spec:
 fn check(model: &Model, findings: &mut Findings) {
     for (workload, container) in running(model) {
         let Some(graceful) = &container.graceful else { continue };
-        let hook = container.pre_stop.as_ref().and_then(|hook| Some((hook.at, hook.value.sleeps()?)));
-        let (Some(config), Some((spot, sleep))) = (graceful.config(), hook) else { continue };
+        let hook = container.pre_stop.as_ref().and_then(|hook| Some((hook, hook.value.waits()?)));
+        let (Some(config), Some((hook, sleep))) = (graceful.config(), hook) else { continue };
         let delay = config.budget.pre_stop_delay;
         if sleep.is_zero() || delay.is_zero() {
             continue;
         }
         let how = if config.delay_is_default { " (the default)" } else { "" };
+        let name = hook.value.name();
         let message = format!(
-            "{}: preStop sleeps {}, then graceful delays {}{how}: {} in all, before anything is drained",
+            "{}: {name} sleeps {}, then graceful delays {}{how}: {} in all, before anything is drained",
             workload.who(container),
             show(sleep),
             show(delay),
             show(sleep + delay),
         );
-        let fix = format!("leave the preStop hook out, and set GRACEFUL_PRE_STOP_DELAY={}", show(sleep.max(delay)));
-        findings.add(workload.file, spot, message, fix);
+        let fix = format!("leave {name} out, and set GRACEFUL_PRE_STOP_DELAY={}", show(sleep.max(delay)));
+        findings.add(workload.file, hook.at, message, fix);
     }
 }

@@ -53,8 +53,9 @@ fn check(model: &Model, findings: &mut Findings) {
         let (Some(graceful), Some(probe)) = (&container.graceful, &container.readiness) else { continue };
         let Some(config) = graceful.config().filter(|config| config.probe_listen.is_some()) else { continue };
         let delay = config.budget.pre_stop_delay;
-        // Kubernetes itself does not wait for it.
-        if workload.platform == Platform::Kubernetes
+        // Kubernetes itself does not wait for it, and Nomad deregisters a service before it sends the signal
+        // (developer.hashicorp.com/nomad/docs/job-specification/task, shutdown_delay).
+        if matches!(workload.platform, Platform::Kubernetes | Platform::Nomad)
             || config.fail_readiness != FailReadiness::AtStop
             || delay.is_zero()
         {

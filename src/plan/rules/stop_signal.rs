@@ -1,8 +1,12 @@
 //! The rule stop-signal: the platform sends a signal that begins no stop.
 
 use super::shared::running;
+use crate::config::Config;
+use crate::config::values::show;
+use crate::plan::Platform;
 use crate::plan::finding::{Edit, Example, Findings, Rule, Severity};
-use crate::plan::model::Model;
+use crate::plan::model::{Model, Workload};
+use crate::plan::place::At;
 use crate::signal::Signal;
 
 pub(super) static RULE: Rule = Rule {
@@ -11,7 +15,8 @@ pub(super) static RULE: Rule = Rule {
     title: "the platform sends a signal that begins no stop",
     why: "The engine sends the image's STOPSIGNAL, the service's stop_signal, or the unit's KillSignal, and nothing \
           else. If that is not in --stop-on, graceful passes it on to the app at once, as any other signal: no \
-          delay, no hold, no drain. What the app is to get in its place is said by --stop-signal.",
+          delay, no hold, no drain. SIGINT begins a stop, but skips the delay: it is what a person sends who waits. \
+          What the app is to get in its place is said by --stop-signal.",
     bad: Example {
         file: "Dockerfile",
         text: "\
@@ -38,9 +43,11 @@ fn check(model: &Model, findings: &mut Findings) {
         let who = workload.who(container);
         match &container.graceful {
             Some(graceful) => {
-                let Some(config) = graceful.config().filter(|config| !config.stop_on.contains(signal)) else {
+                let Some(config) = graceful.config() else { continue };
+                if config.stop_on.contains(signal) {
+                    hurries(workload, given, config, signal, &who, findings);
                     continue;
-                };
+                }
                 if graceful.app_unknown && signal == Signal::QUIT {
                     // A profile that knows the app may well have it.
                     continue;
@@ -66,4 +73,27 @@ fn check(model: &Model, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// SIGINT begins a stop in which a person waits.
+fn hurries(
+    workload: &Workload,
+    given: &At<String>,
+    config: &Config,
+    signal: Signal,
+    who: &str,
+    findings: &mut Findings,
+) {
+    let delay = config.budget.pre_stop_delay;
+    if signal != Signal::INT || delay.is_zero() {
+        return;
+    }
+    let message = format!("{who}: SIGINT is sent at the stop, which skips the delay of {}", show(delay));
+    let fix = match workload.platform {
+        Platform::Nomad => "kill_signal = \"SIGTERM\"",
+        _ => "SIGTERM, and GRACEFUL_STOP_SIGNAL=INT where the app needs it",
+    };
+    // The default delay is none where nothing listens.
+    let severity = if config.delay_is_default { Severity::Note } else { Severity::Warning };
+    findings.add_as(severity, workload.file, given.at, message, fix.to_owned());
 }

@@ -57,11 +57,11 @@ fn check(model: &Model, findings: &mut Findings) {
             let message = format!("{who}: {} takes new jobs for {delay} after the stop signal", server.name);
             findings.add(workload.file, spot, message, "no --pre-stop-delay".to_owned());
         }
-        let hook = container.pre_stop.as_ref().and_then(|hook| Some((hook.at, hook.value.sleeps()?)));
-        if let Some((spot, sleep)) = hook.filter(|(_, sleep)| !sleep.is_zero()) {
-            let message =
-                format!("{who}: {} takes new jobs for {} more, while preStop sleeps", server.name, show(sleep));
-            findings.add(workload.file, spot, message, "no preStop hook".to_owned());
+        let hook = container.pre_stop.as_ref().and_then(|hook| Some((hook, hook.value.waits()?)));
+        if let Some((hook, sleep)) = hook.filter(|(_, sleep)| !sleep.is_zero()) {
+            let (name, time) = (hook.value.name(), show(sleep));
+            let message = format!("{who}: {} takes new jobs for {time} more, while {name} sleeps", server.name);
+            findings.add(workload.file, hook.at, message, format!("no {name}"));
         }
     }
 }
