@@ -51,6 +51,7 @@ impl Running {
         let command = spawn::SpawnSpec {
             argv: &argv,
             env: Some(&env),
+            added: &[],
             inherited: origin.inherited,
             output: Some(write.as_fd()),
             errors: None,

@@ -37,7 +37,7 @@ pub(crate) use target::ready_url;
 
 use crate::secret::{CommandLine, Hidden, Url};
 use crate::signal::{Signal, SignalSet};
-use crate::status::SuccessStatuses;
+use crate::status::{ExitStatus, SuccessStatuses};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -101,6 +101,8 @@ pub struct Config {
     pub parent_death_signal: Option<Signal>,
     /// Endings that become exit 0.
     pub success: SuccessStatuses,
+    /// `--restart` and what hangs on it.
+    pub restart: Restart,
     /// `--termination-log`, absolute; `None` means /dev/termination-log if it is there.
     pub termination_log: Option<PathBuf>,
     /// `--report`, absolute.
@@ -373,6 +375,41 @@ pub enum Leftovers {
     Leave,
 }
 
+/// `--restart`, `--restart-delay`, `--restart-delay-max`, `--restart-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// After which ends.
+    pub when: RestartWhen,
+    /// The first pause; doubled from try to try.
+    pub delay: Duration,
+    /// The longest pause; a run that is longer begins anew.
+    pub delay_max: Duration,
+    /// At most so many in a row; at least 1.
+    pub limit: Option<u32>,
+}
+
+impl Default for Restart {
+    fn default() -> Restart {
+        Restart {
+            when: RestartWhen::Never,
+            delay: Duration::from_millis(500),
+            delay_max: Duration::from_secs(30),
+            limit: None,
+        }
+    }
+}
+
+/// After which ends the app is started again, if it ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartWhen {
+    /// None.
+    Never,
+    /// Those that are no clean ones; see [`Config::ended_cleanly`].
+    OnFailure,
+    /// All.
+    Always,
+}
+
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -457,6 +494,19 @@ impl Config {
         self.delay_is_default && self.ports.is_none() && self.ready.is_none() && self.drain_file.is_none()
     }
 
+    /// Whether the app can be started more than once.
+    pub fn restarts(&self) -> bool {
+        self.restart.when != RestartWhen::Never
+    }
+
+    /// Whether this end of the app is no failure: 0, what `--success-exit-status` says, and what the server of the profile ends a
+    /// clean stop with.
+    pub fn ended_cleanly(&self, status: ExitStatus) -> bool {
+        let of_profile =
+            || self.profile.and_then(profile::by_name).is_some_and(|profile| profile.clean.contains(&status.code()));
+        self.success.contains(status) || of_profile()
+    }
+
     /// The configuration of `graceful -- COMMAND` where nothing else was said; `init`: as PID 1. Built without a parser,
     /// because this is the path that every container start takes. For a known server it is that of its profile.
     pub fn of_command(command: Vec<OsString>, init: bool) -> Config {
@@ -496,6 +546,7 @@ impl Config {
             leftovers: Leftovers::Stop,
             parent_death_signal: None,
             success: SuccessStatuses::default(),
+            restart: Restart::default(),
             termination_log: None,
             report: None,
             log_format: LogFormat::Text,

@@ -27,6 +27,10 @@ pub struct HookEnvironment {
     pub app: Option<i32>,
     /// graceful's exit code, for post-stop hooks.
     pub exit_code: Option<u8>,
+    /// Which run of the app it is, from 1 on.
+    pub generation: u64,
+    /// Why that was started, as "restart".
+    pub cause: &'static str,
 }
 
 /// What has happened to hooks.
@@ -132,6 +136,17 @@ impl Hooks {
         self.facts = facts;
         self.stages.push(StageRun { stage, groups: groups(&self.configured, stage), abort: false });
         self.go_on(now, stage, origin);
+    }
+
+    /// For another run of the app: what is left of the one before, and could not even be killed, is nobody's.
+    pub fn begin_anew(&mut self) {
+        self.stages.clear();
+        self.happened.clear();
+        for active in std::mem::take(&mut self.active) {
+            if let Work::Command(running) = &active.work {
+                running.kill_tree();
+            }
+        }
     }
 
     /// The next thing that has happened.
@@ -300,6 +315,7 @@ impl Hooks {
         env.extend(facts.signal.map(|signal| ("GRACEFUL_SIGNAL", signal.to_string())));
         env.extend(facts.app.map(|pid| ("GRACEFUL_APP_PID", pid.to_string())));
         env.extend(facts.exit_code.map(|code| ("GRACEFUL_EXIT_STATUS", code.to_string())));
+        env.extend([("GRACEFUL_GENERATION", facts.generation.to_string()), ("GRACEFUL_CAUSE", facts.cause.to_owned())]);
         env
     }
 }

@@ -59,9 +59,8 @@ impl Log {
 
     /// Writes an event of the timeline, which is of a level that is wanted.
     pub fn write(&mut self, timeline: &Timeline, entry: &Entry) {
-        if let Some(t0) = timeline.t0() {
-            self.t0.store(nanos(t0), Ordering::Relaxed);
-        }
+        // The next run of the app begins without one.
+        self.t0.store(timeline.t0().map_or(NEVER, nanos), Ordering::Relaxed);
         if let Some(subscriber) = self.subscriber.take() {
             // There is one main loop in a process.
             _ = tracing::dispatcher::set_global_default(Dispatch::new(subscriber));

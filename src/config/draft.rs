@@ -6,7 +6,9 @@ use super::hook::DraftHook;
 use super::profile::Choice as ProfileChoice;
 use super::raw::{ConfigError, Raw};
 use super::values::SuccessStatus;
-use super::{Escalation, FailReadiness, Hold, Leftovers, Listen, LogFormat, LogLevel, StartupAction, StopTo};
+use super::{
+    Escalation, FailReadiness, Hold, Leftovers, Listen, LogFormat, LogLevel, RestartWhen, StartupAction, StopTo,
+};
 use crate::secret::Url;
 use crate::signal::Signal;
 use std::time::Duration;
@@ -52,6 +54,10 @@ pub(crate) struct Draft {
     pub(crate) leftovers: Option<Given<Leftovers>>,
     pub(crate) parent_death_signal: Option<Given<Signal>>,
     pub(crate) success: Vec<Given<SuccessStatus>>,
+    pub(crate) restart: Option<Given<RestartWhen>>,
+    pub(crate) restart_delay: Option<Given<Duration>>,
+    pub(crate) restart_delay_max: Option<Given<Duration>>,
+    pub(crate) restart_limit: Option<Given<u32>>,
     pub(crate) termination_log: GivenPath,
     pub(crate) report: GivenPath,
     pub(crate) log_format: Option<Given<LogFormat>>,

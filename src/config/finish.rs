@@ -8,16 +8,17 @@ use super::check::finish_checks;
 use super::draft::{Draft, Given, GivenPath};
 use super::hook::finish_hooks;
 use super::options::{
-    GRACE_PERIOD, HOLD, HOOK, KILL_MARGIN, OptionSpec, PROBE_LISTEN, READY_URL, REWRITE, STARTUP_TIMEOUT, STOP_ON,
-    STOP_SIGNAL,
+    GRACE_PERIOD, HOLD, HOOK, KILL_MARGIN, OptionSpec, PROBE_LISTEN, READY_URL, RESTART, RESTART_DELAY_MAX, REWRITE,
+    STARTUP_TIMEOUT, STOP_ON, STOP_SIGNAL,
 };
 use super::profile;
 use super::raw::{ConfigError, Raw};
 use super::suggest::did_you_mean;
-use super::values::SuccessStatus;
+use super::values::{SuccessStatus, show};
 use super::{
     Advice, AdviceAt, CheckTarget, Config, Environment, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen,
-    LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook, stop_signals,
+    LogFormat, LogLevel, QUIET_WINDOW, Readiness, Restart, RestartWhen, Stage, Startup, StartupAction, StopTo, hook,
+    stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::secret::CommandLine;
@@ -61,6 +62,7 @@ impl Draft {
         self.warn_of_idle_options();
         let probe_listen = self.probe_listen(surroundings, problems);
         let fail_readiness = self.fail_readiness(problems);
+        let restart = self.restart(problems);
         let explicit = self.explicit();
         let stop_on = self.stop_signals(surroundings);
         let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
@@ -94,6 +96,7 @@ impl Draft {
             leftovers: self.leftovers.map_or(Leftovers::Stop, |given| given.value),
             parent_death_signal: self.parent_death_signal.map(|given| given.value),
             success: success(&self.success),
+            restart,
             termination_log: file(&self.termination_log, Purpose::Append),
             report: file(&self.report, Purpose::Replace),
             log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),
@@ -290,6 +293,31 @@ impl Draft {
         given.value
     }
 
+    fn restart(&self, problems: &mut Vec<ConfigError>) -> Restart {
+        let usual = Restart::default();
+        let (delay, delay_max) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
+        if self.restart.is_none() && !self.is_broken(&RESTART) {
+            let limit = self.restart_limit.as_ref().map(|given| &given.raw);
+            for raw in [delay, delay_max].into_iter().flatten().map(|given| &given.raw).chain(limit) {
+                problems.push(raw.problem(RESTART.is_missing()));
+            }
+        }
+        // Of the two, what was given moves what was not.
+        let restart = Restart {
+            when: self.restart.as_ref().map_or(RestartWhen::Never, |given| given.value),
+            delay: delay
+                .map_or(usual.delay.min(delay_max.map_or(usual.delay, |given| given.value)), |given| given.value),
+            delay_max: delay_max
+                .map_or(usual.delay_max.max(delay.map_or(usual.delay, |given| given.value)), |given| given.value),
+            limit: self.restart_limit.as_ref().map(|given| given.value),
+        };
+        if let Some(given) = delay.filter(|_| restart.delay > restart.delay_max) {
+            let (flag, most) = (RESTART_DELAY_MAX.flag(), show(restart.delay_max));
+            problems.push(given.raw.problem(format!("must not be longer than {flag}, {most}")));
+        }
+        restart
+    }
+
     /// What is not the profile's to give.
     fn explicit(&self) -> profile::Explicit {
         profile::Explicit {
@@ -318,6 +346,14 @@ impl Draft {
             (self.quiet_window.as_ref().map(|given| &given.raw), !watches, &watching),
             (self.ports.first().map(|given| &given.raw), *hold == Hold::Never, &never),
         ];
+        let restarts = self.restart.as_ref().is_none_or(|given| given.value != RestartWhen::Never);
+        if !restarts {
+            let (delay, most) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
+            let limit = self.restart_limit.as_ref().map(|given| &given.raw);
+            let given = [delay, most].into_iter().flatten().map(|given| &given.raw).chain(limit);
+            let no_effect = |raw: &Raw| format!("{}: has no effect with {} never", raw.place(), RESTART.flag());
+            self.warnings.extend(given.map(no_effect).collect::<Vec<_>>());
+        }
         for (raw, _, why) in idle.into_iter().filter(|(_, is_idle, _)| *is_idle) {
             self.warnings.extend(raw.map(|raw| format!("{}: has no effect {why}", raw.place())));
         }

@@ -266,9 +266,16 @@ fn slips_in_the_environment(surroundings: &Environment) -> Vec<String> {
 }
 
 /// Variables that others set with good reason: Kubernetes for Services whose name begins with graceful, and
-/// graceful itself for its hooks, one of which may well run graceful.
+/// graceful itself for its hooks and an app that is started again, one of which may well run graceful.
 fn is_foreign(name: &str) -> bool {
-    const FOR_HOOKS: &[&str] = &["GRACEFUL_PHASE", "GRACEFUL_SIGNAL", "GRACEFUL_APP_PID", "GRACEFUL_EXIT_STATUS"];
+    const FOR_HOOKS: &[&str] = &[
+        "GRACEFUL_PHASE",
+        "GRACEFUL_SIGNAL",
+        "GRACEFUL_APP_PID",
+        "GRACEFUL_EXIT_STATUS",
+        "GRACEFUL_GENERATION",
+        "GRACEFUL_CAUSE",
+    ];
     FOR_HOOKS.contains(&name)
         || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| name.contains(part))
         || name.ends_with("_PORT")

@@ -9,7 +9,8 @@
 use super::draft::{Draft, set_all, set_last};
 use super::raw::{ConfigError, Raw};
 use super::{
-    FailReadiness, Leftovers, LogFormat, LogLevel, StartupAction, StopTo, check, hook, profile, target, values,
+    FailReadiness, Leftovers, LogFormat, LogLevel, RestartWhen, StartupAction, StopTo, check, hook, profile, target,
+    values,
 };
 use std::fmt;
 
@@ -81,6 +82,8 @@ pub(crate) enum ValueKind {
     File,
     Statuses,
     Ports,
+    /// A number from 1 on.
+    Count,
     Profile,
     /// One of these words.
     Choice(&'static str, &'static [&'static str]),
@@ -102,6 +105,7 @@ impl ValueKind {
             ValueKind::Path => "PATH",
             ValueKind::File => "FILE",
             ValueKind::Statuses | ValueKind::Ports => "LIST",
+            ValueKind::Count => "N",
             ValueKind::Profile => "NAME",
             ValueKind::Choice(name, _) => name,
         }
@@ -123,6 +127,7 @@ impl ValueKind {
             ValueKind::File => "graceful.toml",
             ValueKind::Statuses => "143",
             ValueKind::Ports => "8080",
+            ValueKind::Count => "5",
             ValueKind::Profile => "nginx",
             ValueKind::Choice(_, words) => words[0],
         }
@@ -148,6 +153,7 @@ pub(crate) mod heading {
     pub(crate) const HOOKS: &str = "Hooks";
     pub(crate) const HEALTH: &str = "Health";
     pub(crate) const ENDING: &str = "Leftovers and exit status";
+    pub(crate) const RESTART: &str = "Restart";
     pub(crate) const OUTPUT: &str = "Output";
     /// Also that of `--help` and `--version`.
     pub(crate) const OTHER: &str = "Other";
@@ -160,6 +166,8 @@ const READINESS_FAILURES: [(&str, FailReadiness); 3] =
 const STOP_TARGETS: [(&str, StopTo); 3] = [("app", StopTo::App), ("group", StopTo::Group), ("tree", StopTo::Tree)];
 const LEFTOVER_ACTIONS: [(&str, Leftovers); 3] =
     [("stop", Leftovers::Stop), ("wait", Leftovers::Wait), ("leave", Leftovers::Leave)];
+const RESTARTS: [(&str, RestartWhen); 3] =
+    [("never", RestartWhen::Never), ("on-failure", RestartWhen::OnFailure), ("always", RestartWhen::Always)];
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("error", LogLevel::Error),
@@ -208,6 +216,10 @@ pub(crate) static OPTIONS: &[&OptionSpec] = &[
     &LEFTOVERS,
     &PARENT_DEATH_SIGNAL,
     &SUCCESS_EXIT_STATUS,
+    &RESTART,
+    &RESTART_DELAY,
+    &RESTART_DELAY_MAX,
+    &RESTART_LIMIT,
     &TERMINATION_LOG,
     &REPORT,
     &LOG_FORMAT,
@@ -528,6 +540,53 @@ pub(crate) static SUCCESS_EXIT_STATUS: OptionSpec = OptionSpec {
     heading: heading::ENDING,
     help: "Exit codes and signal names that become exit 0, as 143,SIGTERM; repeatable. Default: none",
     read: |draft, raw, problems| set_all(&mut draft.success, raw, problems, values::success_status),
+};
+
+pub(crate) static RESTART: OptionSpec = OptionSpec {
+    name: "restart",
+    variable: "GRACEFUL_RESTART",
+    key: Some("restart"),
+    value: ValueKind::Choice("WHEN", &const { words(&RESTARTS) }),
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "Whether an app that ended by itself is started again: never, on-failure (an exit status that is not 0, nor a clean \
+           one of --success-exit-status or the profile) or always; never after a stop signal. Default: never",
+    read: |draft, raw, problems| {
+        set_last(&mut draft.restart, raw, problems, |text| values::choice(text, &RESTARTS));
+    },
+};
+
+pub(crate) static RESTART_DELAY: OptionSpec = OptionSpec {
+    name: "restart-delay",
+    variable: "GRACEFUL_RESTART_DELAY",
+    key: Some("restart_delay"),
+    value: ValueKind::Duration,
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "From the end of the app to the first new start; twice as long from try to try. Default: 500ms",
+    read: |draft, raw, problems| set_last(&mut draft.restart_delay, raw, problems, values::positive_duration),
+};
+
+pub(crate) static RESTART_DELAY_MAX: OptionSpec = OptionSpec {
+    name: "restart-delay-max",
+    variable: "GRACEFUL_RESTART_DELAY_MAX",
+    key: Some("restart_delay_max"),
+    value: ValueKind::Duration,
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "The longest such delay; after a run that was longer the first one comes again. Default: 30s",
+    read: |draft, raw, problems| set_last(&mut draft.restart_delay_max, raw, problems, values::positive_duration),
+};
+
+pub(crate) static RESTART_LIMIT: OptionSpec = OptionSpec {
+    name: "restart-limit",
+    variable: "GRACEFUL_RESTART_LIMIT",
+    key: Some("restart_limit"),
+    value: ValueKind::Count,
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "After so many new starts in a row, graceful ends with the app's last status. Default: none",
+    read: |draft, raw, problems| set_last(&mut draft.restart_limit, raw, problems, values::count),
 };
 
 pub(crate) static TERMINATION_LOG: OptionSpec = OptionSpec {

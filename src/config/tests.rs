@@ -403,6 +403,8 @@ fn slips_in_variable_names_are_warned_of_and_foreign_ones_are_not() {
         "GRACEFUL_SIGNAL",
         "GRACEFUL_APP_PID",
         "GRACEFUL_EXIT_STATUS",
+        "GRACEFUL_GENERATION",
+        "GRACEFUL_CAUSE",
         "GRACEFUL_BANANA",
         "GRACEFULLY_HOOKS",
     ] {
@@ -563,6 +565,7 @@ fn every_option_is_read_from_every_source() {
             "startup-action" => &[("ready-url", "http://h/"), ("startup-timeout", "9s")],
             "hold-timeout" => &[("hold", "true")],
             "check" | "fail-readiness" => &[("probe-listen", ":9090")],
+            "restart-delay" | "restart-delay-max" | "restart-limit" => &[("restart", "always")],
             _ => &[],
         };
         let without = flags(beside).load();

@@ -242,6 +242,14 @@ pub(crate) fn port(text: &str) -> Result<u16, Reason> {
     }
 }
 
+/// A number of times.
+pub(crate) fn count(text: &str) -> Result<u32, Reason> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("expected a number from 1 on, as 5".into()),
+        Ok(count) => Ok(count),
+    }
+}
+
 /// One member of `--success-exit-status`.
 pub(crate) fn success_status(text: &str) -> Result<SuccessStatus, Reason> {
     let text = text.trim();

@@ -161,6 +161,7 @@ fn start_child() -> Result<Pid, String> {
     let command = spawn::SpawnSpec {
         argv: &argv,
         env: None,
+        added: &[],
         inherited: Inherited { mask: SignalSet::EMPTY, chld_ignored: false, blocked: true },
         output: nothing.as_ref().map(AsFd::as_fd),
         errors: None,

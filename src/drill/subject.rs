@@ -345,6 +345,7 @@ fn spawned(
     let command = SpawnSpec {
         argv: &words,
         env: None,
+        added: &[],
         inherited,
         output: Some(output),
         errors: None,

@@ -157,6 +157,7 @@ pub(super) fn reported(told_s: f64, busy: usize, delay_s: f64) -> Report {
     let text = serde_json::json!({
         "graceful": "0", "program": "app", "started_at": "", "stop_began_at": "", "ran_s": 9.0,
         "cause": {"kind": "signal", "signal": "SIGTERM"}, "stop_signal_sender": 1,
+        "generation": 1, "restarts": 0,
         "app": {"pid": 7, "status": {"signal": "SIGTERM", "code": 143}, "ended_before_signal": false, "spawn_error": null},
         "exit_code": 143,
         "budget": {"grace_period_s": 30.0, "kill_margin_s": 1.0, "pre_stop_delay_s": delay_s, "used_s": 2.0, "left_s": 27.0},

@@ -2,6 +2,7 @@
 
 use crate::lifecycle::Outcome;
 use crate::status::ExitStatus;
+use crate::timeline::GenerationCause;
 use std::fmt;
 use std::time::Duration;
 
@@ -43,28 +44,6 @@ pub struct RestartPlan {
     pub delay_max: Duration,
     /// So many tries in a row at most.
     pub limit: Option<u32>,
-}
-
-/// Why a generation is started; what hooks and the app are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GenerationCause {
-    /// graceful was.
-    Start,
-    /// The one before it has ended.
-    Restart,
-    /// It is to take the place of the one that runs.
-    Reload,
-}
-
-impl GenerationCause {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            GenerationCause::Start => "start",
-            GenerationCause::Restart => "restart",
-            GenerationCause::Reload => "reload",
-        }
-    }
 }
 
 /// A fact from outside. What is said of a generation that is not there (any more) is without effect.

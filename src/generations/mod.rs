@@ -63,12 +63,11 @@ mod interface;
 #[cfg(test)]
 mod tests;
 
-pub use interface::{
-    GenerationAction, GenerationCause, GenerationId, GenerationInput, GiveUpReason, RestartPlan, WhyStopped,
-};
+pub use interface::{GenerationAction, GenerationId, GenerationInput, GiveUpReason, RestartPlan, WhyStopped};
 
 use crate::lifecycle::Outcome;
 use crate::status;
+use crate::timeline::GenerationCause;
 use std::collections::VecDeque;
 use std::time::Duration;
 

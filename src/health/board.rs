@@ -6,7 +6,7 @@
 
 use crate::counts::Counts;
 use crate::signal::Signal;
-use crate::timeline::Phase;
+use crate::timeline::{Phase, RestartCause};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub enum AppHealth {
     Waiting,
     /// It runs.
     Running,
+    /// It has ended, and is about to be started again.
+    Between,
     /// It has ended, or will never run.
     Gone,
 }
@@ -37,6 +39,9 @@ pub struct SharedStatus {
     t0: AtomicU64,
     app_started: AtomicU64,
     app_gone: AtomicBool,
+    comes_back: AtomicBool,
+    generation: AtomicU64,
+    restarts: [AtomicU64; RestartCause::ALL.len()],
     hooks_done: AtomicBool,
     was_ready: AtomicBool,
     orphans: AtomicU64,
@@ -79,6 +84,9 @@ impl SharedStatus {
             t0: AtomicU64::new(NEVER),
             app_started: AtomicU64::new(NEVER),
             app_gone: AtomicBool::new(false),
+            comes_back: AtomicBool::new(false),
+            generation: AtomicU64::new(1),
+            restarts: [const { AtomicU64::new(0) }; RestartCause::ALL.len()],
             hooks_done: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
             orphans: AtomicU64::new(0),
@@ -106,11 +114,30 @@ impl SharedStatus {
     /// The app runs.
     pub fn app_started(&self, at: Duration) {
         self.app_started.store(micros(at), Ordering::Release);
+        self.app_gone.store(false, Ordering::Release);
     }
 
-    /// The app has ended, or could not be started.
-    pub fn app_gone(&self) {
+    /// The app has ended, or could not be started; whether it is started again.
+    pub fn app_gone(&self, comes_back: bool) {
+        // First what makes less of it: nobody is to see an app that is gone for good.
+        self.comes_back.store(comes_back, Ordering::Release);
         self.app_gone.store(true, Ordering::Release);
+    }
+
+    /// It is waited for the next run of the app, of which nothing is known yet.
+    pub fn restarting(&self, at: Duration, cause: RestartCause) {
+        self.was_ready.store(false, Ordering::Release);
+        self.hooks_done.store(false, Ordering::Release);
+        self.phase(at, Phase::PreStart);
+        self.t0.store(NEVER, Ordering::Release);
+        if let Some(count) = self.restarts.get(cause as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Which run of the app counts, from 1 on.
+    pub fn generation(&self, number: u64) {
+        self.generation.store(number, Ordering::Relaxed);
     }
 
     /// No post-start hook is left to run.
@@ -174,6 +201,7 @@ impl SharedStatus {
             t0: time(&self.t0).map(Duration::from_micros),
             app_started,
             app: match (self.app_gone.load(Ordering::Acquire), app_started) {
+                (true, _) if self.comes_back.load(Ordering::Acquire) => AppHealth::Between,
                 (true, _) => AppHealth::Gone,
                 (false, Some(_)) => AppHealth::Running,
                 (false, None) => AppHealth::Waiting,
@@ -190,6 +218,17 @@ impl SharedStatus {
         self.in_flight_seen.load(Ordering::Acquire).then(|| {
             [count("busy", busy), count("unknown", unknown), count("unaccepted", unaccepted), count("idle", idle)]
         })
+    }
+
+    /// Which run of the app counts.
+    pub fn which_generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// How often the app was started again, by cause.
+    pub fn all_restarts(&self) -> impl Iterator<Item = (RestartCause, u64)> {
+        let counts = self.restarts.iter().map(|count| count.load(Ordering::Relaxed));
+        RestartCause::ALL.into_iter().zip(counts)
     }
 
     /// How many processes were killed for want of memory; `None` where nobody counts them.
@@ -254,9 +293,29 @@ mod tests {
         assert!(!standing.hooks_done && !standing.was_ready);
         board.hooks_done();
         board.was_ready();
-        board.app_gone();
+        board.app_gone(false);
         let standing = board.standing();
         assert!(standing.hooks_done && standing.was_ready && standing.app == AppHealth::Gone);
+    }
+
+    #[test]
+    fn of_the_next_run_nothing_is_known() {
+        let board = SharedStatus::new(Instant::now());
+        board.app_started(Duration::from_millis(3));
+        board.hooks_done();
+        board.was_ready();
+        board.stop_began(Duration::from_millis(9));
+        board.app_gone(true);
+        board.restarting(Duration::from_millis(10), RestartCause::OutOfMemory);
+        let standing = board.standing();
+        assert_eq!((standing.app, standing.phase, standing.t0), (AppHealth::Between, Phase::PreStart, None));
+        assert!(!standing.hooks_done && !standing.was_ready);
+        board.generation(2);
+        board.app_started(Duration::from_millis(12));
+        assert_eq!(board.standing().app, AppHealth::Running);
+        assert_eq!(board.which_generation(), 2);
+        let restarts: Vec<_> = board.all_restarts().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(restarts, [(RestartCause::OutOfMemory, 1)]);
     }
 
     #[test]

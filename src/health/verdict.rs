@@ -9,7 +9,7 @@
 //! | `shutdown` | | | x | the stop has begun (`--fail-readiness`) |
 //!
 //! /livez is fine before the app's start: pre-start hooks may take their time, and to restart the container would only
-//! make them begin again. `/startupz` stays fine once it was, while the app runs: kubelet stops to ask.
+//! make them begin again. It is so before each new start (`--restart`), which is what somebody asked for. `/startupz` stays fine once it was, while the app runs: kubelet stops to ask.
 
 use super::board::{AppHealth, StatusSnapshot};
 use super::check::CheckHistory;
@@ -145,6 +145,7 @@ fn running<'a>(standing: &StatusSnapshot) -> Item<'a> {
     match standing.app {
         AppHealth::Waiting => part("running", false, "the app is not started yet"),
         AppHealth::Running => part("running", true, ""),
+        AppHealth::Between => part("running", false, "the app has ended and is about to be started again"),
         AppHealth::Gone => part("running", false, "the app has ended"),
     }
 }

@@ -259,6 +259,11 @@ impl Lifecycle {
         self.stop_signal
     }
 
+    /// Whether a stop signal has come, whatever began the stop.
+    pub fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     /// What the app gets at the end of the hold.
     pub fn app_signal(&self) -> Signal {
         self.plan.stop_signal.or(self.stop_signal).unwrap_or(Signal::TERM)
@@ -443,7 +448,7 @@ impl Lifecycle {
     }
 
     /// Whether this is a stop signal; see the module's text for those of a terminal.
-    fn stops(&self, signal: Signal, source: SignalSource) -> bool {
+    pub fn stops(&self, signal: Signal, source: SignalSource) -> bool {
         let is_of_a_terminal = match source {
             SignalSource::Process => false,
             SignalSource::Kernel | SignalSource::Shared => {

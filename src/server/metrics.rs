@@ -24,7 +24,7 @@ use crate::config::Budget;
 use crate::health::{AppHealth, Breaker, Checked, Probe, SharedStatus, Situation, Status, StatusSnapshot, judge};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
-use crate::timeline::{HookResult, Phase, Stage};
+use crate::timeline::{HookResult, Phase, RestartCause, Stage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -154,7 +154,7 @@ impl Metrics {
         counted.foresee(&situation.checks);
         let mut page = Page { registry: Registry::with_prefix("graceful") };
         page.graceful(&situation.standing);
-        page.app(&situation.standing, &counted);
+        page.app(&situation.standing, board, &counted);
         page.stop(&situation.standing, board, budget);
         page.hooks(&counted);
         page.probes(situation, &counted);
@@ -191,7 +191,7 @@ impl Page {
         self.seconds("phase", help, standing.now.saturating_sub(standing.phase_since));
     }
 
-    fn app(&mut self, standing: &StatusSnapshot, counted: &Counted) {
+    fn app(&mut self, standing: &StatusSnapshot, board: &SharedStatus, counted: &Counted) {
         let running = standing.app == AppHealth::Running;
         self.add("app_running", "1 while the app runs, 0 before and after", truth(running));
         let uptime = match standing.app_started {
@@ -201,6 +201,11 @@ impl Page {
         self.seconds("app_uptime", "Time since the app was started; 0 while it does not run", uptime);
         let help = "Ends of the app; code is what a shell shows, 128 + its number for a signal";
         self.add("app_exits", help, counted.app_exits.clone());
+        let generation = ConstGauge::new(board.which_generation() as f64);
+        self.add("generation", "Which run of the app this is, from 1 on", generation);
+        let count = |(cause, count): (RestartCause, u64)| (labels([("cause", cause.name())]), ConstCounter::new(count));
+        let help = "How often the app was started again, by how it had ended";
+        self.add("restarts", help, Series::of(board.all_restarts().map(count)));
     }
 
     fn stop(&mut self, standing: &StatusSnapshot, board: &SharedStatus, budget: &Budget) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every metric that a page can have, with its type. Who renames one breaks a dashboard.
-const FAMILIES: [(&str, &str); 27] = [
+const FAMILIES: [(&str, &str); 29] = [
     ("graceful_app_exits", "counter"),
     ("graceful_app_running", "gauge"),
     ("graceful_app_uptime_seconds", "gauge"),
@@ -18,6 +18,7 @@ const FAMILIES: [(&str, &str); 27] = [
     ("graceful_check_duration_seconds", "histogram"),
     ("graceful_check_status", "gauge"),
     ("graceful_check_tries", "counter"),
+    ("graceful_generation", "gauge"),
     ("graceful_hook_duration_seconds", "gauge"),
     ("graceful_live", "gauge"),
     ("graceful_oom_kills", "counter"),
@@ -29,6 +30,7 @@ const FAMILIES: [(&str, &str); 27] = [
     ("graceful_readiness_changes", "counter"),
     ("graceful_ready", "gauge"),
     ("graceful_ready_url_duration_seconds", "histogram"),
+    ("graceful_restarts", "counter"),
     ("graceful_sigkills", "counter"),
     ("graceful_signals_forwarded", "counter"),
     ("graceful_signals_received", "counter"),

@@ -159,7 +159,7 @@ fn a_connection_from_before_the_stop_sees_it() {
     assert!(answer.body.contains("[-]shutdown failed: the stop has begun, phase pre-stop\n"), "{}", answer.body);
     client.assert_closed();
     server.assert_alive();
-    server.board.app_gone();
+    server.board.app_gone(false);
     assert_eq!(server.get("/livez").body, "[-]running failed: the app has ended\nlivez check failed\n");
 }
 

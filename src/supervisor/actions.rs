@@ -1,6 +1,6 @@
 //! Actions of the lifecycle, carried out; and the news of hooks and hold that become its inputs.
 
-use super::{Supervisor, logging};
+use super::{Supervisor, generations, logging};
 use crate::config::{self, AdviceAt};
 use crate::hold::{self, HoldEvent};
 use crate::hooks::{HookEnvironment, HookEvent};
@@ -15,15 +15,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 impl Supervisor {
-    /// Carries out what the lifecycle wants, and gives it the answers, until there is nothing left of either.
+    /// Carries out what the lifecycle wants, and gives it the answers, until there is nothing left of either; then what follows
+    /// from its end.
     pub(super) fn act(&mut self) {
         loop {
             while let Some(action) = self.lifecycle.poll_action() {
                 self.carry_out(action);
             }
+            if self.generations_act() {
+                continue;
+            }
             let Some(input) = self.inputs.pop_front() else { return };
-            let now = self.now();
+            let (now, asked) = (self.now(), self.lifecycle.is_asked());
             self.lifecycle.handle(now, input);
+            if !asked && self.lifecycle.is_asked() {
+                self.asked_to_stop();
+            }
         }
     }
 
@@ -74,7 +81,7 @@ impl Supervisor {
                 self.record(Event::AppExited { status, phase, told, hint });
             }
             Action::Record(event) => self.record(event),
-            Action::Exit(outcome) => self.outcome = Some(outcome),
+            Action::Exit(outcome) => self.generation_over(outcome),
         }
     }
 
@@ -87,7 +94,10 @@ impl Supervisor {
     fn spawn(&mut self) {
         let result = match self.launch.app.take() {
             Some(result) => result,
-            None => self.launch.spawn(&self.config.command),
+            None => {
+                let added = generations::app_environment(&self.config, self.succession.facts());
+                self.launch.spawn(&self.config.command, &added)
+            }
         };
         match result {
             Ok(pid) => self.spawned(pid),
@@ -103,9 +113,13 @@ impl Supervisor {
             && self.notifier.is_none()
             && self.launch.kept.is_empty()
             && !signals::holds_descriptor();
-        fds::release_inherited(alone, !self.launch.init);
-        // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
-        _ = std::env::set_current_dir("/");
+        let now = self.now();
+        self.succession.app_started(now);
+        if !self.config.restarts() {
+            fds::release_inherited(alone, !self.launch.init);
+            // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
+            _ = std::env::set_current_dir("/");
+        }
         self.oom_kills = self.oom_kills_from_now_on();
         self.record(Event::AppStarted { pid: pid.number() });
         self.inputs.push_back(Input::Started);
@@ -113,10 +127,12 @@ impl Supervisor {
         self.await_ready();
     }
 
-    /// That of the metrics, unless hooks came before the app.
+    /// That of the metrics, unless hooks came before the app, or another run of it.
     fn oom_kills_from_now_on(&self) -> Option<cgroup::OomKills> {
         match &self.health {
-            Some(health) if !self.hooks.stages().contains(&Stage::PreStart) => health.oom_kills(),
+            Some(health) if !self.succession.is_later() && !self.hooks.stages().contains(&Stage::PreStart) => {
+                health.oom_kills()
+            }
             Some(_) | None => cgroup::OomKills::from_now_on(),
         }
     }
@@ -150,7 +166,10 @@ impl Supervisor {
 
     fn run_hooks(&mut self, stage: Stage) {
         let now = self.now();
+        let (generation, cause) = self.succession.facts();
         let facts = HookEnvironment {
+            generation,
+            cause,
             signal: self.lifecycle.stop_signal(),
             app: self.timeline.app(),
             exit_code: self.lifecycle.outcome().map(|outcome| self.exit_code(outcome)),

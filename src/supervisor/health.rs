@@ -16,7 +16,7 @@ use crate::status::ExitStatus;
 use crate::sys::cgroup::OomKills;
 use crate::sys::process;
 use crate::sys::tree::Process;
-use crate::timeline::{Event, HookResult, Phase};
+use crate::timeline::{Event, HookResult, Phase, RestartCause};
 use crate::worker::{Parked, ProbeNote, Worker, WorkerCommand, WorkerEvent};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -228,14 +228,36 @@ impl Supervisor {
                 }
             }
             Event::AppStarted { .. } => health.board.app_started(at),
-            Event::SpawnFailed { .. } => health.board.app_gone(),
+            Event::SpawnFailed { .. } => health.board.app_gone(self.succession.comes_back()),
             Event::AppExited { status, .. } => {
-                health.board.app_gone();
+                health.board.app_gone(self.succession.comes_back());
                 self.note(ProbeNote::AppExited(*status));
             }
             Event::SignalSent { signal, error: None, .. } => health.board.sent(*signal),
             Event::EverythingKilled { .. } => health.board.sigkill_sent(),
             _ => {}
+        }
+    }
+
+    /// Of an app that has ended.
+    pub(super) fn app_comes_back(&mut self, comes_back: bool) {
+        if let Some(health) = &mut self.health {
+            health.board.app_gone(comes_back);
+            health.changed = true;
+        }
+    }
+
+    /// The app is waited for.
+    pub(super) fn count_restart(&mut self, now: Duration, cause: RestartCause) {
+        if let Some(health) = &mut self.health {
+            health.board.restarting(now, cause);
+            health.changed = true;
+        }
+    }
+
+    pub(super) fn count_generation(&self, number: u64) {
+        if let Some(health) = &self.health {
+            health.board.generation(number);
         }
     }
 

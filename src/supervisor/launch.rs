@@ -1,5 +1,6 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
+use super::generations::first_environment;
 use super::threads::Threads;
 use crate::config::{CheckConfig, CheckTarget, Config, Hold, Stage};
 use crate::files;
@@ -83,7 +84,7 @@ impl Launch {
         launch.start_threads(config);
         let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart);
         if launch.refused.is_none() && !later {
-            launch.app = Some(launch.spawn(&config.command));
+            launch.app = Some(launch.spawn(&config.command, &first_environment(config)));
         }
         launch
     }
@@ -122,7 +123,8 @@ impl Launch {
         self.app.as_ref()?.as_ref().ok().copied()
     }
 
-    pub(super) fn spawn(&self, command: &[OsString]) -> Result<Pid, spawn::Error> {
+    /// Starts it with these variables on top of the environment that graceful has.
+    pub(super) fn spawn(&self, command: &[OsString], added: &[CString]) -> Result<Pid, spawn::Error> {
         let argv: Vec<CString> = command
             .iter()
             .map(|part| CString::new(part.as_bytes()))
@@ -131,6 +133,7 @@ impl Launch {
         let pid = spawn::spawn(&spawn::SpawnSpec {
             argv: &argv,
             env: None,
+            added,
             inherited: self.inherited,
             output: None,
             errors: None,

@@ -12,6 +12,7 @@
 //! | what came from the app, or from graceful's hooks | SIGTERM | until K |
 //! | what was brought in from outside, in a stop | SIGTERM | until K |
 //! | what was brought in from outside, when the app ended by itself | SIGTERM | no: a session of somebody's must not keep a crashed app from being started again |
+//! | the same, when the app is started again (`--restart`) | nothing | no: whoever looks into a crash is not to be thrown out by the next one |
 //! | what graceful may not signal (EPERM: root's session in a container of another user) | nothing can be | no: not even SIGKILL would end it |
 //!
 //! Whoever is not waited for is not in the number that the lifecycle is told; so nobody delays the end who cannot be ended.
@@ -188,7 +189,8 @@ impl Supervisor {
     /// Says who is left behind, and tells those who can be told.
     fn take_leave(&mut self, left: &Left) {
         for (why, who) in [(Unwaited::NotAllowed, &left.not_allowed), (Unwaited::FromOutside, &left.from_outside)] {
-            if who.is_empty() || self.left.said.contains(&why) {
+            let stay = why == Unwaited::FromOutside && self.succession.comes_back();
+            if who.is_empty() || stay || self.left.said.contains(&why) {
                 continue;
             }
             self.left.said.push(why);
@@ -245,10 +247,14 @@ impl Supervisor {
     pub(super) fn signal_leftovers(&mut self, signal: Signal) {
         let list = if self.launch.init { tree::others() } else { tree::descendants() };
         let list = self.seen(list);
-        if list.is_none() && self.launch.init {
+        let all = self.launch.init && !(self.succession.comes_back() && list.is_some());
+        if list.is_none() && all {
             _ = process::signal_namespace(Signal::CONT);
         }
-        let list = list.unwrap_or_default();
+        let mut list = list.unwrap_or_default();
+        if !all && self.launch.init {
+            list = Left::sort(list, |_| true, false).waited_for;
+        }
         for process in list.iter().filter(|process| process.stopped) {
             _ = process::signal_process(process, Signal::CONT);
         }
@@ -259,7 +265,7 @@ impl Supervisor {
         };
         let ignored: Vec<bool> = list.iter().take(LOOKED_AT).map(ignores).collect();
         let mut errors: Vec<Option<String>> = Vec::new();
-        if self.launch.init {
+        if all {
             let error = process::signal_namespace(signal).err().map(|error| error.to_string());
             // To all at once, those who may not be signalled are passed over without an error.
             let denied = || Some(std::io::Error::from_raw_os_error(libc::EPERM).to_string());

@@ -28,10 +28,13 @@ impl Supervisor {
             Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
             _ => self.now(),
         };
+        self.note_for_restart(&event);
         // First of all: a probe that comes now must not be told of what was.
         self.publish(at, &event);
         let entry = self.timeline.record(at, event);
-        if text::level(&entry.event) <= self.config.log_level {
+        let level = text::level(&entry.event);
+        let hushed = self.succession.hushes(at, self.config.restart.delay_max);
+        if (if hushed { level.max(LogLevel::Debug) } else { level }) <= self.config.log_level {
             self.log.write(&self.timeline, &entry);
         }
     }
@@ -86,7 +89,7 @@ impl Supervisor {
     }
 
     /// The shell that started graceful goes on with its terminal.
-    fn leave_terminal(&self, outcome: Outcome) {
+    pub(super) fn leave_terminal(&self, outcome: Outcome) {
         let terminal = &self.launch.terminal;
         if terminal.had_foreground() || self.wants_terminal {
             terminal.take_back();

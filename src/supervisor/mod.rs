@@ -16,6 +16,7 @@
 
 mod actions;
 mod background;
+mod generations;
 mod health;
 mod http;
 mod inflight;
@@ -45,7 +46,7 @@ use crate::sys::fds;
 use crate::sys::reap::ChildChange;
 use crate::sys::signals::{self, Inherited};
 use crate::sys::{cgroup, process};
-use crate::timeline::{Event, Phase, SignalReason, Stage, Timeline, text};
+use crate::timeline::{Event, SignalReason, Timeline, text};
 use launch::Launch;
 use std::collections::VecDeque;
 use std::io;
@@ -101,7 +102,9 @@ struct Supervisor {
     launch: Launch,
     origin: LaunchContext,
     start: Instant,
+    /// Of the run of the app that there is, or was last.
     lifecycle: Lifecycle,
+    succession: generations::Succession,
     timeline: Timeline,
     writer: Writer,
     log: Log,
@@ -144,11 +147,12 @@ impl Supervisor {
         let budget = config.budget;
         let program = logging::program(&config.command);
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
-        let plan = plan(&mut config, &hooks, launch.init);
+        let (lifecycle, succession) = generations::begin(&mut config, &hooks, launch.init);
         let started_at = SystemTime::now();
         let writer = Writer::new(logging::complain(config.log_format, started_at, start));
         Supervisor {
-            lifecycle: Lifecycle::new(plan),
+            lifecycle,
+            succession,
             timeline: Timeline::new(started_at, program, budget, config.hold.mode()),
             log: Log::new(&writer, config.log_level, config.log_format == LogFormat::Json, started_at, start),
             writer,
@@ -194,10 +198,7 @@ impl Supervisor {
             return self.finish();
         }
         self.begin_threads();
-        if self.hooks.stages().contains(&Stage::PreStart) {
-            // Where hooks come first the lifecycle begins with them; otherwise this phase has no length.
-            self.record(Event::PhaseBegan { phase: Phase::PreStart });
-        }
+        self.say_if_hooks_come_first();
         self.act();
         if let Some(signal) = self.launch.parent_died.take() {
             self.feed(Input::Signal { signal, source: SignalSource::Process, value: None });
@@ -218,6 +219,7 @@ impl Supervisor {
             self.in_flight_tick();
             self.leftovers_tick(now);
             self.lateness_tick(now);
+            self.generations_tick(now);
             if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
                 // Whoever has ended by now has ended in time.
                 self.reap();
@@ -236,7 +238,8 @@ impl Supervisor {
         let health = self.health.as_ref().and_then(|health| health.deadline());
         let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
         let more = [self.readiness.deadline(), health, self.left.deadline(), self.lateness.deadline()];
-        all.into_iter().chain(more).chain([self.in_flight.deadline(self.start)]).flatten().min()
+        let others = [self.in_flight.deadline(self.start), self.succession.deadline()];
+        all.into_iter().chain(more).chain(others).flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
@@ -372,6 +375,8 @@ impl Supervisor {
     /// The kernel kills whom it will: the app, or a process of it whose death shows in the app's own status or not at all.
     fn out_of_memory(&mut self, status: ExitStatus) {
         let count = self.oom_kills.as_ref().map_or(0, cgroup::OomKills::count);
+        let now = self.now();
+        self.succession.app_ended(now, count > 0);
         if status == ExitStatus::Signaled(Signal::KILL) && !self.reaper.is_sigkill_sent() {
             self.record(Event::KilledFromOutside { oom_kills: (count > 0).then_some(count) });
         } else if count > 0 {

@@ -51,6 +51,11 @@ impl Reaper {
         }
     }
 
+    /// The app is started again; what was killed was the one before.
+    pub(super) fn begin_generation(&mut self) {
+        (self.look_again, self.sigkill_sent, self.after_sigkill, self.looked_at) = (false, false, 0, None);
+    }
+
     /// The last turn did not come to the end.
     pub(super) fn has_more(&self) -> bool {
         self.more

@@ -54,6 +54,9 @@ impl Supervisor {
         if last_resort::probes_are_to_fail(signal) {
             self.fail_probes();
         }
+        if self.succession.is_waiting() {
+            return self.signal_in_the_wait(&received);
+        }
         let source = self.source(&received);
         if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
@@ -65,7 +68,7 @@ impl Supervisor {
 
     /// The terminal's keys signal every process of its foreground group, the app included if it is in ours. A hang-up
     /// signals the session's leader whether it is in the foreground or not, so the app may not have it.
-    fn source(&mut self, received: &Received) -> SignalSource {
+    pub(super) fn source(&mut self, received: &Received) -> SignalSource {
         let signal = received.signal;
         let by_key = received.from_kernel
             && matches!(

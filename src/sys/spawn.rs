@@ -35,8 +35,10 @@ use std::{ptr, thread};
 pub struct SpawnSpec<'a> {
     /// The arguments, the program first.
     pub argv: &'a [CString],
-    /// The environment; `None` is graceful's own, untouched but for what names graceful by its pid.
+    /// The environment; `None` is graceful's own, untouched but for what names graceful by its pid, and what is `added`.
     pub env: Option<&'a [CString]>,
+    /// `NAME=VALUE` of variables that take the place of graceful's own, where there is no `env` and no `output`.
+    pub added: &'a [CString],
     /// The signal state to give it.
     pub inherited: Inherited,
     /// Standard output and error go here, standard input is /dev/null and no other descriptor is passed on; `None`
@@ -110,7 +112,7 @@ fn clone_child(command: &SpawnSpec<'_>, shared: bool) -> Result<Pid, Error> {
     let env = match command.env {
         Some(env) => Some(pointers(env)),
         // Output that is redirected is that of graceful's own commands.
-        None if command.output.is_none() => naming_the_child(&mut variables),
+        None if command.output.is_none() => naming_the_child(&mut variables, command.added),
         None => None,
     };
     let files = candidates(command.argv.first().map_or(c"", CString::as_c_str));
@@ -172,14 +174,26 @@ fn candidates(program: &CStr) -> Vec<CString> {
     path.as_bytes().split(|byte| *byte == b':').flat_map(file).collect()
 }
 
-/// graceful's own environment with variables in it that the child will write; `None` where none names graceful.
-fn naming_the_child(variables: &mut Variables) -> Option<Vec<*const c_char>> {
+/// graceful's own environment with variables in it that the child will write, and with those that are added; `None` where none
+/// names graceful and nothing is added.
+fn naming_the_child(variables: &mut Variables, added: &[CString]) -> Option<Vec<*const c_char>> {
     let own = getpid().to_string();
     let names_us = |variable: &CStr, name: &[u8]| variable.to_bytes().strip_prefix(name) == Some(own.as_bytes());
     let named = |variable: &CStr| NAMED_BY_PID.into_iter().find(|name| names_us(variable, name));
-    environment().find(|variable| named(variable).is_some())?;
-    let mut pointers = Vec::new();
-    for variable in environment().filter(|variable| !variable.to_bytes().starts_with(NAMED_BY_INODE)) {
+    let names = environment().any(|variable| named(variable).is_some());
+    if !names && added.is_empty() {
+        return None;
+    }
+    let name = |variable: &CStr| variable.to_bytes().iter().position(|byte| *byte == b'=');
+    let is_replaced = |variable: &CStr| {
+        name(variable).is_some_and(|end| {
+            let own = &variable.to_bytes()[..=end];
+            added.iter().any(|other| other.to_bytes().starts_with(own))
+        })
+    };
+    let mut pointers: Vec<*const c_char> = added.iter().map(|variable| variable.as_ptr()).collect();
+    let by_inode = |variable: &CStr| names && variable.to_bytes().starts_with(NAMED_BY_INODE);
+    for variable in environment().filter(|variable| !by_inode(variable) && !is_replaced(variable)) {
         pointers.push(match named(variable) {
             None => variable.as_ptr(),
             Some(name) => {

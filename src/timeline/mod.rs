@@ -12,7 +12,7 @@ pub mod text;
 
 mod names;
 
-pub use names::{InFlightMoment, Phase, SignalReason, Stage, Status};
+pub use names::{GenerationCause, InFlightMoment, Phase, RestartCause, SignalReason, Stage, Status};
 
 use crate::budget::Budget;
 use crate::counts::Counts;
@@ -300,6 +300,32 @@ pub enum Event {
         after_sigkill: u64,
     },
     NotDead,
+    /// The app has ended, and is started again.
+    Restarting {
+        cause: RestartCause,
+        /// How it ended; none where it was not started.
+        status: Option<ExitStatus>,
+        #[serde(rename = "ran_s", serialize_with = "seconds")]
+        ran: Duration,
+        #[serde(rename = "delay_s", serialize_with = "seconds")]
+        delay: Duration,
+        /// The try in a row, from 1 on.
+        tries: u32,
+        /// Since the first end of the row.
+        #[serde(rename = "row_s", serialize_with = "seconds")]
+        row: Duration,
+        /// It is one of too many to be said each time.
+        #[serde(skip)]
+        hushed: bool,
+    },
+    /// Of an app that was started again so often in a row.
+    GivenUp {
+        tries: u32,
+    },
+    /// A stop signal came while nothing ran.
+    NotRestarted {
+        signal: Signal,
+    },
     Trouble {
         what: String,
     },
@@ -372,6 +398,10 @@ pub struct Timeline {
     told: Option<(Duration, Signal)>,
     entries: VecDeque<Entry>,
     forgotten: u64,
+    /// Which run of the app it is about, from 1 on.
+    generation: u64,
+    /// How often the app was started again so far.
+    restarts: u64,
 }
 
 /// At most this many of those who outlived the app are named.
@@ -394,7 +424,17 @@ impl Timeline {
             told: None,
             entries: VecDeque::new(),
             forgotten: 0,
+            generation: 1,
+            restarts: 0,
         }
+    }
+
+    /// From here on it is about another run of the app. What was warned of holds for graceful as a whole.
+    pub fn begin_generation(&mut self, generation: u64) {
+        (self.generation, self.restarts) = (generation, self.restarts + 1);
+        (self.app, self.app_started, self.t0, self.told) = (None, Duration::ZERO, None, None);
+        self.entries.retain(|entry| matches!(entry.event, Event::Trouble { .. }));
+        self.forgotten = 0;
     }
 
     /// Adds an event and returns it as kept.

@@ -96,6 +96,32 @@ pub enum SignalReason {
     JobControl,
 }
 
+/// Why a run of the app begins; what hooks and the app are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GenerationCause {
+    /// graceful was started.
+    Start,
+    /// The run before it has ended.
+    Restart,
+    /// It is to take the place of the one that goes on.
+    Reload,
+}
+
+/// Why the app is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartCause {
+    /// It has exited.
+    Exit,
+    /// A signal has ended it.
+    Signal,
+    /// The kernel has killed it, or a process of it, for want of memory.
+    OutOfMemory,
+    /// It could not be started.
+    NotStarted,
+    /// graceful has stopped it: the startup timeout, a hook that failed.
+    Stopped,
+}
+
 /// When it was looked what is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlightMoment {
@@ -149,6 +175,22 @@ named! {
     Again = "again",
     Escalation = "escalation",
     JobControl = "job-control",
+}
+
+named! {
+    GenerationCause, 3:
+    Start = "start",
+    Restart = "restart",
+    Reload = "reload",
+}
+
+named! {
+    RestartCause, 5:
+    Exit = "exit",
+    Signal = "signal",
+    OutOfMemory = "oom",
+    NotStarted = "not-started",
+    Stopped = "stopped",
 }
 
 named! {

@@ -41,6 +41,10 @@ pub struct Report {
     pub cause: Option<StopCause>,
     /// pid of the sender of the signal that began the stop; null when the kernel or another namespace sent it.
     pub stop_signal_sender: Option<i32>,
+    /// Which run of the app this is about, from 1 on; times and events are those of this one alone.
+    pub generation: u64,
+    /// How often the app was started again in graceful's life.
+    pub restarts: u64,
     /// What became of the app.
     pub app: AppEnd,
     /// graceful's own exit status.
@@ -275,6 +279,8 @@ impl Report {
             ran_s: rounded(end),
             cause: None,
             stop_signal_sender: None,
+            generation: timeline.generation,
+            restarts: timeline.restarts,
             app: AppEnd { pid: timeline.app, status: None, ended_before_signal: false, spawn_error: None },
             exit_code,
             budget: BudgetReport {
@@ -412,6 +418,7 @@ impl Report {
             | Event::ReadyWarning { .. }
             | Event::SignalIgnored { .. }
             | Event::ForeignSignal { .. }
+            | Event::GivenUp { .. }
             | Event::NotDead => self.warn(timeline, at, event),
             Event::Trouble { what } => self.warnings.push(what.clone()),
             Event::KeyShared { .. }
@@ -433,6 +440,8 @@ impl Report {
             | Event::NotReadyYet { .. }
             | Event::HookBegan { .. }
             | Event::HookOutput { .. }
+            | Event::Restarting { .. }
+            | Event::NotRestarted { .. }
             | Event::Finished { .. } => {}
         }
     }

@@ -1,6 +1,8 @@
 //! Events in words: what a person needs to know, in one line each.
 
-use super::{Entry, Event, InFlightMoment, LogLevel, Phase, SignalReason, Status, StopCause, Timeline, Unwaited};
+use super::{
+    Entry, Event, InFlightMoment, LogLevel, Phase, RestartCause, SignalReason, Status, StopCause, Timeline, Unwaited,
+};
 use crate::counts::Counts;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
@@ -59,7 +61,9 @@ pub fn level(event: &Event) -> LogLevel {
             (Some(_), Status::Healthy) => LogLevel::Info,
             (None, Status::Healthy) => LogLevel::Debug,
         },
-        Event::Advice { detail: true, .. } => LogLevel::Debug,
+        Event::Restarting { hushed: true, .. } | Event::Advice { detail: true, .. } => LogLevel::Debug,
+        Event::Restarting { status: Some(ExitStatus::Exited(0)), cause: RestartCause::Exit, .. } => LogLevel::Info,
+        Event::Restarting { .. } | Event::GivenUp { .. } => LogLevel::Warn,
         Event::InBackground { followed: false, .. } => LogLevel::Warn,
         Event::SignalSent { error: Some(_), .. } | Event::LeftoverSignalled { error: Some(_), .. } => LogLevel::Warn,
         Event::SignalSent { reason: SignalReason::Forwarded | SignalReason::JobControl, .. } => LogLevel::Debug,
@@ -88,6 +92,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::LeftoversFound { .. }
         | Event::AlsoSignalled { .. }
         | Event::InBackground { .. }
+        | Event::NotRestarted { .. }
         | Event::NotWaitedFor { .. } => LogLevel::Info,
         Event::PhaseBegan { .. }
         | Event::StopSignalFrom { .. }
@@ -238,6 +243,14 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             in_background(*pid, name, foreground.as_deref(), *followed)
         }
         Event::NotDead => "not even SIGKILL ended everything: leaving it to the kernel".to_owned(),
+        Event::Restarting { cause, status, ran, delay, tries, row, .. } => {
+            format!("{}: started again in {}{}", came_to(*cause, *status, *ran), human(*delay), try_of(*tries, *row))
+        }
+        Event::GivenUp { tries } => {
+            let times = plural(usize::try_from(*tries).unwrap_or(usize::MAX), "time", "times");
+            format!("the app was started again {tries} {times} in a row (--restart-limit), and has ended once more")
+        }
+        Event::NotRestarted { signal } => format!("{signal}: the app has ended, and is not started again"),
         Event::Trouble { what } => what.clone(),
         Event::Finished { code } => format!("exit {code}"),
     }
@@ -417,6 +430,41 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
             human(used)
         ),
         (_, _) => format!("exited after {} {ended}, {} of budget left", human(used), human(left)),
+    }
+}
+
+/// Tries in a row of which each is said; of later ones, those that are a power of two.
+const EACH_SAID: u32 = 3;
+
+/// Whether a try in a row is one of too many to be said.
+pub fn is_hushed(tries: u32) -> bool {
+    tries > EACH_SAID && !tries.is_power_of_two()
+}
+
+fn came_to(cause: RestartCause, status: Option<ExitStatus>, ran: Duration) -> String {
+    let after = human(ran);
+    match (cause, status) {
+        (RestartCause::NotStarted, _) | (_, None) => "the app could not be started".to_owned(),
+        (RestartCause::Exit, Some(status)) => format!("the app exited by itself {} after {after}", with(status)),
+        (RestartCause::Signal, Some(status)) => format!("the app was ended {} after {after}", with(status)),
+        (RestartCause::OutOfMemory, Some(status)) => {
+            format!("the app ended {} after {after}, out of memory", with(status))
+        }
+        (RestartCause::Stopped, Some(status)) => {
+            format!("the app, which was stopped, ended {} after {after}", with(status))
+        }
+    }
+}
+
+/// Empty for the first; from then on, which it is.
+fn try_of(tries: u32, row: Duration) -> String {
+    match tries {
+        0..=1 => String::new(),
+        2..=EACH_SAID => format!(" (try {tries} in a row)"),
+        _ => {
+            let next = tries.saturating_mul(2);
+            format!(" (try {tries} in a row, within {}; said again at try {next})", human(row))
+        }
     }
 }
 

@@ -811,3 +811,43 @@ fn a_file_that_is_no_text_names_the_line() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.starts_with("graceful: error: bad.toml:2: not UTF-8"), "{stderr}");
 }
+
+#[test]
+fn restarts() {
+    all_refused(vec![
+        flags(&["--restart", "sometimes"], &["--restart \"sometimes\"", "expected never or on-failure or always"]),
+        flags(&["--restart", "on_failure"], &["--restart \"on_failure\"", "did you mean on-failure?"]),
+        flags(&["--restart", "always", "--restart", "never"], &["--restart", "2 times", "give it only once"]),
+        variable("GRACEFUL_RESTART", "yes", &["GRACEFUL_RESTART=\"yes\"", "expected never or on-failure or always"]),
+        file("restart = true", &["graceful.toml: restart", "expected a string", "as \"never\""]),
+        flags(
+            &["--restart-delay", "1s"],
+            &["--restart-delay \"1s\"", "has no effect without --restart", "add --restart WHEN"],
+        ),
+        flags(&["--restart-delay-max", "1s"], &["--restart-delay-max \"1s\"", "has no effect without --restart"]),
+        flags(&["--restart-limit", "3"], &["--restart-limit \"3\"", "has no effect without --restart"]),
+        flags(
+            &["--restart", "always", "--restart-delay", "0s"],
+            &["--restart-delay \"0s\"", "longer than zero, as 1s"],
+        ),
+        flags(&["--restart", "always", "--restart-delay", "5"], &["--restart-delay \"5\"", "as 5s"]),
+        flags(
+            &["--restart", "always", "--restart-delay-max", "soon"],
+            &["--restart-delay-max \"soon\"", "as 500ms, 5s or 2m"],
+        ),
+        flags(
+            &["--restart", "always", "--restart-delay", "10s", "--restart-delay-max", "5s"],
+            &["--restart-delay \"10s\"", "must not be longer than --restart-delay-max, 5s"],
+        ),
+        flags(&["--restart", "always", "--restart-limit", "0"], &["--restart-limit \"0\"", "a number from 1 on, as 5"]),
+        flags(&["--restart", "always", "--restart-limit", "-1"], &["--restart-limit \"-1\"", "a number from 1 on"]),
+        flags(&["--restart", "always", "--restart-limit", "many"], &["--restart-limit \"many\"", "a number from 1 on"]),
+        file("restart = \"always\"\nrestart_limit = 0", &["graceful.toml: restart_limit", "a number from 1 on, as 5"]),
+        file(
+            "restart = \"always\"\nrestart_delay = 5",
+            &["graceful.toml: restart_delay", "a duration is a string, as \"5s\""],
+        ),
+        // What depends on one that is wrong is not judged.
+        flags(&["--restart", "x", "--restart-limit", "3"], &["--restart \"x\""]),
+    ]);
+}

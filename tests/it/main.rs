@@ -60,6 +60,7 @@ mod protocols;
 mod readiness;
 mod readme;
 mod report;
+mod restart;
 mod secrets;
 mod servers;
 mod signals;

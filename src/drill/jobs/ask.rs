@@ -57,6 +57,7 @@ impl Ask {
         let command = SpawnSpec {
             argv: &[c"/bin/sh".to_owned(), c"-c".to_owned(), text],
             env: None,
+            added: &[],
             inherited,
             output: Some(output_end.as_fd()),
             errors: Some(errors_end.as_fd()),
