@@ -4,7 +4,7 @@ use super::finding::PlanFinding;
 use super::fix::Changes;
 use super::ignore::Ignored;
 use super::input::{self, InputFile};
-use super::model::Model;
+use super::model::{ConfigMaps, Model, Workload};
 use super::request::{CheckRequest, FixMode, OutputFormat, ReadOptions};
 use super::result::{PlanResult, UnreadFile};
 use super::wrap::{self, Wrapping};
@@ -103,12 +103,12 @@ fn fix(inputs: &[InputFile], outcome: &PlanResult, how: FixMode) -> Result<Strin
 }
 
 fn look(inputs: &[InputFile], request: &CheckRequest, read_options: ReadOptions<'_>) -> PlanResult {
-    let reader = Reader::new(read_options);
+    let reader = Reader::new(read_options, &input::beside);
     let mut files = Files::default();
     for input in inputs {
         files.add(&input.name, input::text(input).map_err(|error| error.to_string()), &reader);
     }
-    files.outcome(&request.ignore, request.wrap.as_deref())
+    files.outcome(&reader, &request.ignore, request.wrap.as_deref())
 }
 
 /// What was read so far.
@@ -132,6 +132,7 @@ impl Files {
             Ok(text) => {
                 self.comments.push(Ignored::of(&text));
                 let format = read::format(name).unwrap_or_else(|| read::guess(&text));
+                reader.enter(name);
                 let reading = read::read(file, name, format, &text, reader, &mut self.model);
                 self.outcome.looked_at += reading.found;
                 if let Some((spot, mut reason)) = reading.fault {
@@ -145,10 +146,11 @@ impl Files {
     }
 
     /// What the rules find in all of them together.
-    pub(super) fn outcome(self, ignore: &[String], wrap: Option<&str>) -> PlanResult {
-        let Files { model, comments, mut outcome } = self;
+    pub(super) fn outcome(self, reader: &Reader<'_>, ignore: &[String], wrap: Option<&str>) -> PlanResult {
+        let Files { mut model, comments, mut outcome } = self;
+        complete(&mut model, &outcome.names, reader);
         outcome.wrappings = wrap.map(|image| wrap::all(&model, image)).unwrap_or_default();
-        let all = rules::check(&model);
+        let all = rules::check(&mut model);
         let before = all.len();
         let is_ignored = |found: &PlanFinding| {
             ignore.iter().any(|name| name == found.rule.name)
@@ -158,4 +160,18 @@ impl Files {
         outcome.ignored = before - outcome.findings.len();
         outcome
     }
+}
+
+/// What one file says of another one.
+fn complete(model: &mut Model, names: &[String], reader: &Reader<'_>) {
+    let Model { workloads, config_maps, built, builds, .. } = model;
+    let maps: ConfigMaps<'_> =
+        config_maps.iter().map(|map| ((map.namespace.as_str(), map.name.as_str()), map)).collect();
+    for Workload { namespace, containers, .. } in workloads {
+        for container in containers {
+            reader.complete(container, namespace, &maps);
+        }
+    }
+    let file = |path: &Path| names.iter().position(|name| Path::new(name) == path);
+    builds.extend(built.iter().filter_map(|(at, path)| Some((*at, file(path)?))));
 }

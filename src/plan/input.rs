@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The largest file that is read. Charts as large as this have thousands of documents.
 pub(super) const LARGEST: u64 = 64 << 20;
 
+/// The largest file that is read because another one names it: variables, a Dockerfile.
+const LARGEST_BESIDE: u64 = 1 << 20;
+
 /// Folders below folders, at most: a link that leads upwards ends there.
 const DEEPEST: usize = 32;
 
@@ -60,6 +63,18 @@ fn name(path: &Path) -> String {
     let text = path.to_string_lossy();
     let text = text.strip_prefix("./").unwrap_or(&text);
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The text of a file that another one names.
+///
+/// # Errors
+/// Why it is not read, as a fragment.
+pub(super) fn beside(path: &Path) -> Result<String, String> {
+    let bytes = files::read(path, LARGEST_BESIDE).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "is not there".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    })?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
 }
 
 /// The text of a file.

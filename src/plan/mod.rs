@@ -17,7 +17,9 @@
 //!
 //! - An error is what cannot work as it is written. What depends on something that no file says is a warning at most, and
 //!   what is a matter of taste is not said at all: a linter that cries wolf is switched off.
-//! - Nothing of this machine is looked at (its files, programs, variables): the manifests run elsewhere.
+//! - Nothing of this machine is looked at (its files, programs, variables): the manifests run elsewhere. What they name beside
+//!   themselves is part of them: files with variables, the Dockerfile of a build and what it copies. Where options can stand in
+//!   something that is not there, what hangs on them is a note that names it ([`rules`]).
 //! - A message says what is wrong in numbers and never shows what may be a secret.
 //! - Every input is bounded: [`input::LARGEST`] bytes a file, `tree::LARGEST` values and `tree::DEEPEST` levels a document.
 

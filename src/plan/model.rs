@@ -3,7 +3,8 @@
 use super::place::{At, Position};
 pub(super) use super::platform::Platform;
 use crate::config::{Config, ConfigError, OwnLimit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What all files together say.
@@ -13,10 +14,26 @@ pub(super) struct Model {
     pub(super) services: Vec<Service>,
     pub(super) budgets: Vec<DisruptionBudget>,
     pub(super) backends: Vec<Backend>,
+    pub(super) config_maps: Vec<ConfigMap>,
+    /// Where a service is built from a Dockerfile, and that one's path.
+    pub(super) built: Vec<(FileSpot, PathBuf)>,
+    /// The same, of those that are among the files.
+    pub(super) builds: Vec<(FileSpot, usize)>,
+}
+
+/// ConfigMaps by namespace and name.
+pub(super) type ConfigMaps<'a> = HashMap<(&'a str, &'a str), &'a ConfigMap>;
+
+/// What a ConfigMap has of variables.
+#[derive(Debug)]
+pub(super) struct ConfigMap {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) data: BTreeMap<String, String>,
 }
 
 /// A place in one of the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FileSpot {
     pub(super) file: usize,
     pub(super) spot: Position,
@@ -189,8 +206,43 @@ pub(super) struct Container {
     pub(super) platform_init: Option<At<bool>>,
     pub(super) termination_message_path: Option<At<String>>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) elsewhere: Elsewhere,
     /// The key to add a sibling before.
     pub(super) insert_at: Option<Position>,
+}
+
+/// What else a container's options may stand in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Elsewhere {
+    /// What may set variables and is not in these files, as messages name it.
+    pub(super) unknown: Vec<At<String>>,
+    /// Files with variables that should be beside this one, and why they are not read.
+    pub(super) missing: Vec<At<String>>,
+    /// ConfigMaps, which may come in a later file.
+    pub(super) maps: Vec<MapSource>,
+    /// What a Dockerfile copies: where to, and where that lies.
+    pub(super) copies: Vec<(String, PathBuf)>,
+    /// It would be PID 1.
+    pub(super) as_init: bool,
+}
+
+/// What of a ConfigMap becomes a variable.
+#[derive(Clone, Debug)]
+pub(super) enum MapKeys {
+    /// This key becomes this variable.
+    One { key: String, variable: String },
+    /// All do, behind this prefix.
+    All { prefix: String },
+}
+
+/// Variables from a ConfigMap.
+#[derive(Clone, Debug)]
+pub(super) struct MapSource {
+    /// Its name.
+    pub(super) map: At<String>,
+    pub(super) keys: MapKeys,
+    /// As messages name it.
+    pub(super) how: &'static str,
 }
 
 /// What is executed.
@@ -225,15 +277,22 @@ pub(super) struct Graceful {
     pub(super) given: Vec<At<String>>,
     /// The words before graceful: another init, env, a shell.
     pub(super) before: Vec<At<String>>,
-    /// A configuration file that is in the container, so that nobody knows here what it says.
-    pub(super) hidden_file: Option<At<String>>,
+    /// What else may set its options, and is not in these files, as messages name it.
+    pub(super) unknown: Option<String>,
+    /// Rules look at it as if that said nothing.
+    pub(super) is_assumed: bool,
     /// The app's argv is not in the file.
     pub(super) app_unknown: bool,
 }
 
 impl Graceful {
     pub(super) fn config(&self) -> Option<&Config> {
-        self.config.as_deref().ok().filter(|_| self.hidden_file.is_none())
+        self.config.as_deref().ok().filter(|_| self.is_known())
+    }
+
+    /// All that its options can stand in is in these files, or taken to be.
+    pub(super) fn is_known(&self) -> bool {
+        self.unknown.is_none() || self.is_assumed
     }
 
     /// Where this option was given.

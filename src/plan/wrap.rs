@@ -107,11 +107,12 @@ mod tests {
 
     /// The text with every change that can be made, and why others were not.
     fn wrapped(name: &str, text: &str) -> (String, Vec<String>) {
-        let reader = Reader::new(&crate::cli::run_options);
+        let beside = |_: &std::path::Path| Err("is not there".to_owned());
+        let reader = Reader::new(&crate::cli::run_options, &beside);
         let mut files = Files::default();
         files.add(name, Ok(text.to_owned()), &reader);
         let (mut changes, mut said) = (Changes::default(), Vec::new());
-        for wrapping in files.outcome(&[], Some("example.org/graceful:1")).wrappings {
+        for wrapping in files.outcome(&reader, &[], Some("example.org/graceful:1")).wrappings {
             match wrapping.change {
                 Ok(edit) if changes.make(name, text, &edit) => {}
                 Ok(_) => said.push(format!("{}: cannot", wrapping.who)),

@@ -1,6 +1,6 @@
 //! graceful in a command line and an environment that some file declares: found, and read by the code that `run` uses.
 
-use super::model::{Argv, Container, Graceful, RecognisedServer};
+use super::model::{Argv, ConfigMaps, Container, Graceful, MapKeys, MapSource, RecognisedServer};
 use super::place::{At, Position};
 use super::request::ReadOptions;
 use super::shell;
@@ -8,9 +8,9 @@ use crate::config::options::{CONFIG, OPTIONS};
 use crate::config::{self, ConfigError, Environment, Settings, Variable};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// Programs that execute what follows them, or run it below themselves.
 pub(super) const INITS: &[&str] = &[
@@ -38,11 +38,43 @@ type Parsed = Result<(Settings, Vec<OsString>), Vec<ConfigError>>;
 pub(super) struct Reader<'a> {
     read: ReadOptions<'a>,
     known: RefCell<HashMap<Vec<OsString>, Parsed>>,
+    files: ReadFile<'a>,
+    /// Where the file lies that is being read; none for standard input.
+    folder: RefCell<Option<PathBuf>>,
+}
+
+/// The text of a file that another one names, and that lies beside it.
+pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
+/// A file that another one names.
+pub(super) enum NamedFile {
+    Text(String),
+    /// It should be there; why it is not read.
+    Missing(String),
+    /// It is not beside this one, but where this will run.
+    Elsewhere,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(read: ReadOptions<'a>) -> Reader<'a> {
-        Reader { read, known: RefCell::default() }
+    pub(super) fn new(read: ReadOptions<'a>, files: ReadFile<'a>) -> Reader<'a> {
+        Reader { read, known: RefCell::default(), files, folder: RefCell::default() }
+    }
+
+    /// The file of this name comes next.
+    pub(super) fn enter(&self, name: &str) {
+        let folder = Path::new(name).parent().map(Path::to_owned);
+        *self.folder.borrow_mut() = folder.filter(|_| name != "-");
+    }
+
+    /// Where this relative path leads; absolute ones are those of the machine that it will run on.
+    pub(super) fn beside(&self, path: &str) -> Option<PathBuf> {
+        let is_here = !path.starts_with(['/', '~']) && !path.contains(['$', '{']) && !path.contains("://");
+        self.folder.borrow().as_ref().filter(|_| is_here).map(|folder| in_short(&folder.join(path)))
+    }
+
+    pub(super) fn file(&self, path: &str) -> NamedFile {
+        let Some(path) = self.beside(path) else { return NamedFile::Elsewhere };
+        (self.files)(&path).map_or_else(NamedFile::Missing, NamedFile::Text)
     }
 
     fn options(&self, argv: Vec<OsString>) -> Parsed {
@@ -51,6 +83,7 @@ impl<'a> Reader<'a> {
 
     /// Looks for graceful and for a known server in what the container executes. `as_init`: it would be PID 1.
     pub(super) fn look(&self, container: &mut Container, as_init: bool) {
+        container.elsewhere.as_init = as_init;
         let found = self.graceful(container, as_init);
         let command = match &found {
             Some(graceful) => graceful.config.as_ref().map(|config| config.command.clone()).unwrap_or_default(),
@@ -66,28 +99,64 @@ impl<'a> Reader<'a> {
         container.graceful = found;
     }
 
+    /// Adds what ConfigMaps give, now that all are known, and looks again.
+    pub(super) fn complete(&self, container: &mut Container, namespace: &str, maps: &ConfigMaps<'_>) {
+        let sources = std::mem::take(&mut container.elsewhere.maps);
+        if sources.is_empty() {
+            return;
+        }
+        let mut env = Vec::new();
+        for MapSource { map, keys, how } in sources {
+            let Some(found) = maps.get(&(namespace, map.value.as_str())) else {
+                let name = format!("the ConfigMap {} ({how}), which is not in these files,", map.value);
+                container.elsewhere.unknown.push(At { at: map.at, value: name });
+                continue;
+            };
+            // Where they stand, nothing can be replaced.
+            let at = map.at.empty();
+            let given = |name: String, value: &String| At { at, value: (name, value.clone()) };
+            match keys {
+                MapKeys::One { key, variable } => env.extend(found.data.get(&key).map(|value| given(variable, value))),
+                MapKeys::All { prefix } => {
+                    env.extend(found.data.iter().map(|(key, value)| given(format!("{prefix}{key}"), value)));
+                }
+            }
+        }
+        // What stands in the container itself goes before it.
+        env.append(&mut container.env);
+        container.env = env;
+        for word in &mut container.argv.words {
+            word.value = expanded(&word.value, &container.env);
+        }
+        self.look(container, container.elsewhere.as_init);
+    }
+
     fn graceful(&self, container: &Container, as_init: bool) -> Option<Graceful> {
         let Found { at, before, mut words, is_head } = find(&container.argv)
             .or_else(|| by_variable(container).map(|at| behind_entrypoint(&container.argv, at)))?;
         let app_unknown = complete(&mut words, at, is_head);
         let argv: Vec<OsString> =
             std::iter::once("graceful".into()).chain(words.iter().map(|word| OsString::from(&word.value))).collect();
-        let place =
-            |problem: ConfigError| At { at: place_of(&problem, &words, container).unwrap_or(at), value: problem };
+        let place = |problem: ConfigError| {
+            let at = place_of(&problem, &words, container).unwrap_or(at);
+            At { at, value: without_value(problem, container) }
+        };
         let (mut settings, command) = match self.options(argv) {
             Ok(parsed) => parsed,
             Err(problems) => {
                 let problems = problems.into_iter().map(place).collect();
                 let config = Err(problems);
-                return Some(Graceful { at, config, given: Vec::new(), before, hidden_file: None, app_unknown });
+                let (given, unknown, is_assumed) = (Vec::new(), None, false);
+                return Some(Graceful { at, config, given, before, unknown, is_assumed, app_unknown });
             }
         };
         let given = given(&settings, &words, container);
-        let hidden_file = given.iter().find(|given| given.value == CONFIG.name).cloned();
-        settings.flags.retain(|(name, _)| *name != CONFIG.name);
+        let unknown = unknown(&mut settings, container, self.files);
+        // A file that was found is named from where this runs.
+        let has_file = settings.flags.iter().any(|(name, _)| *name == CONFIG.name);
         let surroundings = Environment {
             environment: environment(container),
-            cwd: PathBuf::from("/"),
+            cwd: if has_file { PathBuf::new() } else { PathBuf::from("/") },
             pid: if as_init && before.is_empty() { 1 } else { 2 },
             https: true,
             foreign: true,
@@ -95,8 +164,98 @@ impl<'a> Reader<'a> {
         };
         let config = config::load(settings, command, &surroundings).map(Box::new);
         let config = config.map_err(|problems| problems.into_iter().map(place).collect());
-        Some(Graceful { at, config, given, before, hidden_file, app_unknown })
+        Some(Graceful { at, config, given, before, unknown, is_assumed: false, app_unknown })
     }
+}
+
+/// Options that a rule looks at: where one of them is computed, nobody knows here what it would say.
+const LOOKED_AT: &[&str] = &[
+    "grace-period",
+    "kill-margin",
+    "pre-stop-delay",
+    "stop-signal",
+    "stop-on",
+    "stop-to",
+    "profile",
+    "hold",
+    "hold-timeout",
+    "startup-timeout",
+    "probe-listen",
+    "fail-readiness",
+    "drain-file",
+    "termination-log",
+];
+
+/// What of the options nobody knows here: it is taken out. A configuration file that a Dockerfile copies is read.
+fn unknown(settings: &mut Settings, container: &Container, files: ReadFile<'_>) -> Option<String> {
+    let flag = settings.flags.iter().rev().find(|(name, _)| *name == CONFIG.name);
+    let variable = || container.variable(CONFIG.variable).filter(|path| !path.is_empty());
+    let named = flag.map(|(_, path)| path.to_string_lossy().into_owned()).or_else(|| variable().map(str::to_owned));
+    settings.flags.retain(|(name, _)| *name != CONFIG.name);
+    let mut file = None;
+    if let Some(path) = named {
+        match copied(&path, &container.elsewhere.copies).find(|from| files(from).is_ok()) {
+            Some(from) => settings.flags.push((CONFIG.name, from.into())),
+            None => file = Some(format!("{path}, which is not in these files,")),
+        }
+    }
+    let is_computed = |value: &str| value.contains("${") || value.contains("$(") || value.contains("{{");
+    let looked_at = |name: &str| LOOKED_AT.contains(&name);
+    let mut computed: Vec<String> = Vec::new();
+    settings.flags.retain(|(name, value)| {
+        let is_out = looked_at(name) && is_computed(&value.to_string_lossy());
+        computed.extend(is_out.then(|| format!("--{name}")));
+        !is_out
+    });
+    let variables = OPTIONS.iter().filter(|spec| looked_at(spec.name)).map(|spec| spec.variable);
+    computed.extend(variables.filter(|name| container.variable(name).is_some_and(is_computed)).map(str::to_owned));
+    let computed = computed.first().map(|name| format!("the value of {name}"));
+    file.or(computed).or_else(|| container.elsewhere.unknown.first().map(|source| source.value.clone()))
+}
+
+/// Where what a Dockerfile copies to this path may lie: a file that has the name there or is put into a folder, or in a folder.
+fn copied<'b>(path: &'b str, copies: &'b [(String, PathBuf)]) -> impl Iterator<Item = PathBuf> + 'b {
+    copies.iter().rev().flat_map(move |(to, from)| {
+        let as_it_is = (to == path).then(|| from.clone());
+        let rest = path.strip_prefix(to.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+        let as_named = rest.filter(|rest| from.file_name().is_some_and(|name| name == *rest)).map(|_| from.clone());
+        as_it_is.into_iter().chain(as_named).chain(rest.map(|rest| from.join(rest)))
+    })
+}
+
+/// What came of a file with variables may be a secret: its value is not shown.
+fn without_value(problem: ConfigError, container: &Container) -> ConfigError {
+    let name = problem.place.split([' ', '=', ':']).next().unwrap_or_default();
+    match container.env.iter().rev().find(|given| given.value.0 == name) {
+        Some(given) if given.at == given.at.empty() => {
+            let value = &given.value.1;
+            let reason = if value.is_empty() { problem.reason } else { problem.reason.replace(value.as_str(), "…") };
+            ConfigError { place: name.to_owned(), reason }
+        }
+        _ => problem,
+    }
+}
+
+/// Without `.` and `..`, as far as that can be told from the path alone.
+fn in_short(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if short.file_name().is_some() => drop(short.pop()),
+            _ => short.push(part),
+        }
+    }
+    short
+}
+
+/// `$(NAME)` in command and args of Kubernetes is the variable, `$$(NAME)` is not.
+pub(super) fn expanded(text: &str, env: &[At<(String, String)>]) -> String {
+    let mut done = text.to_owned();
+    for given in env.iter().filter(|_| text.contains("$(")) {
+        done = done.replace(&format!("$({})", given.value.0), &given.value.1);
+    }
+    done
 }
 
 /// graceful's own words in a command line.
@@ -183,9 +342,13 @@ fn complete(words: &mut Vec<At<String>>, at: Position, is_head: bool) -> bool {
 
 /// Variables whose value is in the file; what a template or a secret gives is not known.
 fn environment(container: &Container) -> Vec<Variable> {
-    let known = container.env.iter().filter(|given| !given.value.1.contains('$') && given.value.0 != "GRACEFUL_CONFIG");
+    let is_known = |given: &&At<(String, String)>| !given.value.1.contains('$') && given.value.0 != CONFIG.variable;
+    let mut seen = HashSet::new();
+    // Of one that is given twice the last counts, and is the one that is looked for from the front.
+    let last = container.env.iter().rev().filter(|given| seen.insert(given.value.0.as_str()));
+    let known: Vec<_> = last.filter(is_known).collect();
     let owned = |text: &str| Cow::Owned(OsString::from(text));
-    known.map(|given| (owned(&given.value.0), owned(&given.value.1))).collect()
+    known.into_iter().map(|given| (owned(&given.value.0), owned(&given.value.1))).collect()
 }
 
 /// Which options were given, and where.

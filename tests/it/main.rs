@@ -48,6 +48,7 @@ mod metrics;
 mod names;
 mod pid1;
 mod plan;
+mod plan_beside;
 mod probe;
 mod process;
 mod profiles_apps;

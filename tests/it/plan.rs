@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 /// graceful plan with these arguments in this directory, and this on standard input.
-fn plan_in(dir: &Path, args: &[&str], input: &str) -> Output {
+pub(crate) fn plan_in(dir: &Path, args: &[&str], input: &str) -> Output {
     let mut command = graceful_command();
     command.arg("plan").args(args).current_dir(dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -20,7 +20,7 @@ fn plan(args: &[&str]) -> Output {
     plan_in(Path::new("/"), args, "")
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("stdout is UTF-8")
 }
 
@@ -29,7 +29,7 @@ fn err(output: &Output) -> String {
 }
 
 /// A folder with these files.
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
         let path = dir.path().join(name);

@@ -1,11 +1,16 @@
 //! Compose files and Swarm stacks. They are one format: what has a `deploy` with what only Swarm obeys is a stack.
 
+use super::dockerfile::Image;
+use super::env_file;
 use super::kubernetes::texts;
-use crate::plan::model::{Argv, Container, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind};
+use crate::plan::model::{
+    Argv, Container, Elsewhere, FileSpot, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind,
+};
 use crate::plan::place::At;
 use crate::plan::tree::Node;
-use crate::plan::wrapped::Reader;
+use crate::plan::wrapped::{NamedFile, Reader};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Whether the document is a Compose file.
@@ -20,6 +25,8 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
         let is_stack = of_swarm("update_config") || of_swarm("rollback_config") || of_swarm("placement");
         let mut container = container(&name.value, node);
         container.at = name.at;
+        env_files(node.get("env_file"), reader, &mut container);
+        model.built.extend(built(file, node, reader, &mut container));
         let as_init = container.platform_init.as_ref().is_none_or(|init| !init.value);
         reader.look(&mut container, as_init);
         model.workloads.push(Workload {
@@ -49,6 +56,57 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
     true
 }
 
+/// What the files of `env_file` give goes before what stands in the service itself; of two files the later one counts.
+fn env_files(node: Option<&Node>, reader: &Reader<'_>, container: &mut Container) {
+    let Some(node) = node else { return };
+    let single = node.string().map(|path| (path, true));
+    let members = node.list().iter().filter_map(|member| match member.string() {
+        Some(path) => Some((path, true)),
+        None => {
+            let is_required = member.get("required").and_then(Node::truth).is_none_or(|given| given.value);
+            Some((member.get("path")?.string()?, is_required))
+        }
+    });
+    let mut env = Vec::new();
+    for (path, is_required) in single.into_iter().chain(members) {
+        let name = plain(&path.value);
+        // Nothing can be replaced where it is named.
+        let at = path.at.empty();
+        match reader.file(&name) {
+            NamedFile::Text(text) => {
+                env.extend(env_file::variables(&text).into_iter().map(|value| At { at, value }));
+                continue;
+            }
+            NamedFile::Missing(why) if is_required => {
+                container.elsewhere.missing.push(At { at: path.at, value: format!("env_file {name} {why}") });
+            }
+            NamedFile::Missing(_) | NamedFile::Elsewhere => {}
+        }
+        container.elsewhere.unknown.push(At { at, value: format!("env_file {name}, which is not here,") });
+    }
+    env.append(&mut container.env);
+    container.env = env;
+}
+
+/// Gives the service what the image has that it is built to; where that is said, and the path of its Dockerfile.
+fn built(file: usize, node: &Node, reader: &Reader<'_>, container: &mut Container) -> Option<(FileSpot, PathBuf)> {
+    let build = node.get("build")?;
+    let text = |key: &str| build.get(key).and_then(Node::text);
+    let context = build.text().or_else(|| text("context")).unwrap_or(".");
+    let path = format!("{context}/{}", text("dockerfile").unwrap_or("Dockerfile"));
+    let dockerfile = match text("dockerfile_inline") {
+        Some(inline) => inline.to_owned(),
+        None => match reader.file(&path) {
+            NamedFile::Text(dockerfile) => dockerfile,
+            NamedFile::Missing(_) | NamedFile::Elsewhere => return None,
+        },
+    };
+    let spot = build.spot.empty();
+    let image = Image::of(&dockerfile, text("target"), context, reader)?;
+    image.under(container, spot, node.get("healthcheck").is_some());
+    Some((FileSpot { file, spot }, reader.beside(&path)?))
+}
+
 fn rollout(update: Option<&Node>) -> Rollout {
     let text = |key: &str| update.and_then(|update| update.get(key)).and_then(Node::string);
     Rollout {
@@ -60,9 +118,12 @@ fn rollout(update: Option<&Node>) -> Rollout {
     }
 }
 
-/// `1m30s`, `10s`, `500ms`; a bare number counts seconds.
+/// `1m30s`, `10s`, `500ms`; a bare number counts seconds. What a variable says is taken for as long as anything needs.
 fn time(node: Option<&Node>) -> Option<At<Duration>> {
-    node?.string()?.try_map(|text| duration(&plain(&text)))
+    node?.string()?.try_map(|text| match plain(&text) {
+        computed if computed.contains('$') => Some(Duration::MAX),
+        text => duration(&text),
+    })
 }
 
 /// Go's form of a duration.
@@ -127,6 +188,7 @@ fn container(name: &str, node: &Node) -> Container {
         ports: Vec::new(),
         platform_init: node.get("init").and_then(Node::truth),
         termination_message_path: None,
+        elsewhere: Elsewhere::default(),
         labels: labels(node.get("labels")).into_iter().chain(labels(node.at(&["deploy", "labels"]))).collect(),
         insert_at: node.entries().first().map(|(key, _)| key.at),
     }
@@ -146,13 +208,18 @@ fn words(node: Option<&Node>) -> Vec<At<String>> {
 
 fn environment(node: Option<&Node>) -> Vec<At<(String, String)>> {
     let Some(node) = node else { return Vec::new() };
+    // A name alone is the variable of whoever starts it.
+    let theirs = |name: &str| format!("${{{name}}}");
     let of_map = node.entries().iter().map(|(key, value)| At {
         at: if value.text().is_some() { value.spot } else { key.at },
-        value: (key.value.clone(), plain(value.text().unwrap_or_default())),
+        value: (key.value.clone(), value.text().map_or_else(|| theirs(&key.value), plain)),
     });
     let of_list = node.list().iter().filter_map(|member| {
         let given = member.string()?;
-        given.try_map(|text| text.split_once('=').map(|(name, value)| (name.to_owned(), plain(value))))
+        given.try_map(|text| match text.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), plain(value))),
+            None => Some((text.clone(), theirs(&text))),
+        })
     });
     of_map.chain(of_list).collect()
 }

@@ -4,12 +4,14 @@
 use super::compose::{duration, of_shell};
 use crate::plan::model::Rollout;
 use crate::plan::model::{
-    Argv, Container, Model, Platform, ProbeHandler, ProbeSpec, ShellForm, Workload, WorkloadKind,
+    Argv, Container, Elsewhere, Model, Platform, ProbeHandler, ProbeSpec, ShellForm, Workload, WorkloadKind,
 };
 use crate::plan::place::{At, Position};
 use crate::plan::read::reading::Reading;
 use crate::plan::wrapped::Reader;
-use parse_dockerfile::{Command, Dockerfile, Flag, HealthcheckArguments, HealthcheckInstruction, Instruction};
+use parse_dockerfile::{
+    Command, Dockerfile, Flag, HealthcheckArguments, HealthcheckInstruction, Instruction, Source, Stage,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -23,13 +25,9 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
             return Reading { found: 0, fault: Some((spot, error.to_string())) };
         }
     };
-    let lines = Lines::of(text);
-    let Some((image, at)) = base(&dockerfile, &lines) else { return Reading::default() };
-    let mut container = empty(name, at, image);
-    let mut executed = Executed::default();
-    for instruction in inherited(&dockerfile) {
-        take(instruction, &lines, &mut container, &mut executed);
-    }
+    let Some(Image { mut container, executed, .. }) = image(name, &dockerfile, text, None, ".", reader) else {
+        return Reading::default();
+    };
     container.argv = executed.argv();
     let name = container.name.clone();
     reader.look(&mut container, true);
@@ -51,6 +49,78 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
         insert_at: None,
     });
     Reading { found: 1, fault: None }
+}
+
+/// What a service is built to: not yet what is executed, since the service may say that in part.
+pub(super) struct Image {
+    container: Container,
+    executed: Executed,
+}
+
+impl Image {
+    /// The stage of this name, or the last one; none where the text is no Dockerfile.
+    pub(super) fn of(text: &str, target: Option<&str>, context: &str, reader: &Reader<'_>) -> Option<Image> {
+        let dockerfile = parse_dockerfile::parse(text).ok()?;
+        image("Dockerfile", &dockerfile, text, target, context, reader)
+    }
+
+    /// Gives a service what it does not say itself. All of it stands where the service is built, and cannot be replaced there.
+    pub(super) fn under(self, service: &mut Container, spot: Position, has_healthcheck: bool) {
+        let Image { container, mut executed } = self;
+        // An entrypoint of its own takes the place of both.
+        if service.argv.headless {
+            if !service.argv.words.is_empty() {
+                let words = std::mem::take(&mut service.argv.words);
+                executed.cmd = Some(Part { at: service.argv.at.unwrap_or(spot), words, shell: None, is_own: true });
+            }
+            service.argv = executed.of_service(spot).argv();
+        }
+        let mut env: Vec<At<(String, String)>> =
+            container.env.into_iter().map(|given| At { at: spot, ..given }).collect();
+        env.append(&mut service.env);
+        service.env = env;
+        service.image = container.image.map(|image| At { at: spot, ..image });
+        service.ports = container.ports;
+        service.elsewhere.copies = container.elsewhere.copies;
+        let signal = container.stop_signal.map(|signal| At { at: spot, ..signal });
+        service.stop_signal = service.stop_signal.take().or(signal);
+        if !has_healthcheck {
+            let moved = |words: Vec<At<String>>| words.into_iter().map(|word| At { at: spot, ..word }).collect();
+            service.readiness = container.readiness.map(|probe| {
+                let what = match probe.what {
+                    ProbeHandler::Exec(words) => ProbeHandler::Exec(moved(words)),
+                    other => other,
+                };
+                ProbeSpec { at: spot, what, ..probe }
+            });
+        }
+    }
+}
+
+fn image(
+    name: &str,
+    dockerfile: &Dockerfile<'_>,
+    text: &str,
+    target: Option<&str>,
+    context: &str,
+    reader: &Reader<'_>,
+) -> Option<Image> {
+    let lines = Lines::of(text);
+    let stages: Vec<_> = dockerfile.stages().collect();
+    let last = match target {
+        Some(target) => stages.iter().position(|stage| stage.is_named(target))?,
+        None => stages.len().checked_sub(1)?,
+    };
+    let (image, at) = base(&stages, last, &lines);
+    let mut container = empty(name, at, image);
+    let mut executed = Executed::default();
+    for instruction in inherited(&stages, last) {
+        take(instruction, &lines, &mut container, &mut executed);
+    }
+    for (to, from) in std::mem::take(&mut executed.copies) {
+        container.elsewhere.copies.extend(reader.beside(&format!("{context}/{from}")).map(|from| (to, from)));
+    }
+    Some(Image { container, executed })
 }
 
 /// From bytes to lines and columns.
@@ -76,18 +146,16 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The image that the last stage is made from, through stages of this file.
-fn base(dockerfile: &Dockerfile<'_>, lines: &Lines<'_>) -> Option<(At<String>, Position)> {
-    let stages: Vec<_> = dockerfile.stages().collect();
-    let mut stage = stages.last()?;
-    let at = lines.spot(&stage.from.from.span);
-    let mut below = stages.len();
+/// The image that this stage is made from, through stages of this file, and where it begins.
+fn base(stages: &[Stage<'_, '_>], last: usize, lines: &Lines<'_>) -> (At<String>, Position) {
+    let at = lines.spot(&stages[last].from.from.span);
+    let mut stage = last;
     loop {
-        let image = stage.from.image.value.as_ref();
-        let earlier = stages[..below - 1].iter().rposition(|other| other.is_named(image));
+        let image = &stages[stage].from.image;
+        let earlier = stages[..stage].iter().rposition(|other| other.is_named(&image.value));
         match earlier {
-            Some(found) => (stage, below) = (&stages[found], found + 1),
-            None => return Some((At { at: lines.spot(&stage.from.image.span), value: image.to_owned() }, at)),
+            Some(found) => stage = found,
+            None => return (At { at: lines.spot(&image.span), value: image.value.clone().into_owned() }, at),
         }
     }
 }
@@ -97,17 +165,16 @@ trait Named {
     fn is_named(&self, name: &str) -> bool;
 }
 
-impl Named for parse_dockerfile::Stage<'_, '_> {
+impl Named for Stage<'_, '_> {
     fn is_named(&self, name: &str) -> bool {
         self.from.as_.as_ref().is_some_and(|(_, own)| own.value.eq_ignore_ascii_case(name))
     }
 }
 
-/// The instructions of the last stage, behind those of the stages that it begins with.
-fn inherited<'b, 'a>(dockerfile: &'b Dockerfile<'a>) -> Vec<&'b Instruction<'a>> {
-    let stages: Vec<_> = dockerfile.stages().collect();
+/// The instructions of this stage, behind those of the stages that it begins with.
+fn inherited<'b, 'a>(stages: &[Stage<'a, 'b>], last: usize) -> Vec<&'b Instruction<'a>> {
     let mut all: Vec<&'b [Instruction<'a>]> = Vec::new();
-    let mut at = stages.len().checked_sub(1);
+    let mut at = Some(last);
     while let Some(stage) = at.and_then(|at| stages.get(at)) {
         all.push(stage.instructions);
         let image = stage.from.image.value.as_ref();
@@ -121,6 +188,8 @@ fn inherited<'b, 'a>(dockerfile: &'b Dockerfile<'a>) -> Vec<&'b Instruction<'a>>
 struct Executed {
     entrypoint: Option<Part>,
     cmd: Option<Part>,
+    /// What is copied from beside the Dockerfile: where to, and where from.
+    copies: Vec<(String, String)>,
 }
 
 /// ENTRYPOINT or CMD.
@@ -128,12 +197,24 @@ struct Part {
     at: Position,
     words: Vec<At<String>>,
     shell: Option<ShellForm>,
+    /// It stands in the service's own file.
+    is_own: bool,
 }
 
 impl Executed {
+    /// The same, as it stands where a service is built.
+    fn of_service(mut self, spot: Position) -> Executed {
+        for part in [&mut self.entrypoint, &mut self.cmd].into_iter().flatten().filter(|part| !part.is_own) {
+            part.at = spot;
+            part.words.iter_mut().for_each(|word| word.at = spot);
+            part.shell.iter_mut().for_each(|shell| shell.at = spot);
+        }
+        self
+    }
+
     /// Behind an ENTRYPOINT in its shell form a CMD is not even looked at.
     fn argv(self) -> Argv {
-        let Executed { entrypoint, cmd } = self;
+        let Executed { entrypoint, cmd, .. } = self;
         // Without an ENTRYPOINT here, that of the base image may stand before the CMD.
         let headless = entrypoint.is_none();
         let cmd = cmd.filter(|_| entrypoint.as_ref().is_none_or(|entrypoint| entrypoint.shell.is_none()));
@@ -151,13 +232,13 @@ fn take(instruction: &Instruction<'_>, lines: &Lines<'_>, container: &mut Contai
     match instruction {
         Instruction::Entrypoint(given) => {
             let (words, shell) = command(&given.arguments, lines, "ENTRYPOINT");
-            executed.entrypoint = Some(Part { at: lines.spot(&given.entrypoint.span), words, shell });
+            executed.entrypoint = Some(Part { at: lines.spot(&given.entrypoint.span), words, shell, is_own: false });
             // It resets the CMD of a stage or an image below (Dockerfile reference); one of its own follows it.
             executed.cmd = None;
         }
         Instruction::Cmd(given) => {
             let (words, shell) = command(&given.arguments, lines, "CMD");
-            executed.cmd = Some(Part { at: lines.spot(&given.cmd.span), words, shell });
+            executed.cmd = Some(Part { at: lines.spot(&given.cmd.span), words, shell, is_own: false });
         }
         Instruction::Env(given) => {
             container.env.extend(variables(&given.arguments.value, &given.arguments.span, lines))
@@ -167,6 +248,15 @@ fn take(instruction: &Instruction<'_>, lines: &Lines<'_>, container: &mut Contai
             container.stop_signal = Some(At { at, value: given.arguments.value.trim().to_owned() });
         }
         Instruction::Healthcheck(given) => container.readiness = healthcheck(given, lines),
+        Instruction::Copy(given) if !given.options.iter().any(|flag| flag.name.value == "from") => {
+            for source in &given.src {
+                let Source::Path(from) = source else { continue };
+                // What WORKDIR a relative one would start from is not looked for.
+                if given.dest.value.starts_with('/') {
+                    executed.copies.push((given.dest.value.clone().into_owned(), from.value.clone().into_owned()));
+                }
+            }
+        }
         Instruction::Expose(given) => {
             let port = |text: &str| text.split('/').next().and_then(|port| port.parse().ok());
             container.ports.extend(given.arguments.iter().filter_map(|text| Some((None, port(&text.value)?))));
@@ -258,6 +348,7 @@ fn empty(name: &str, at: Position, image: At<String>) -> Container {
         ports: Vec::new(),
         platform_init: None,
         termination_message_path: None,
+        elsewhere: Elsewhere::default(),
         labels: BTreeMap::new(),
         insert_at: None,
     }

@@ -1,7 +1,9 @@
 //! ECS task definitions: JSON, as register-task-definition takes it and describe-task-definition prints it.
 
 use super::compose::of_shell;
-use crate::plan::model::{Argv, Container, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind};
+use crate::plan::model::{
+    Argv, Container, Elsewhere, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind,
+};
 use crate::plan::place::At;
 use crate::plan::tree::Node;
 use crate::plan::wrapped::Reader;
@@ -82,6 +84,7 @@ fn container(node: &Node) -> Container {
         ports: ports.iter().filter_map(|entry| port(entry)).collect(),
         platform_init: node.at(&["linuxParameters", "initProcessEnabled"]).and_then(Node::truth),
         termination_message_path: None,
+        elsewhere: Elsewhere::default(),
         labels: BTreeMap::new(),
         insert_at: node.entries().first().map(|(key, _)| key.at),
     }

@@ -2,12 +2,12 @@
 //! many documents. A field that is missing, or has another type than the API's, says nothing.
 
 use crate::plan::model::{
-    Amount, Argv, Backend, Container, ContainerPlaces, DisruptionBudget, ListPlace, Model, Platform, PreStop,
-    ProbeHandler, ProbeSpec, Rollout, Service, Workload, WorkloadKind, WrapPlaces,
+    Amount, Argv, Backend, ConfigMap, Container, ContainerPlaces, DisruptionBudget, Elsewhere, ListPlace, MapKeys,
+    MapSource, Model, Platform, PreStop, ProbeHandler, ProbeSpec, Rollout, Service, Workload, WorkloadKind, WrapPlaces,
 };
 use crate::plan::place::At;
 use crate::plan::tree::Node;
-use crate::plan::wrapped::Reader;
+use crate::plan::wrapped::{Reader, expanded};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
         }
         // An Argo Rollout is a Deployment that exchanges its pods in another way.
         ("argoproj.io", "Rollout") => model.workloads.extend(workload(WorkloadKind::Deployment, IN_SPEC)),
+        ("", "ConfigMap") => model.config_maps.push(config_map(document)),
         ("", "Service") => model.services.push(service(file, document)),
         ("policy", "PodDisruptionBudget") => model.budgets.push(budget(file, document)),
         ("networking.k8s.io" | "extensions", "Ingress") => model.backends.push(ingress(file, document)),
@@ -149,8 +150,11 @@ fn wrap_places(spec: &Node) -> WrapPlaces {
 
 fn container(node: &Node) -> Container {
     let text = |key: &str| node.get(key).and_then(Node::string);
-    let env: Vec<At<(String, String)>> =
-        node.get("env").map(Node::list).unwrap_or_default().iter().filter_map(|entry| variable(entry)).collect();
+    let list = |key: &str| node.get(key).map(Node::list).unwrap_or_default();
+    let env: Vec<At<(String, String)>> = list("env").iter().filter_map(|entry| variable(entry)).collect();
+    let by_key = list("env").iter().filter_map(|entry| of_key(entry));
+    let maps = list("envFrom").iter().filter_map(|entry| of_map(entry)).chain(by_key).collect();
+    let elsewhere = Elsewhere { maps, ..Elsewhere::default() };
     let words = |key: &str| node.get(key).map(Node::strings).unwrap_or_default();
     let (command, args) = (words("command"), words("args"));
     let headless = command.is_empty();
@@ -179,25 +183,47 @@ fn container(node: &Node) -> Container {
         ports: ports.iter().filter_map(|entry| port(entry)).collect(),
         platform_init: None,
         termination_message_path: text("terminationMessagePath"),
+        elsewhere,
         labels: BTreeMap::new(),
         insert_at: None,
     }
 }
 
-/// One with a value; what `valueFrom` gives is not in the file.
+/// One with a value; what `valueFrom` gives is not in the file, but for a ConfigMap that is.
 fn variable(entry: &Node) -> Option<At<(String, String)>> {
     let name = entry.get("name")?.text()?.to_owned();
+    if let Some(from) = entry.get("valueFrom").filter(|from| from.get("configMapKeyRef").is_none()) {
+        let what = from.entries().first().map_or("valueFrom", |(key, _)| key.value.as_str());
+        return Some(At { at: from.spot, value: (name, format!("${{{what}}}")) });
+    }
     let value = entry.get("value")?;
     Some(At { at: value.spot, value: (name, value.text().unwrap_or_default().to_owned()) })
 }
 
-/// `$(NAME)` in command and args is the variable, `$$(NAME)` is not.
-fn expanded(text: &str, env: &[At<(String, String)>]) -> String {
-    let mut done = text.to_owned();
-    for given in env.iter().filter(|_| text.contains("$(")) {
-        done = done.replace(&format!("$({})", given.value.0), &given.value.1);
-    }
-    done
+/// One key of a ConfigMap.
+fn of_key(entry: &Node) -> Option<MapSource> {
+    let reference = entry.at(&["valueFrom", "configMapKeyRef"])?;
+    let (variable, key) = (entry.get("name")?.text()?.to_owned(), reference.get("key")?.text()?.to_owned());
+    // Whatever else a container has from there is no option of graceful's.
+    let is_ours = variable.starts_with("GRACEFUL_");
+    let map = reference.get("name").and_then(Node::string).filter(|_| is_ours)?;
+    Some(MapSource { map, keys: MapKeys::One { key, variable }, how: "configMapKeyRef" })
+}
+
+/// All of a ConfigMap. A Secret is not looked for: options of graceful are none.
+fn of_map(entry: &Node) -> Option<MapSource> {
+    let map = entry.at(&["configMapRef", "name"])?.string()?;
+    let prefix = entry.get("prefix").and_then(Node::text).unwrap_or_default().to_owned();
+    Some(MapSource { map, keys: MapKeys::All { prefix }, how: "envFrom" })
+}
+
+/// What of a ConfigMap can be a variable: whole files are none.
+fn config_map(document: &Node) -> ConfigMap {
+    let is_variable = |(key, value): &(String, String)| {
+        value.len() < 4096 && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let data = texts(document.get("data")).into_iter().filter(is_variable).collect();
+    ConfigMap { namespace: namespace(document), name: name(document), data }
 }
 
 fn pre_stop(node: &Node) -> Option<At<PreStop>> {

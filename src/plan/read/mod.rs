@@ -3,6 +3,7 @@
 mod compose;
 mod dockerfile;
 mod ecs;
+mod env_file;
 mod kubernetes;
 mod nomad;
 mod reading;

@@ -6,7 +6,8 @@
 
 use super::compose::duration;
 use crate::plan::model::{
-    Amount, Argv, Container, Model, Platform, PreStop, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind,
+    Amount, Argv, Container, Elsewhere, Model, Platform, PreStop, ProbeHandler, ProbeSpec, Rollout, Workload,
+    WorkloadKind,
 };
 use crate::plan::place::At;
 use crate::plan::tree::{Data, Node};
@@ -204,6 +205,7 @@ fn container(name: &At<String>, task: &Node, group: &Node, is_one: bool) -> Cont
         ports: ports(group),
         platform_init: config(task).and_then(|config| config.get("init")).and_then(Node::truth),
         termination_message_path: None,
+        elsewhere: Elsewhere { unknown: templates(task), ..Elsewhere::default() },
         labels: BTreeMap::new(),
         insert_at: task.entries().first().map(|(key, _)| key.at).filter(|_| !is_json),
     }
@@ -230,6 +232,16 @@ fn environment(task: &Node) -> Vec<At<(String, String)>> {
         value: (key.value.clone(), value.text().unwrap_or_default().to_owned()),
     })
     .collect()
+}
+
+/// Templates whose lines become variables, where one of graceful's is among them, or may be.
+fn templates(task: &Node) -> Vec<At<String>> {
+    let all = unlabelled(task, "template").into_iter().filter(|template| {
+        let text = field(template, "data").or_else(|| field(template, "embedded_tmpl")).and_then(Node::text);
+        let is_env = truth(field(template, "env")) || truth(template.get("Envvars"));
+        is_env && text.is_none_or(|text| text.contains("GRACEFUL_"))
+    });
+    all.map(|template| At { at: template.spot, value: "the template with env = true".to_owned() }).collect()
 }
 
 /// SIGINT where nothing is said, but for Docker, which has the image's own (task, kill_signal).

@@ -2,7 +2,7 @@
 //! an empty value resets a list. Written by hand: the crates for it keep no positions.
 
 use super::reading::Reading;
-use crate::plan::model::{Argv, Container, Model, Platform, Rollout, Unit, Workload, WorkloadKind};
+use crate::plan::model::{Argv, Container, Elsewhere, Model, Platform, Rollout, Unit, Workload, WorkloadKind};
 use crate::plan::place::{At, Position};
 use crate::plan::wrapped::Reader;
 use std::collections::BTreeMap;
@@ -34,6 +34,12 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
         };
         words.into_iter().filter_map(pair).collect::<Vec<_>>()
     });
+    // They lie on the machine that it runs on.
+    let files = service.iter().filter(|given| given.key == "EnvironmentFile" && !given.value.value.is_empty());
+    let files = files.map(|given| At {
+        at: given.value.at,
+        value: format!("EnvironmentFile={}", given.value.value.trim_start_matches('-')),
+    });
     let mut container = Container {
         name: name.clone(),
         at: start.at,
@@ -52,6 +58,7 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
         ports: Vec::new(),
         platform_init: None,
         termination_message_path: None,
+        elsewhere: Elsewhere { unknown: files.collect(), ..Elsewhere::default() },
         labels: BTreeMap::new(),
         insert_at: Some(start.at),
     };

@@ -9,6 +9,7 @@ mod grace_period;
 mod kill_mode;
 mod liveness_dependency;
 mod max_unavailable;
+mod missing_env_file;
 mod no_disruption_budget;
 mod no_exec;
 mod no_startup_probe;
@@ -36,13 +37,15 @@ mod update_order;
 mod worker_delay;
 
 pub use super::finding::{Example, Rule};
-use super::finding::{Findings, PlanFinding};
-use super::model::Model;
+use super::finding::{Findings, PlanFinding, Severity};
+use super::model::{FileSpot, Model};
 use crate::config::suggest::did_you_mean;
+use std::collections::HashSet;
 
 /// All of them, in the order in which they are listed.
 pub static RULES: &[&Rule] = &[
     &options::RULE,
+    &missing_env_file::RULE,
     &grace_period::RULE,
     &budget::RULE,
     &pre_stop_twice::RULE,
@@ -79,18 +82,64 @@ pub fn by_name(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.name == name).copied()
 }
 
-/// What all rules find, in the order of the files.
-pub(super) fn check(model: &Model) -> Vec<PlanFinding> {
-    let mut all: Vec<PlanFinding> = RULES
-        .iter()
-        .flat_map(|rule| {
-            let mut findings = Findings::of(rule);
-            (rule.check)(model, &mut findings);
-            findings.all()
+/// What all rules find, in the order of the files. Where something else may set options of graceful, what hangs on them is a
+/// note that names it.
+pub(super) fn check(model: &mut Model) -> Vec<PlanFinding> {
+    let mut all = found(model);
+    let unknown = unsure(model);
+    if !unknown.is_empty() {
+        let known: HashSet<_> = all.iter().map(|found| (found.rule.name, found.at, found.message.clone())).collect();
+        let containers = model.workloads.iter_mut().flat_map(|workload| &mut workload.containers);
+        containers.filter_map(|container| container.graceful.as_mut()).for_each(|graceful| graceful.is_assumed = true);
+        for found in found(model) {
+            if known.contains(&(found.rule.name, found.at, found.message.clone())) {
+                continue;
+            }
+            // Of the container that stands before it.
+            let of_file = || unknown.iter().filter(|(at, _)| at.file == found.at.file);
+            let source = of_file().rev().find(|(at, _)| *at <= found.at).or_else(|| of_file().next());
+            let source = source.or_else(|| unknown.first()).map_or("something else", |(_, source)| source);
+            let message = format!("{}, unless {source} says otherwise", found.message);
+            all.push(PlanFinding { severity: Severity::Note, message, edit: None, ..found });
+        }
+    }
+    all.sort_by_key(|finding| (finding.at.file, finding.at.spot.line, finding.at.spot.column));
+    twice(model, all)
+}
+
+fn found(model: &Model) -> Vec<PlanFinding> {
+    let of_rule = |rule: &&'static Rule| {
+        let mut findings = Findings::of(rule);
+        (rule.check)(model, &mut findings);
+        findings.all()
+    };
+    RULES.iter().flat_map(of_rule).collect()
+}
+
+/// The containers with a graceful whose options are not all in these files, in the order of their places.
+fn unsure(model: &Model) -> Vec<(FileSpot, String)> {
+    let containers = model.workloads.iter().flat_map(|workload| workload.containers.iter().map(move |c| (workload, c)));
+    let mut unknown: Vec<(FileSpot, String)> = containers
+        .filter_map(|(workload, container)| {
+            let at = FileSpot { file: workload.file, spot: container.at };
+            Some((at, container.graceful.as_ref()?.unknown.clone()?))
         })
         .collect();
-    all.sort_by_key(|finding| (finding.at.file, finding.at.spot.line, finding.at.spot.column));
-    all
+    unknown.sort();
+    unknown
+}
+
+/// Without what a service has of its Dockerfile, where that is one of the files and has the same found with it.
+fn twice(model: &Model, all: Vec<PlanFinding>) -> Vec<PlanFinding> {
+    let is_said = |found: &PlanFinding| {
+        let is_there = |(at, _): &&(FileSpot, usize)| *at == found.at;
+        let Some((_, dockerfile)) = model.builds.iter().find(is_there) else { return false };
+        all.iter().any(|other| {
+            other.at.file == *dockerfile && other.rule.name == found.rule.name && other.severity >= found.severity
+        })
+    };
+    let said: Vec<bool> = all.iter().map(is_said).collect();
+    all.into_iter().zip(said).filter(|(_, said)| !said).map(|(found, _)| found).collect()
 }
 
 /// What to say of a name that no rule has.

@@ -43,6 +43,9 @@ spec:
 fn check(model: &Model, findings: &mut Findings) {
     for workload in &model.workloads {
         for graceful in workload.containers.iter().filter_map(|container| container.graceful.as_ref()) {
+            if !graceful.is_known() {
+                continue;
+            }
             for problem in graceful.config.as_ref().err().into_iter().flatten() {
                 let place = &problem.value.place;
                 findings.add(
