@@ -85,6 +85,8 @@ pub struct Config {
     pub ready: Option<Readiness>,
     /// `--startup-timeout` with its action; only together with `ready` or a post-start hook.
     pub startup: Option<Startup>,
+    /// The app's liveness endpoint.
+    pub live: Option<Liveness>,
     /// `--probe-listen`: where the probe server listens.
     pub probe_listen: Option<Listen>,
     /// `--fail-readiness`: when a stop turns /readyz to 503.
@@ -241,6 +243,43 @@ pub enum StartupAction {
     Report,
     /// Say so and stop the app.
     Stop,
+}
+
+/// `--live-url` and what hangs on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Liveness {
+    /// The endpoint.
+    pub url: Url,
+    /// From one poll to the next.
+    pub interval: Duration,
+    /// For one poll.
+    pub timeout: Duration,
+    /// So many failures in a row are too many; at least 1.
+    pub threshold: u32,
+    /// What happens then.
+    pub action: LiveAction,
+}
+
+/// `--live-action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveAction {
+    /// Say so.
+    Report,
+    /// Stop the app, and end.
+    Stop,
+    /// Stop the app, and start it again.
+    Restart,
+}
+
+impl LiveAction {
+    /// As `--live-action` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LiveAction::Report => "report",
+            LiveAction::Stop => "stop",
+            LiveAction::Restart => "restart",
+        }
+    }
 }
 
 /// An address to listen on.
@@ -496,7 +535,8 @@ impl Config {
 
     /// Whether the app can be started more than once.
     pub fn restarts(&self) -> bool {
-        self.restart.when != RestartWhen::Never
+        let hung = self.live.as_ref().is_some_and(|live| live.action == LiveAction::Restart);
+        self.restart.when != RestartWhen::Never || hung
     }
 
     /// Whether this end of the app is no failure: 0, what `--success-exit-status` says, and what the server of the profile ends a
@@ -538,6 +578,7 @@ impl Config {
             hooks: Vec::new(),
             ready: None,
             startup: None,
+            live: None,
             probe_listen: None,
             fail_readiness: FailReadiness::AtStop,
             checks: Vec::new(),

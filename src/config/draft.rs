@@ -7,7 +7,8 @@ use super::profile::Choice as ProfileChoice;
 use super::raw::{ConfigError, Raw};
 use super::values::SuccessStatus;
 use super::{
-    Escalation, FailReadiness, Hold, Leftovers, Listen, LogFormat, LogLevel, RestartWhen, StartupAction, StopTo,
+    Escalation, FailReadiness, Hold, Leftovers, Listen, LiveAction, LogFormat, LogLevel, RestartWhen, StartupAction,
+    StopTo,
 };
 use crate::secret::Url;
 use crate::signal::Signal;
@@ -46,6 +47,11 @@ pub(crate) struct Draft {
     pub(crate) ready_timeout: Option<Given<Duration>>,
     pub(crate) startup_timeout: Option<Given<Duration>>,
     pub(crate) startup_action: Option<Given<StartupAction>>,
+    pub(crate) live_url: Option<Given<Url>>,
+    pub(crate) live_interval: Option<Given<Duration>>,
+    pub(crate) live_timeout: Option<Given<Duration>>,
+    pub(crate) live_threshold: Option<Given<u32>>,
+    pub(crate) live_action: Option<Given<LiveAction>>,
     pub(crate) checks: Vec<DraftCheck>,
     pub(crate) probe_listen: Option<Given<Listen>>,
     pub(crate) fail_readiness: Option<Given<FailReadiness>>,

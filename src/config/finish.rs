@@ -8,8 +8,8 @@ use super::check::finish_checks;
 use super::draft::{Draft, Given, GivenPath};
 use super::hook::finish_hooks;
 use super::options::{
-    GRACE_PERIOD, HOLD, HOOK, KILL_MARGIN, OptionSpec, PROBE_LISTEN, READY_URL, RESTART, RESTART_DELAY_MAX, REWRITE,
-    STARTUP_TIMEOUT, STOP_ON, STOP_SIGNAL,
+    GRACE_PERIOD, HOLD, HOOK, KILL_MARGIN, LIVE_ACTION, LIVE_URL, OptionSpec, PROBE_LISTEN, READY_URL, RESTART,
+    RESTART_DELAY_MAX, REWRITE, STARTUP_TIMEOUT, STOP_ON, STOP_SIGNAL,
 };
 use super::profile;
 use super::raw::{ConfigError, Raw};
@@ -17,8 +17,8 @@ use super::suggest::did_you_mean;
 use super::values::{SuccessStatus, show};
 use super::{
     Advice, AdviceAt, CheckTarget, Config, Environment, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen,
-    LogFormat, LogLevel, QUIET_WINDOW, Readiness, Restart, RestartWhen, Stage, Startup, StartupAction, StopTo, hook,
-    stop_signals,
+    LiveAction, Liveness, LogFormat, LogLevel, QUIET_WINDOW, Readiness, Restart, RestartWhen, Stage, Startup,
+    StartupAction, StopTo, hook, stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::secret::CommandLine;
@@ -62,6 +62,7 @@ impl Draft {
         self.warn_of_idle_options();
         let probe_listen = self.probe_listen(surroundings, problems);
         let fail_readiness = self.fail_readiness(problems);
+        let live = self.liveness(problems);
         let restart = self.restart(problems);
         let explicit = self.explicit();
         let stop_on = self.stop_signals(surroundings);
@@ -88,6 +89,7 @@ impl Draft {
             hooks,
             ready,
             startup,
+            live,
             probe_listen,
             fail_readiness,
             checks,
@@ -120,7 +122,8 @@ impl Draft {
             Hold::Url(url) => Some((url, given.raw.place())),
             Hold::Idle | Hold::Quiet | Hold::Never | Hold::Command(_) => None,
         });
-        let ready = self.ready_url.as_ref().map(|given| (&given.value, given.raw.place()));
+        let own = [self.ready_url.as_ref(), self.live_url.as_ref()].into_iter().flatten();
+        let ready = own.map(|given| (&given.value, given.raw.place()));
         let hooks = self.hooks.iter().filter_map(|hook| match &hook.action {
             HookAction::Post(url) => Some((url, hook.place.clone())),
             HookAction::Command(_) => None,
@@ -293,10 +296,35 @@ impl Draft {
         given.value
     }
 
+    fn liveness(&self, problems: &mut Vec<ConfigError>) -> Option<Liveness> {
+        if self.live_url.is_none() && !self.is_broken(&LIVE_URL) {
+            let times =
+                [self.live_interval.as_ref(), self.live_timeout.as_ref()].map(|given| given.map(|given| &given.raw));
+            let threshold = self.live_threshold.as_ref().map(|given| &given.raw);
+            let action = self.live_action.as_ref().map(|given| &given.raw);
+            for raw in times.into_iter().chain([threshold, action]).flatten() {
+                problems.push(raw.problem(LIVE_URL.is_missing()));
+            }
+        }
+        self.live_url.as_ref().map(|given| Liveness {
+            url: given.value.clone(),
+            interval: self.live_interval.as_ref().map_or(Duration::from_secs(10), |given| given.value),
+            timeout: self.live_timeout.as_ref().map_or(Duration::from_secs(1), |given| given.value),
+            threshold: self.live_threshold.as_ref().map_or(3, |given| given.value),
+            action: self.live_action.as_ref().map_or(LiveAction::Report, |given| given.value),
+        })
+    }
+
+    /// A hung app is started again, whatever `--restart` says.
+    fn restarts_hung(&self) -> bool {
+        self.is_broken(&LIVE_ACTION)
+            || self.live_action.as_ref().is_some_and(|given| given.value == LiveAction::Restart)
+    }
+
     fn restart(&self, problems: &mut Vec<ConfigError>) -> Restart {
         let usual = Restart::default();
         let (delay, delay_max) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
-        if self.restart.is_none() && !self.is_broken(&RESTART) {
+        if self.restart.is_none() && !self.is_broken(&RESTART) && !self.restarts_hung() {
             let limit = self.restart_limit.as_ref().map(|given| &given.raw);
             for raw in [delay, delay_max].into_iter().flatten().map(|given| &given.raw).chain(limit) {
                 problems.push(raw.problem(RESTART.is_missing()));
@@ -340,14 +368,14 @@ impl Draft {
         let hold = self.hold.as_ref().map_or(&Hold::Idle, |given| &given.value);
         let watches = matches!(hold, Hold::Idle | Hold::Quiet);
         let hold_flag = HOLD.flag();
-        let (never, watching) = (format!("with {hold_flag} never"), format!("without {hold_flag} idle or quiet"));
+        let (no_hold, watching) = (format!("with {hold_flag} never"), format!("without {hold_flag} idle or quiet"));
         let idle = [
-            (self.hold_timeout.as_ref().map(|given| &given.raw), *hold == Hold::Never, &never),
+            (self.hold_timeout.as_ref().map(|given| &given.raw), *hold == Hold::Never, &no_hold),
             (self.quiet_window.as_ref().map(|given| &given.raw), !watches, &watching),
-            (self.ports.first().map(|given| &given.raw), *hold == Hold::Never, &never),
+            (self.ports.first().map(|given| &given.raw), *hold == Hold::Never, &no_hold),
         ];
-        let restarts = self.restart.as_ref().is_none_or(|given| given.value != RestartWhen::Never);
-        if !restarts {
+        let never = self.restart.as_ref().is_some_and(|given| given.value == RestartWhen::Never);
+        if never && !self.restarts_hung() {
             let (delay, most) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
             let limit = self.restart_limit.as_ref().map(|given| &given.raw);
             let given = [delay, most].into_iter().flatten().map(|given| &given.raw).chain(limit);

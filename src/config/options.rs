@@ -9,8 +9,8 @@
 use super::draft::{Draft, set_all, set_last};
 use super::raw::{ConfigError, Raw};
 use super::{
-    FailReadiness, Leftovers, LogFormat, LogLevel, RestartWhen, StartupAction, StopTo, check, hook, profile, target,
-    values,
+    FailReadiness, Leftovers, LiveAction, LogFormat, LogLevel, RestartWhen, StartupAction, StopTo, check, hook,
+    profile, target, values,
 };
 use std::fmt;
 
@@ -161,6 +161,8 @@ pub(crate) mod heading {
 
 // What may be chosen from, each word once: help, completions, readers and messages take it from here.
 const STARTUP_ACTIONS: [(&str, StartupAction); 2] = [("report", StartupAction::Report), ("stop", StartupAction::Stop)];
+const LIVE_ACTIONS: [(&str, LiveAction); 3] =
+    [("report", LiveAction::Report), ("stop", LiveAction::Stop), ("restart", LiveAction::Restart)];
 const READINESS_FAILURES: [(&str, FailReadiness); 3] =
     [("at-stop", FailReadiness::AtStop), ("at-drain", FailReadiness::AtDrain), ("never", FailReadiness::Never)];
 const STOP_TARGETS: [(&str, StopTo); 3] = [("app", StopTo::App), ("group", StopTo::Group), ("tree", StopTo::Tree)];
@@ -209,6 +211,11 @@ pub(crate) static OPTIONS: &[&OptionSpec] = &[
     &READY_TIMEOUT,
     &STARTUP_TIMEOUT,
     &STARTUP_ACTION,
+    &LIVE_URL,
+    &LIVE_INTERVAL,
+    &LIVE_TIMEOUT,
+    &LIVE_THRESHOLD,
+    &LIVE_ACTION,
     &CHECK,
     &PROBE_LISTEN,
     &FAIL_READINESS,
@@ -453,6 +460,65 @@ pub(crate) static STARTUP_ACTION: OptionSpec = OptionSpec {
     help: "report (say so) or stop (the app). Default: report",
     read: |draft, raw, problems| {
         set_last(&mut draft.startup_action, raw, problems, |text| values::choice(text, &STARTUP_ACTIONS));
+    },
+};
+
+pub(crate) static LIVE_URL: OptionSpec = OptionSpec {
+    name: "live-url",
+    variable: "GRACEFUL_LIVE_URL",
+    key: Some("live_url"),
+    value: ValueKind::Url,
+    repeat: Repeat::No,
+    heading: heading::HEALTH,
+    help: "The app's liveness endpoint, as --ready-url takes it and never one that asks others; polled from the first ready \
+           on. Default: none",
+    read: |draft, raw, problems| set_last(&mut draft.live_url, raw, problems, target::ready_url),
+};
+
+pub(crate) static LIVE_INTERVAL: OptionSpec = OptionSpec {
+    name: "live-interval",
+    variable: "GRACEFUL_LIVE_INTERVAL",
+    key: Some("live_interval"),
+    value: ValueKind::Duration,
+    repeat: Repeat::No,
+    heading: heading::HEALTH,
+    help: "From one such poll to the next. Default: 10s",
+    read: |draft, raw, problems| set_last(&mut draft.live_interval, raw, problems, values::positive_duration),
+};
+
+pub(crate) static LIVE_TIMEOUT: OptionSpec = OptionSpec {
+    name: "live-timeout",
+    variable: "GRACEFUL_LIVE_TIMEOUT",
+    key: Some("live_timeout"),
+    value: ValueKind::Duration,
+    repeat: Repeat::No,
+    heading: heading::HEALTH,
+    help: "For one such poll. Default: 1s",
+    read: |draft, raw, problems| set_last(&mut draft.live_timeout, raw, problems, values::positive_duration),
+};
+
+pub(crate) static LIVE_THRESHOLD: OptionSpec = OptionSpec {
+    name: "live-threshold",
+    variable: "GRACEFUL_LIVE_THRESHOLD",
+    key: Some("live_threshold"),
+    value: ValueKind::Count,
+    repeat: Repeat::No,
+    heading: heading::HEALTH,
+    help: "After so many failures in a row: --live-action. Default: 3",
+    read: |draft, raw, problems| set_last(&mut draft.live_threshold, raw, problems, values::count),
+};
+
+pub(crate) static LIVE_ACTION: OptionSpec = OptionSpec {
+    name: "live-action",
+    variable: "GRACEFUL_LIVE_ACTION",
+    key: Some("live_action"),
+    value: ValueKind::Choice("WHAT", &const { words(&LIVE_ACTIONS) }),
+    repeat: Repeat::No,
+    heading: heading::HEALTH,
+    help: "report (the log, /livez 503), stop (the app, without delay and hold, and end) or restart (the same, and start it \
+           again). Default: report",
+    read: |draft, raw, problems| {
+        set_last(&mut draft.live_action, raw, problems, |text| values::choice(text, &LIVE_ACTIONS));
     },
 };
 

@@ -565,6 +565,7 @@ fn every_option_is_read_from_every_source() {
             "startup-action" => &[("ready-url", "http://h/"), ("startup-timeout", "9s")],
             "hold-timeout" => &[("hold", "true")],
             "check" | "fail-readiness" => &[("probe-listen", ":9090")],
+            "live-interval" | "live-timeout" | "live-threshold" | "live-action" => &[("live-url", "http://h/")],
             "restart-delay" | "restart-delay-max" | "restart-limit" => &[("restart", "always")],
             _ => &[],
         };

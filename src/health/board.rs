@@ -44,6 +44,7 @@ pub struct SharedStatus {
     restarts: [AtomicU64; RestartCause::ALL.len()],
     hooks_done: AtomicBool,
     was_ready: AtomicBool,
+    shows_no_life: AtomicBool,
     orphans: AtomicU64,
     oom_kills: AtomicU64,
     sigkills: AtomicU64,
@@ -72,6 +73,8 @@ pub struct StatusSnapshot {
     pub hooks_done: bool,
     /// The app has been ready once, or nothing tells whether it is.
     pub was_ready: bool,
+    /// Its liveness endpoint has failed too often in a row.
+    pub shows_no_life: bool,
 }
 
 impl SharedStatus {
@@ -89,6 +92,7 @@ impl SharedStatus {
             restarts: [const { AtomicU64::new(0) }; RestartCause::ALL.len()],
             hooks_done: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
+            shows_no_life: AtomicBool::new(false),
             orphans: AtomicU64::new(0),
             oom_kills: AtomicU64::new(UNKNOWN),
             sigkills: AtomicU64::new(0),
@@ -128,6 +132,7 @@ impl SharedStatus {
     pub fn restarting(&self, at: Duration, cause: RestartCause) {
         self.was_ready.store(false, Ordering::Release);
         self.hooks_done.store(false, Ordering::Release);
+        self.shows_life(true);
         self.phase(at, Phase::PreStart);
         self.t0.store(NEVER, Ordering::Release);
         if let Some(count) = self.restarts.get(cause as usize) {
@@ -148,6 +153,11 @@ impl SharedStatus {
     /// The app was ready for the first time, or nothing tells whether it is.
     pub fn was_ready(&self) {
         self.was_ready.store(true, Ordering::Release);
+    }
+
+    /// Whether the app shows life, as far as it is asked.
+    pub fn shows_life(&self, does: bool) {
+        self.shows_no_life.store(!does, Ordering::Release);
     }
 
     /// A process that the app left behind was reaped.
@@ -208,6 +218,7 @@ impl SharedStatus {
             },
             hooks_done: self.hooks_done.load(Ordering::Acquire),
             was_ready: self.was_ready.load(Ordering::Acquire),
+            shows_no_life: self.shows_no_life.load(Ordering::Acquire),
         }
     }
 

@@ -171,6 +171,7 @@ mod tests {
             app: AppHealth::Running,
             hooks_done: true,
             was_ready: true,
+            shows_no_life: false,
         };
         Situation { standing, fail_readiness: FailReadiness::AtStop, ready_url: None, checks }
     }

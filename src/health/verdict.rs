@@ -3,6 +3,7 @@
 //! | part | /livez | /startupz | /readyz | fails while |
 //! | --- | --- | --- | --- | --- |
 //! | `running` | x | x | x | the app is not there (for /livez: no longer there) |
+//! | `live-url` | x | | | the app shows no life, and that is reported, or it is stopped for it (`--live-action`) |
 //! | `startup` | | x | x | the app was not ready yet, or post-start hooks are left to run |
 //! | `ready-url` | | | x | the app's readiness endpoint says no |
 //! | each check | | | x | it is critical and unhealthy, or was not tried yet |
@@ -105,7 +106,7 @@ pub struct ProbeVerdict<'a> {
 /// Judges.
 pub fn judge<'a>(probe: Probe, situation: &Situation<'a>, exclude: &[String]) -> ProbeVerdict<'a> {
     let mut items = match probe {
-        Probe::Live => vec![alive(&situation.standing)],
+        Probe::Live => liveness(&situation.standing),
         Probe::Startup => vec![running(&situation.standing), startup(&situation.standing)],
         Probe::Ready => readiness(situation),
     };
@@ -135,6 +136,11 @@ fn readiness<'a>(situation: &Situation<'a>) -> Vec<Item<'a>> {
 fn part<'a>(name: &'a str, ok: bool, why: &str) -> Item<'a> {
     let status = if ok { Status::Healthy } else { Status::Unhealthy };
     Item { name, ok, status, detail: if ok { String::new() } else { why.to_owned() }, excluded: false }
+}
+
+fn liveness<'a>(standing: &StatusSnapshot) -> Vec<Item<'a>> {
+    let hung = part("live-url", false, "the app has shown no life for --live-threshold polls in a row");
+    [alive(standing)].into_iter().chain(standing.shows_no_life.then_some(hung)).collect()
 }
 
 fn alive<'a>(standing: &StatusSnapshot) -> Item<'a> {
@@ -195,6 +201,7 @@ mod tests {
             },
             hooks_done: phase >= Phase::Running,
             was_ready: phase >= Phase::Running,
+            shows_no_life: false,
         }
     }
 

@@ -102,6 +102,8 @@ pub enum Input {
     /// Number of connections that the app has closed and that still have bytes for their clients: the answer to
     /// [`Action::LookAfter`], and again when it changes.
     Undelivered(usize),
+    /// The app shows no life: it is to be stopped without delay and hold.
+    Hung,
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
     /// The caller's timers fire so late that SIGKILL, to be there by K, has to go out so much before it.

@@ -65,6 +65,8 @@
 //! "Undelivered" is told in Leftovers, where bytes that the app has left to the kernel are waited for as processes are, but
 //! get no signal: it ends when nothing is left and nothing is undelivered. SIGINT ends that wait, and so does K, at which
 //! there is nobody to kill then.
+//! "Hung" begins the stop of a running app as SIGTERM does, but for the delay and the hold: nobody is served by what does not
+//! answer. In any other phase it says nothing new.
 //! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`SignalSource::Shared`])
@@ -148,6 +150,8 @@ pub struct Lifecycle {
     /// Nothing was said in time, and nobody waits for it any more.
     looked: bool,
     no_handler: bool,
+    /// It is stopped for showing no life.
+    hung: bool,
     delay_over: bool,
     pre_stop_hooks_run: bool,
     next_escalation: usize,
@@ -182,6 +186,7 @@ impl Lifecycle {
             in_flight: None,
             looked: false,
             no_handler: false,
+            hung: false,
             delay_over: false,
             pre_stop_hooks_run: false,
             next_escalation: 0,
@@ -226,6 +231,7 @@ impl Lifecycle {
             Input::NothingListens => self.nothing_listens(now),
             Input::Undelivered(count) => self.undelivered(count),
             Input::Ready => self.ready(),
+            Input::Hung => self.hung(now),
             Input::Late(lead) => self.late(now, lead),
             Input::Left(count) => self.left(now, count),
         }

@@ -22,12 +22,20 @@ impl Lifecycle {
             self.timers
                 .set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.budget.pre_stop_delay));
         }
-        if self.plan.hold.is_some_and(|hold| hold.watches) && !self.has_one_already() {
+        if self.plan.hold.is_some_and(|hold| hold.watches) && !self.has_one_already() && !self.hung {
             self.timers.set(Timer::FirstLook, now.saturating_add(FIRST_LOOK));
         } else {
             self.looked = true;
         }
         self.pre_stop_may_end(now);
+    }
+
+    /// Stops it, without delay and hold.
+    pub(super) fn hung(&mut self, now: Duration) {
+        if self.phase == Phase::Running {
+            self.hung = true;
+            self.stop(now, Signal::TERM, StopCause::Hung);
+        }
     }
 
     pub(super) fn in_flight(&mut self, now: Duration, is: bool) {
@@ -59,7 +67,7 @@ impl Lifecycle {
 
     /// A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
     fn skips_delay(&self, signal: Signal) -> bool {
-        signal == Signal::INT || self.has_one_already()
+        signal == Signal::INT || self.has_one_already() || self.hung
     }
 
     /// A stop signal while the app is left alone. Only SIGINT hurries, and what the terminal has given to the app.
@@ -97,7 +105,7 @@ impl Lifecycle {
     fn hold_or_drain(&mut self, now: Duration) {
         let nothing = |hold: HoldPlan| hold.watches && self.in_flight == Some(false);
         match self.plan.hold {
-            Some(hold) if !self.has_one_already() && !nothing(hold) => self.hold(now, hold),
+            Some(hold) if !self.has_one_already() && !self.hung && !nothing(hold) => self.hold(now, hold),
             Some(_) | None => self.drain(now),
         }
     }

@@ -53,6 +53,7 @@ fn standing(phase: Phase) -> StatusSnapshot {
         },
         hooks_done: phase >= Phase::Running,
         was_ready: phase >= Phase::Running,
+        shows_no_life: false,
     }
 }
 

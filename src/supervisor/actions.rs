@@ -66,9 +66,11 @@ impl Supervisor {
             }
             Action::Record(Event::StopBegan { cause }) => {
                 self.record(Event::StopBegan { cause });
+                self.liveness_over();
                 match cause {
                     StopCause::Signal(_)
                     | StopCause::StartupTimeout
+                    | StopCause::Hung
                     | StopCause::HookFailed
                     | StopCause::ReadyHookFailed => {
                         self.advise(AdviceAt::Stop);
@@ -125,6 +127,9 @@ impl Supervisor {
         self.inputs.push_back(Input::Started);
         self.health_started();
         self.await_ready();
+        if self.config.ready.is_none() {
+            self.begin_liveness();
+        }
     }
 
     /// That of the metrics, unless hooks came before the app, or another run of it.

@@ -18,9 +18,11 @@
 
 use super::{Supervisor, plan};
 use crate::config::{Config, Restart, RestartWhen};
-use crate::generations::{GenerationAction, GenerationId, GenerationInput, Generations, GiveUpReason, RestartPlan};
+use crate::generations::{
+    GenerationAction, GenerationId, GenerationInput, Generations, GiveUpReason, RestartPlan, WhyStopped,
+};
 use crate::hooks::Hooks;
-use crate::lifecycle::{Lifecycle, Outcome, StopPlan};
+use crate::lifecycle::{Input, Lifecycle, Outcome, StopPlan};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::sys::signals::Received;
@@ -42,6 +44,8 @@ pub(super) struct Succession {
     oom: bool,
     /// graceful has stopped it unasked.
     stopped: bool,
+    /// The app showed no life.
+    hung: bool,
     /// The app has ended, and will be started again.
     comes_back: bool,
     /// The first end of the tries in a row.
@@ -62,6 +66,7 @@ impl Succession {
             ran: Duration::ZERO,
             oom: false,
             stopped: false,
+            hung: false,
             comes_back: false,
             row_began: Duration::ZERO,
             hushed: false,
@@ -72,7 +77,7 @@ impl Succession {
     fn begin(&mut self, current: GenerationId, cause: GenerationCause) {
         (self.current, self.cause) = (current, cause);
         (self.started, self.ran) = (None, Duration::ZERO);
-        (self.oom, self.stopped, self.comes_back) = (false, false, false);
+        (self.oom, self.stopped, self.hung, self.comes_back) = (false, false, false, false);
     }
 
     /// When to call `generations_tick`.
@@ -119,6 +124,7 @@ impl Succession {
     fn restart_cause(&self, outcome: Outcome) -> RestartCause {
         match outcome {
             Outcome::NotStarted(_) => RestartCause::NotStarted,
+            _ if self.hung => RestartCause::Hung,
             _ if self.stopped => RestartCause::Stopped,
             _ if self.oom => RestartCause::OutOfMemory,
             Outcome::App(ExitStatus::Signaled(_)) | Outcome::Stuck => RestartCause::Signal,
@@ -163,7 +169,8 @@ impl Supervisor {
         match action {
             GenerationAction::Start { generation, cause } => self.begin_generation(generation, cause),
             GenerationAction::Promote(generation) => self.count_generation(generation.number()),
-            // Only by a signal, which its lifecycle has got itself.
+            GenerationAction::Stop { why: WhyStopped::Hung, .. } => self.inputs.push_back(Input::Hung),
+            // A signal its lifecycle has got itself, and there is one generation at a time.
             GenerationAction::Stop { .. } => {}
             GenerationAction::Wait { pause, tries, .. } => self.wait_for_restart(pause, tries),
             GenerationAction::GiveUp { outcome, why } => {
@@ -189,6 +196,11 @@ impl Supervisor {
         }
     }
 
+    /// The app shows no life, and is to be started again for that.
+    pub(super) fn generation_hung(&mut self) {
+        self.decide(GenerationInput::Hung(self.succession.current));
+    }
+
     /// A stop signal: whatever ends from here on is not started again.
     pub(super) fn asked_to_stop(&mut self) {
         self.succession.hushed = false;
@@ -206,6 +218,7 @@ impl Supervisor {
             } => {
                 self.succession.stopped = true;
             }
+            Event::StopBegan { cause: StopCause::Hung } => self.succession.hung = true,
             // By a key at the terminal, which was the app's alone.
             Event::AppExited { told: true, phase, .. } if *phase < Phase::Drain => self.asked_to_stop(),
             Event::AppExited { status, .. } => {
@@ -276,7 +289,7 @@ impl Supervisor {
         self.reaper.begin_generation();
         (self.app, self.ended, self.oom_kills) = (None, None, None);
         (self.left, self.lateness) = Default::default();
-        (self.readiness, self.in_flight, self.foreign) = Default::default();
+        (self.readiness, self.liveness, self.in_flight, self.foreign) = Default::default();
         (self.app_stopped, self.job_stopped, self.continue_expected) = (false, false, false);
         self.wants_terminal = false;
         self.lifecycle = Lifecycle::new(plan);

@@ -247,6 +247,14 @@ impl Supervisor {
         }
     }
 
+    /// Whether the app shows life, for /livez.
+    pub(super) fn app_shows_life(&mut self, does: bool) {
+        if let Some(health) = &mut self.health {
+            health.board.shows_life(does);
+            health.changed = true;
+        }
+    }
+
     /// The app is waited for.
     pub(super) fn count_restart(&mut self, now: Duration, cause: RestartCause) {
         if let Some(health) = &mut self.health {
@@ -279,6 +287,7 @@ impl Supervisor {
             WorkerEvent::RunCommand { id, command } => self.run_command(id, command),
             WorkerEvent::ServerEnded(why) | WorkerEvent::Died(why) => self.server_lost(&why),
             WorkerEvent::Readiness(_)
+            | WorkerEvent::Liveness(_)
             | WorkerEvent::Posted { .. }
             | WorkerEvent::HoldOver { .. }
             | WorkerEvent::HoldCheck(_) => {}
@@ -412,6 +421,7 @@ impl Supervisor {
                 None => self.await_ready(),
                 Some(_) => self.watch_readiness(),
             }
+            self.resume_liveness();
         }
     }
 

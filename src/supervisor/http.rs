@@ -108,6 +108,7 @@ impl Supervisor {
             let now = self.now();
             match fact {
                 WorkerEvent::Readiness(observation) => self.observed(observation),
+                WorkerEvent::Liveness(observation) => self.observed_liveness(observation),
                 WorkerEvent::Posted { id, observation } => {
                     let ok = observation.verdict != RequestResult::NotReady;
                     let result = if ok { Ok(()) } else { Err(observation.detail) };

@@ -154,6 +154,7 @@ impl Supervisor {
                     cause: StopCause::Signal(_)
                         | StopCause::HookFailed
                         | StopCause::ReadyHookFailed
+                        | StopCause::Hung
                         | StopCause::StartupTimeout
                 } | Event::KilledFromOutside { .. }
                     | Event::OutOfMemory { .. }

@@ -24,6 +24,7 @@ mod last_resort;
 mod lateness;
 mod launch;
 mod leftovers;
+mod liveness;
 mod logging;
 mod readiness;
 mod reaper;
@@ -125,6 +126,7 @@ struct Supervisor {
     /// From the app's start on.
     oom_kills: Option<cgroup::OomKills>,
     readiness: readiness::ReadinessWatch,
+    liveness: liveness::LivenessWatch,
     /// From t0 on, unless there is no hold.
     in_flight: inflight::InFlightState,
     /// Probe server and checks, if there are any.
@@ -168,6 +170,7 @@ impl Supervisor {
             lateness: lateness::Lateness::default(),
             oom_kills: None,
             readiness: readiness::ReadinessWatch::default(),
+            liveness: liveness::LivenessWatch::default(),
             in_flight: inflight::InFlightState::default(),
             health: health::Health::new(&config, launch.listener.take(), start),
             foreign: signalling::Foreign::default(),

@@ -151,6 +151,7 @@ impl Supervisor {
             self.record(event);
             if ready {
                 self.app_was_ready();
+                self.begin_liveness();
                 self.feed(Input::Ready);
             }
         }

@@ -8,7 +8,7 @@
 //! | thread | is for | without it |
 //! | --- | --- | --- |
 //! | HTTP that answers, from the start on | `--probe-listen` | the app is not started; after a failure the port is closed until there is one |
-//! | HTTP that asks, from the start on | `--check`, `--ready-url` | the app is not started |
+//! | HTTP that asks, from the start on | `--check`, `--ready-url`, `--live-url` | the app is not started |
 //! | HTTP that asks, later | `--hold URL`, POST hooks | tried out before the app; the app is not started |
 //! | `disk:` checks, one for each try | what may hang | tried out before the app; later the check fails and says so |
 //! | log lines, from the first that does not go at once | a reader that does not read | they are written by the main loop as far as there is room |
@@ -30,7 +30,7 @@ pub(super) struct Threads {
     waker: Option<Waker>,
     /// For `--probe-listen`.
     answers: Option<(Parked, Waker, ProbeListener)>,
-    /// For `--check` and `--ready-url`.
+    /// For `--check`, `--ready-url` and `--live-url`.
     asks: Option<(Parked, Waker)>,
 }
 
@@ -72,7 +72,11 @@ impl Threads {
 
 /// The option that needs one to ask with, as long as the app runs.
 fn needed_to_ask(config: &Config) -> Option<&'static str> {
-    let options = [(!config.checks.is_empty(), "--check"), (config.ready.is_some(), "--ready-url")];
+    let options = [
+        (!config.checks.is_empty(), "--check"),
+        (config.ready.is_some(), "--ready-url"),
+        (config.live.is_some(), "--live-url"),
+    ];
     options.into_iter().find(|(is, _)| *is).map(|(_, option)| option)
 }
 

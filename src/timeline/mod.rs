@@ -38,6 +38,8 @@ pub enum StopCause {
     ReadyHookFailed,
     /// The app was not ready in time.
     StartupTimeout,
+    /// The app showed no life.
+    Hung,
     /// The app never ran.
     NotStarted,
 }
@@ -249,6 +251,16 @@ pub enum Event {
         detail: String,
     },
     StillReady,
+    /// The liveness endpoint has failed so often in a row.
+    NotLive {
+        detail: String,
+        failures: u32,
+        /// `report`, `stop` or `restart`.
+        then: &'static str,
+    },
+    LiveAgain {
+        detail: String,
+    },
     ReadyWarning {
         detail: String,
     },
@@ -513,6 +525,8 @@ fn is_chatter(event: &Event) -> bool {
             | Event::ReadyWarning { .. }
             | Event::Ready { .. }
             | Event::NotReady { .. }
+            | Event::NotLive { .. }
+            | Event::LiveAgain { .. }
             | Event::CheckChanged { .. }
             | Event::Trouble { .. }
     )
@@ -526,6 +540,7 @@ impl fmt::Display for StopCause {
             StopCause::HookFailed => f.write_str("a post-start hook failed"),
             StopCause::ReadyHookFailed => f.write_str("a ready hook failed"),
             StopCause::StartupTimeout => f.write_str("the startup timeout"),
+            StopCause::Hung => f.write_str("the app shows no life"),
             StopCause::NotStarted => f.write_str("the app did not start"),
         }
     }

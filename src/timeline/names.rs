@@ -120,6 +120,8 @@ pub enum RestartCause {
     NotStarted,
     /// graceful has stopped it: the startup timeout, a hook that failed.
     Stopped,
+    /// It showed no life.
+    Hung,
 }
 
 /// When it was looked what is in flight.
@@ -185,12 +187,13 @@ named! {
 }
 
 named! {
-    RestartCause, 5:
+    RestartCause, 6:
     Exit = "exit",
     Signal = "signal",
     OutOfMemory = "oom",
     NotStarted = "not-started",
     Stopped = "stopped",
+    Hung = "hung",
 }
 
 named! {

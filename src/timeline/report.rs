@@ -413,6 +413,7 @@ impl Report {
             }
             Event::InBackground { followed: false, .. }
             | Event::StillReady
+            | Event::NotLive { .. }
             | Event::Unanswered { .. }
             | Event::StartupLate { .. }
             | Event::ReadyWarning { .. }
@@ -441,6 +442,7 @@ impl Report {
             | Event::HookBegan { .. }
             | Event::HookOutput { .. }
             | Event::Restarting { .. }
+            | Event::LiveAgain { .. }
             | Event::NotRestarted { .. }
             | Event::Finished { .. } => {}
         }

@@ -45,6 +45,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::Unanswered { .. }
         | Event::NotDelivered { .. }
         | Event::StillReady
+        | Event::NotLive { .. }
         | Event::SignalIgnored { .. }
         | Event::ForeignSignal { .. }
         | Event::ReadyWarning { .. }
@@ -93,6 +94,7 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::AlsoSignalled { .. }
         | Event::InBackground { .. }
         | Event::NotRestarted { .. }
+        | Event::LiveAgain { .. }
         | Event::NotWaitedFor { .. } => LogLevel::Info,
         Event::PhaseBegan { .. }
         | Event::StopSignalFrom { .. }
@@ -246,6 +248,11 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         Event::Restarting { cause, status, ran, delay, tries, row, .. } => {
             format!("{}: started again in {}{}", came_to(*cause, *status, *ran), human(*delay), try_of(*tries, *row))
         }
+        Event::NotLive { detail, failures, then } => {
+            let times = plural(usize::try_from(*failures).unwrap_or(usize::MAX), "time", "times");
+            format!("the app shows no life: {failures} {times} in a row, at last {detail} (--live-action {then})")
+        }
+        Event::LiveAgain { detail } => format!("the app shows life again ({detail})"),
         Event::GivenUp { tries } => {
             let times = plural(usize::try_from(*tries).unwrap_or(usize::MAX), "time", "times");
             format!("the app was started again {tries} {times} in a row (--restart-limit), and has ended once more")
@@ -350,7 +357,7 @@ fn stop_began(timeline: &Timeline, cause: StopCause) -> String {
             format!("{cause}: stopping; the app serves on for {}, SIGKILL after {kill}", human(delay))
         }
         StopCause::AppExited | StopCause::NotStarted => format!("{cause}: {budget} for what is left"),
-        StopCause::HookFailed | StopCause::ReadyHookFailed | StopCause::StartupTimeout => {
+        StopCause::HookFailed | StopCause::ReadyHookFailed | StopCause::StartupTimeout | StopCause::Hung => {
             format!("{cause}: stopping, SIGKILL after {kill}")
         }
     }
@@ -452,6 +459,9 @@ fn came_to(cause: RestartCause, status: Option<ExitStatus>, ran: Duration) -> St
         }
         (RestartCause::Stopped, Some(status)) => {
             format!("the app, which was stopped, ended {} after {after}", with(status))
+        }
+        (RestartCause::Hung, Some(status)) => {
+            format!("the app, which showed no life, ended {} after {after}", with(status))
         }
     }
 }

@@ -41,6 +41,17 @@ pub enum WorkerCommand {
         /// Whether the first success ends it.
         until_ready: bool,
     },
+    /// Poll liveness at once and then in this interval.
+    PollLiveness {
+        /// The liveness endpoint.
+        url: Url,
+        /// From the start of one poll to the start of the next.
+        interval: Duration,
+        /// For one poll.
+        timeout: Duration,
+    },
+    /// Stop that; as below.
+    StopLiveness,
     /// Stop polling readiness; a poll under way is given up. An observation already queued still arrives.
     StopPolling,
     /// A hook: POST once.
@@ -93,6 +104,8 @@ pub enum ProbeNote {
 pub enum WorkerEvent {
     /// One readiness poll's result.
     Readiness(Observation),
+    /// One liveness poll's result.
+    Liveness(Observation),
     /// A hook's result.
     Posted {
         /// The id of its [`WorkerCommand::Post`].

@@ -189,6 +189,7 @@ struct Tasks<N> {
     outbox: Rc<Outbox<N>>,
     running: JoinSet<()>,
     readiness: Option<AbortHandle>,
+    liveness: Option<AbortHandle>,
     hold: Option<AbortHandle>,
     shared: Option<Arc<Shared>>,
     checks: Vec<AbortHandle>,
@@ -215,6 +216,7 @@ fn serve<N: Fn() + 'static>(
         outbox,
         running: JoinSet::new(),
         readiness: None,
+        liveness: None,
         hold: None,
         shared,
         checks: Vec::new(),
@@ -266,6 +268,16 @@ impl<N: Fn() + 'static> Tasks<N> {
                 })));
             }
             WorkerCommand::StopPolling => stop(&mut self.readiness),
+            WorkerCommand::PollLiveness { url, interval, timeout } => {
+                stop(&mut self.liveness);
+                self.liveness = Some(self.running.spawn_local(every(interval, async move || {
+                    let observation = client.get(&url, timeout).await;
+                    trace_poll("liveness", &observation);
+                    outbox.put(WorkerEvent::Liveness(observation));
+                    false
+                })));
+            }
+            WorkerCommand::StopLiveness => stop(&mut self.liveness),
             WorkerCommand::Post { id, url, timeout } => {
                 self.running.spawn_local(async move {
                     let observation = client.post(&url, timeout).await;

@@ -851,3 +851,30 @@ fn restarts() {
         flags(&["--restart", "x", "--restart-limit", "3"], &["--restart \"x\""]),
     ]);
 }
+
+#[test]
+fn liveness() {
+    let url = ["--live-url", "http://h/"];
+    let with = |more: &[&'static str], contains| flags(&[&url[..], more].concat(), contains);
+    all_refused(vec![
+        flags(&["--live-url", "localhost"], &["--live-url \"localhost\"", "http://"]),
+        flags(
+            &["--live-interval", "1s"],
+            &["--live-interval \"1s\"", "has no effect without --live-url", "add --live-url URL"],
+        ),
+        flags(&["--live-timeout", "1s"], &["--live-timeout \"1s\"", "has no effect without --live-url"]),
+        flags(&["--live-threshold", "3"], &["--live-threshold \"3\"", "has no effect without --live-url"]),
+        flags(&["--live-action", "stop"], &["--live-action \"stop\"", "has no effect without --live-url"]),
+        with(&["--live-interval", "0s"], &["--live-interval \"0s\"", "longer than zero"]),
+        with(&["--live-timeout", "0s"], &["--live-timeout \"0s\"", "longer than zero"]),
+        with(&["--live-threshold", "0"], &["--live-threshold \"0\"", "a number from 1 on, as 5"]),
+        with(&["--live-action", "kill"], &["--live-action \"kill\"", "report or stop or restart"]),
+        file(
+            "live_url = \"http://h/\"\nlive_threshold = \"x\"",
+            &["graceful.toml: live_threshold", "a number from 1 on"],
+        ),
+        variable("GRACEFUL_LIVE_URL", "ftp://h/", &["GRACEFUL_LIVE_URL=\"ftp://h/\""]),
+        // --live-action restart is what the others hang on, too.
+        with(&["--restart-limit", "3", "--live-action", "stop"], &["--restart-limit \"3\"", "without --restart"]),
+    ]);
+}

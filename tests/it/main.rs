@@ -43,6 +43,7 @@ mod hooks;
 mod install;
 mod last_resort;
 mod listeners;
+mod liveness;
 mod logging;
 mod metrics;
 mod names;

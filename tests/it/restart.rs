@@ -326,7 +326,9 @@ fn readiness_begins_anew_with_each_run() {
     let ready = format!("ready=sh -c 'echo $GRACEFUL_GENERATION >>{}'", folder.path().join("log").display());
     let listen = format!("127.0.0.1:{port}");
     let options = ["--probe-listen", &listen, "--ready-url", &url, "--ready-interval", "20ms", "--hook", &ready];
-    let server = words(&[&python3(), &app("ready.py"), &app_port.to_string(), "--on-term", "exit", "--exit", "4"]);
+    // The second run says no until SIGUSR1 comes.
+    let server = format!("exec {} {} {app_port} --on-term exit --exit 4", python3(), app("ready.py"));
+    let server = shell(&format!("test $GRACEFUL_GENERATION = 2 && {server} --not-ready; {server}"));
     let restart = ["--restart", "on-failure", "--restart-delay", "1s"];
     let run = Run::start_in(folder, &[&options[..], &restart, &NO_DELAY].concat(), &server);
     wait_file_lines(&run.path("log"), 1);
@@ -334,6 +336,10 @@ fn readiness_begins_anew_with_each_run() {
     kill(children(run.pid())[0], libc::SIGKILL);
     wait_for("not ready", || probe(port, "/readyz").0 == 503);
     assert_eq!(probe(port, "/livez").0, 200);
+    run.wait_lines("listening", 2, DEADLINE);
+    // Of what the first run was, nothing is left.
+    assert_eq!(["/livez", "/startupz", "/readyz"].map(|path| probe(port, path).0), [200, 503, 503]);
+    run.signal(libc::SIGUSR1);
     assert_eq!(wait_file_lines(&run.path("log"), 2), ["1", "2"]);
     wait_for("ready again", || probe(port, "/readyz").0 == 200);
     let page = metrics(port);
@@ -351,7 +357,8 @@ fn readiness_begins_anew_with_each_run() {
 fn a_session_from_outside_lives_through_a_crash_and_orphans_are_reaped_in_the_wait() {
     let run = Run::start_pid1(
         &[&["--restart", "on-failure", "--restart-delay", "1s", "--restart-delay-max", "1s"], &NO_DELAY[..]].concat(),
-        &shell("trap 'exit 3' USR1; echo up; while :; do sleep 0.02; done"),
+        // What it leaves is told to end, and nobody else.
+        &shell("trap 'exit 3' USR1; sleep 1000 & echo up; while :; do sleep 0.02; done"),
     );
     run.wait_line("up", DEADLINE);
     let session = enter(&run, &signals(&["--exit-on", "TERM=0"]));

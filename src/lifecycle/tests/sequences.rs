@@ -186,7 +186,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
             Phase::Done => Input::Tick,
         };
     }
-    match random.below(15) {
+    match random.below(16) {
         0 => Input::Started,
         1 => Input::SpawnFailed(127),
         2..=5 => stop(random.one(&SIGNALS), random.one(&SOURCES)),
@@ -198,6 +198,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
         11 => Input::InFlight(random.below(2) == 0),
         12 => Input::NoHandler,
         13 => Input::Late(ms(random.below(8_000))),
+        14 => Input::Hung,
         _ => Input::Tick,
     }
 }

@@ -83,6 +83,7 @@ fn input(words: &[&str]) -> Input {
         ["nothing", "listens"] => Input::NothingListens,
         ["undelivered", count] => Input::Undelivered(count.parse().expect("a count")),
         ["ready"] => Input::Ready,
+        ["hung"] => Input::Hung,
         ["left", count] => Input::Left(count.parse().expect("a count")),
         [signal] => {
             let bare = signal.trim_matches(['(', ')', '<', '>']);
@@ -723,6 +724,29 @@ fn an_app_that_is_not_ready_in_time_is_reported_or_stopped() {
          6s time        -> [Drain], TERM ->app
          7s app exits 0 -> app gone, [Leftovers], look
          7s left 0      -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn an_app_that_hung_is_stopped_without_delay_and_hold() {
+    let hold = Some(HoldPlan { timeout: None, watches: true });
+    let plan = StopPlan { hold, escalate: vec![(s(9), Signal::QUIT)], ..plan() };
+    running(
+        plan.clone(),
+        "10s hung       -> stop (Hung), [PreStop], drain file, watch connections, watch readiness, [Drain], TERM ->app
+         10s hung       ->
+         19s time       -> QUIT ->app (escalation)
+         39s time       -> [Kill], KILL, look
+         39s app dies KILL -> app gone, look
+         39s left 0     -> [PostStop], [Done], exit 137",
+    );
+    running(
+        StopPlan { hooks: vec![Stage::PreStop], ..plan },
+        "10s hung       -> stop (Hung), [PreStop], drain file, watch connections, watch readiness, run pre-stop hooks
+         11s TERM       -> TERM noted
+         12s pre-stop hooks done -> [Drain], TERM ->app
+         13s app exits 0 -> app gone, [Leftovers], no more hooks, look
+         13s left 0     -> [PostStop], [Done], exit 0",
     );
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Watched {
     t0: Option<Duration>,
     /// Since the stop began somebody hurried: SIGINT, or a stop signal that the app has from the terminal.
     hurry: bool,
+    /// It showed no life, and is stopped for that.
+    hung: bool,
     /// No process was left, as it was told last.
     none_left: bool,
     stop_sent: bool,
@@ -51,6 +53,7 @@ impl Watched {
             phase: Phase::PreStart,
             t0: None,
             hurry: false,
+            hung: false,
             none_left: false,
             stop_sent: false,
             killed: None,
@@ -129,6 +132,8 @@ impl Watched {
             | Input::NoHandler
             | Input::Undelivered(_)
             | Input::Ready => {}
+            Input::Hung if self.phase == Phase::Running => (self.hurry, self.hung) = (true, true),
+            Input::Hung => {}
             Input::NothingListens => self.hurry |= self.life.plan.delay_is_for_listeners,
             Input::Left(count) => self.none_left = count == 0,
         }
@@ -156,6 +161,7 @@ impl Watched {
             Action::StopApp { shared, .. } => self.app_may_be_stopped(now, input, *shared)?,
             Action::StartHold { until } => {
                 ensure(self.phase == Phase::Hold && !self.hold, "a hold out of place")?;
+                ensure(!self.hung, "a hold for what does not answer")?;
                 ensure(*until >= now && Some(*until) <= self.kill_at().max(Some(now)), "a hold beyond K")?;
                 self.hold = true;
             }
