@@ -192,14 +192,13 @@ impl Hooks {
     }
 
     /// A POST was answered.
-    pub fn posted(&mut self, now: Duration, id: u32, result: Result<(), String>, origin: &LaunchContext) {
+    pub fn posted(&mut self, now: Duration, id: u32, result: HookResult, origin: &LaunchContext) {
         let is = |active: &Active| matches!(active.work, Work::Post(own) if own == id);
         if let Some(index) = self.active.iter().position(is) {
             let result = match result {
-                Ok(()) => HookResult::Ok,
                 // The HTTP thread has the same deadline and may be the first to notice.
-                Err(_) if self.active[index].deadline <= now => HookResult::TimedOut,
-                Err(why) => HookResult::Failed(why),
+                HookResult::Failed(_) if self.active[index].deadline <= now => HookResult::TimedOut,
+                result => result,
             };
             self.end(now, index, result, origin);
         }

@@ -33,7 +33,7 @@
 //!             ──► demo    the app that ships with graceful, and the faults that it can have
 //!             ──► install copies the binary itself, for images that do not have it
 //!   main ──► probe        one question to a URL, a port or the graceful that runs, which cli and config tell; uses http
-//!   budget, counts, pid, signal, status: the small types that everybody shares; secret: what is never shown whole;
+//!   budget, counts, pid, reason, signal, status: the small types that everybody shares; secret: what is never shown whole;
 //!   blocking: work that a disk can hold up, on a thread of its own; panics: what a caught panic says
 //! ```
 //!
@@ -101,6 +101,7 @@ pub mod panics;
 pub mod pid;
 pub mod plan;
 pub mod probe;
+pub mod reason;
 pub mod secret;
 pub mod server;
 pub mod signal;

@@ -155,13 +155,13 @@ impl Writer {
             let (lines, made) = (Arc::clone(&self.lines), Arc::clone(&self.made));
             self.files = Thread::start("graceful-files", move |job| {
                 if let Err(what) = perform(job, &made) {
-                    lines.complain(&what);
+                    lines.complain(&what.to_string());
                 }
             });
         }
         // No thread: worth the risk of blocking, the files that matter come at the very end.
         if let Some(Err(what)) = self.files.send(job).map(|job| perform(job, &self.made)) {
-            self.complain(&what);
+            self.complain(&what.to_string());
         }
     }
 }
@@ -274,9 +274,19 @@ impl<T: Send + 'static> Thread<T> {
     }
 }
 
-fn perform(job: Job, made: &AllMade) -> Result<(), String> {
-    let named = |option: &str, path: &Path, verb: &str, result: io::Result<()>| {
-        result.map_err(|error| format!("cannot {verb} {option} {}: {}", path.display(), in_words(&error)))
+/// What could not be done to the file of an option.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {option} {}: {}", .path.display(), in_words(.error))]
+struct FileError {
+    verb: &'static str,
+    option: &'static str,
+    path: PathBuf,
+    error: io::Error,
+}
+
+fn perform(job: Job, made: &AllMade) -> Result<(), FileError> {
+    let named = |option: &'static str, path: &Path, verb: &'static str, result: io::Result<()>| {
+        result.map_err(|error| FileError { verb, option, path: path.to_owned(), error })
     };
     match job {
         Job::Write { option, to, text } => {

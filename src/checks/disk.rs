@@ -9,7 +9,9 @@ use crate::config::Space;
 use crate::health::{Attempt, Status};
 use crate::http::error;
 use crate::sys::disk::{self, Usage};
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -24,7 +26,8 @@ pub(super) struct DiskLimits {
 #[derive(Default)]
 pub(super) struct Stuck(Option<Question>);
 
-type Question = BlockingTask<Result<Usage, String>>;
+/// (An `io::Error` cannot be cloned, and whoever waits again gets the same answer.)
+type Question = BlockingTask<Result<Usage, Arc<io::Error>>>;
 
 /// Asks for the file system of this path.
 pub(super) async fn attempt(path: &Path, limits: DiskLimits, limit: Duration, stuck: &mut Stuck) -> Attempt {
@@ -32,7 +35,7 @@ pub(super) async fn attempt(path: &Path, limits: DiskLimits, limit: Duration, st
 }
 
 async fn answered(
-    ask: impl FnOnce() -> Result<Question, String>,
+    ask: impl FnOnce() -> io::Result<Question>,
     limits: DiskLimits,
     limit: Duration,
     stuck: &mut Stuck,
@@ -43,7 +46,7 @@ async fn answered(
     let is_late = earlier.is_some();
     let mut question = match earlier.map_or_else(ask, Ok) {
         Ok(question) => question,
-        Err(why) => return failed(why, start.elapsed()),
+        Err(error) => return failed(format!("no thread to ask: {}", error::os(&error)), start.elapsed()),
     };
     let answer = timeout(limit, question.wait()).await;
     let took = start.elapsed();
@@ -52,7 +55,7 @@ async fn answered(
             let (status, detail) = judged(usage, limits);
             Attempt { status, detail, said: None, took }
         }
-        Ok(Some(Err(why))) => failed(why, took),
+        Ok(Some(Err(error))) => failed(error::os(&error), took),
         Ok(None) => failed("it could not be asked", took),
         Err(_) => {
             stuck.0 = Some(question);
@@ -62,10 +65,9 @@ async fn answered(
     }
 }
 
-fn ask(path: &Path) -> Result<Question, String> {
+fn ask(path: &Path) -> io::Result<Question> {
     let path = path.to_owned();
-    blocking::start(move || disk::usage(&path).map_err(|error| error::os(&error)))
-        .map_err(|error| format!("no thread to ask: {}", error::os(&error)))
+    blocking::start(move || disk::usage(&path).map_err(Arc::new))
 }
 
 fn judged(usage: Usage, limits: DiskLimits) -> (Status, String) {

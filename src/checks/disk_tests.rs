@@ -95,13 +95,13 @@ async fn a_real_file_system_has_an_answer() {
 }
 
 /// A question that is answered, with numbers that no real file system has, when its other end is dropped.
-fn hanging() -> (Result<Question, String>, mpsc::Sender<()>) {
+fn hanging() -> (std::io::Result<Question>, mpsc::Sender<()>) {
     let (end, wait) = mpsc::channel::<()>();
     let question = blocking::start(move || {
         _ = wait.recv();
         Ok(Usage { size: 1 << 60, free: 77, inodes: 0, free_inodes: 0 })
     });
-    (question.map_err(|error| error.to_string()), end)
+    (question, end)
 }
 
 fn seen(attempt: &Attempt) -> (Status, &str) {
@@ -158,7 +158,7 @@ async fn a_hanging_question_holds_nobody_up() {
 
 #[tokio::test]
 async fn a_panic_is_a_failure() {
-    let question = || blocking::start(|| panic!("on purpose")).map_err(|error| error.to_string());
+    let question = || blocking::start(|| panic!("on purpose"));
     let found = answered(question, MODEST, LONG, &mut Stuck::default()).await;
     assert_eq!(seen(&found), (Status::Unhealthy, "it could not be asked"));
 }

@@ -7,6 +7,7 @@
 use super::describe::{dressed, listed};
 use super::{EarlyExit, VERSION};
 use crate::config::{ConfigError, quoted};
+use crate::reason::Reason;
 use crate::secret::hidden;
 use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -71,12 +72,12 @@ fn parse<P: Parser, G>(args: &[OsString], groups: impl Fn(&Command, &ArgMatches)
 /// A value that a function of `config::values` or one like them reads.
 #[derive(Clone)]
 pub(super) struct Value<T> {
-    parse: fn(&str) -> Result<T, String>,
+    parse: fn(&str) -> Result<T, Reason>,
     words: fn() -> Vec<PossibleValue>,
 }
 
 /// A value of which this function tells what is wrong with it.
-pub(super) fn value<T>(parse: fn(&str) -> Result<T, String>) -> Value<T> {
+pub(super) fn value<T>(parse: fn(&str) -> Result<T, Reason>) -> Value<T> {
     Value { parse, words: Vec::new }
 }
 
@@ -91,7 +92,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Value<T> {
     type Value = T;
 
     fn parse_ref(&self, _: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, Error> {
-        let parsed = value.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(self.parse);
+        let parsed = value.to_str().ok_or_else(|| "not UTF-8 text".into()).and_then(self.parse);
         parsed.map_err(|why| {
             let is_option = arg.is_some_and(|arg| arg.get_long().is_some());
             wrong(arg, if is_option { shown(value) } else { bare(value) }, why)
@@ -105,11 +106,11 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Value<T> {
 }
 
 /// What is wrong with a value, of which this may be shown.
-pub(super) fn wrong(arg: Option<&Arg>, shown: String, why: String) -> Error {
+pub(super) fn wrong(arg: Option<&Arg>, shown: String, why: Reason) -> Error {
     let mut error = Error::new(ErrorKind::ValueValidation);
     error.insert(ContextKind::InvalidArg, ContextValue::String(arg.map(Arg::to_string).unwrap_or_default()));
     error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
-    error.insert(ContextKind::Custom, ContextValue::String(why));
+    error.insert(ContextKind::Custom, ContextValue::String(why.into()));
     error
 }
 

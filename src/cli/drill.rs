@@ -15,8 +15,9 @@ use crate::config::{self, Config, ConfigError, Environment, Listen, quoted, valu
 use crate::demo::{self, Fault};
 use crate::drill::baseline::CanaryLimits;
 use crate::drill::plan::{
-    DrillPlan, JobCommands, Mix, Output, Place, Subject, Supervision, Target, Targets, Verbosity,
+    DemoApp, DrillPlan, JobCommands, Mix, Output, Place, Subject, Supervision, Target, Targets, Verbosity,
 };
+use crate::reason::Reason;
 use crate::secret::Url;
 use options::REQUESTS;
 use std::collections::BTreeSet;
@@ -80,14 +81,15 @@ impl Planner {
         let mut default_mix = Mix::default();
         if let Subject::Own { command, flags, way, demo, .. } = &mut subject {
             let mut own_port = None;
-            if let Some(fault) = demo {
+            if let Some(app) = demo {
+                let fault = app.fault();
                 let port = free_port();
                 own_port = Some(port);
-                *command = demo_command(port, *fault);
+                *command = demo_command(port, fault);
                 if urls == 0 {
-                    targets = demo_targets(port, *fault)?;
+                    targets = demo_targets(port, fault)?;
                     // It serves one at a time: what is slow is slow for everybody, and a stream would be all that it does.
-                    if *fault == Some(Fault::LosesBacklog) {
+                    if fault == Some(Fault::LosesBacklog) {
                         default_mix = Mix { idle: 0, slow: 1, stream: 0, ..default_mix };
                     }
                 }
@@ -233,7 +235,8 @@ impl Planner {
                 return None;
             }
         }
-        let (signal, demo) = (stop.signal, stop.demo);
+        let signal = stop.signal;
+        let demo = stop.demo.map(|fault| fault.map_or(DemoApp::Sound, DemoApp::Faulty));
         let other = match (stop.pid, stop.stop_command.clone()) {
             (Some(pid), _) => Subject::Pid { pid, signal },
             (None, Some(command)) => Subject::Command(command),
@@ -331,9 +334,9 @@ impl Planner {
     }
 
     /// The value of one of `run`'s flags.
-    fn run_value<T>(&mut self, option: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn run_value<T>(&mut self, option: &OptionSpec, parse: impl Fn(&str) -> Result<T, Reason>) -> Option<T> {
         let value = self.options.run.last(option)?;
-        let parsed = value.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(parse);
+        let parsed = value.to_str().ok_or_else(|| "not UTF-8 text".into()).and_then(parse);
         let place = format!("{} {}", option.flag(), shown(value));
         parsed.map_err(|why| self.complain(place, why)).ok()
     }

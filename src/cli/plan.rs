@@ -5,6 +5,7 @@ use super::describe::RunFlags;
 use super::{EarlyExit, Invocation};
 use crate::config::{ConfigError, Settings};
 use crate::plan::{CheckRequest, FixMode, OutputFormat, PlanRequest, Platform, Severity};
+use crate::reason::Reason;
 use clap::{ArgGroup, Parser, ValueEnum, ValueHint};
 use std::ffi::OsString;
 
@@ -90,7 +91,7 @@ impl FailOn {
 }
 
 /// The name of an image goes into a file.
-fn image(text: &str) -> Result<String, String> {
+fn image(text: &str) -> Result<String, Reason> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "./:@_-".contains(c);
     match !text.is_empty() && text.chars().all(is_name) {
         true => Ok(text.to_owned()),
@@ -175,17 +176,17 @@ pub fn run_options(argv: &[OsString]) -> Result<(Settings, Vec<OsString>), Vec<C
 }
 
 #[cfg(feature = "plan")]
-fn explain(name: &str) -> Result<String, String> {
+fn explain(name: &str) -> Result<String, Reason> {
     use crate::plan::rules;
     if name == "list" {
         return Ok(rules::list());
     }
-    rules::by_name(name).map(rules::explain).ok_or_else(|| rules::unknown(name))
+    rules::by_name(name).map(rules::explain).ok_or_else(|| rules::unknown(name).into())
 }
 
 #[cfg(not(feature = "plan"))]
-fn explain(_: &str) -> Result<String, String> {
-    Err(NOT_BUILT.to_owned())
+fn explain(_: &str) -> Result<String, Reason> {
+    Err(NOT_BUILT.into())
 }
 
 #[cfg(feature = "plan")]

@@ -6,6 +6,7 @@ use super::{EarlyExit, Invocation, ProbeTarget};
 use crate::config::suggest::did_you_mean;
 use crate::config::{ConfigError, Listen, values};
 use crate::health::Probe;
+use crate::reason::Reason;
 use crate::secret::Url;
 use clap::builder::PossibleValue;
 use clap::{CommandFactory, Parser, ValueEnum, ValueHint};
@@ -68,7 +69,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
 }
 
 fn own_probe(probe: Probe, text: &OsString) -> Result<ProbeTarget, ConfigError> {
-    let at = text.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(own_address);
+    let at = text.to_str().ok_or_else(|| "not UTF-8 text".into()).and_then(own_address);
     let place = || format!("probe {} {}", word(probe), bare(text));
     at.map(|at| ProbeTarget::Own { probe, at: Some(at) }).map_err(|why| ConfigError::new(place(), why))
 }
@@ -81,7 +82,7 @@ fn word(probe: Probe) -> String {
     probe.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
 }
 
-fn first_word(text: &str) -> Result<FirstWord, String> {
+fn first_word(text: &str) -> Result<FirstWord, Reason> {
     match Probe::from_str(text, false) {
         Ok(probe) => Ok(FirstWord::Probe(probe)),
         Err(_) => target_to_probe(text).map(FirstWord::Target),
@@ -89,7 +90,7 @@ fn first_word(text: &str) -> Result<FirstWord, String> {
 }
 
 /// What can be probed without a word before it.
-fn target_to_probe(text: &str) -> Result<ProbeTarget, String> {
+fn target_to_probe(text: &str) -> Result<ProbeTarget, Reason> {
     if values::is_http(text) {
         return url_to_probe(text).map(ProbeTarget::Url);
     }
@@ -104,19 +105,21 @@ fn target_to_probe(text: &str) -> Result<ProbeTarget, String> {
         let words = probes();
         let words = || words.iter().map(PossibleValue::get_name);
         let meant = did_you_mean(text, words(), str::to_owned);
-        let url = values::http_url(text).err().unwrap_or_default();
+        let url = values::http_url(text).err().map(String::from).unwrap_or_default();
         match text.split_once(':') {
             Some(("" | "unix", _)) => reason,
-            Some(_) => format!("{reason}; {url}"),
-            None if meant.is_empty() => format!("{url}; graceful's own address is as :9090 or unix:/run/graceful.sock"),
-            None => format!("expected {}{meant}", listed(words())),
+            Some(_) => format!("{reason}; {url}").into(),
+            None if meant.is_empty() => {
+                format!("{url}; graceful's own address is as :9090 or unix:/run/graceful.sock").into()
+            }
+            None => format!("expected {}{meant}", listed(words())).into(),
         }
     })?;
     Ok(ProbeTarget::Own { probe: Probe::Ready, at: Some(at) })
 }
 
 /// Where a graceful listens.
-fn own_address(text: &str) -> Result<Listen, String> {
+fn own_address(text: &str) -> Result<Listen, Reason> {
     if text.contains("://") && !text.starts_with("unix:") {
         return Err("live, ready and startup are asked of graceful itself, and a URL without such a word; expected \
                     graceful's address, as :9090 or unix:/run/graceful.sock"
@@ -131,17 +134,17 @@ fn own_address(text: &str) -> Result<Listen, String> {
 }
 
 /// `HOST:PORT` of `tcp://HOST:PORT`.
-fn tcp_to_probe(text: &str) -> Result<ProbeTarget, String> {
+fn tcp_to_probe(text: &str) -> Result<ProbeTarget, Reason> {
     const RIGHT: &str = "expected tcp://HOST:PORT, as tcp://127.0.0.1:5432";
     let (host, port) = text.trim_end_matches('/').rsplit_once(':').ok_or(format!("no port in it; {RIGHT}"))?;
     let host = Host::parse(host).map_err(|error| format!("not a host ({error}); {RIGHT}"))?;
     match port.parse() {
         Ok(port) if port > 0 => Ok(ProbeTarget::Tcp { host: host.to_string(), port }),
-        _ => Err(format!("no port from 1 to 65535 in it; {RIGHT}")),
+        _ => Err(format!("no port from 1 to 65535 in it; {RIGHT}").into()),
     }
 }
 
-fn url_to_probe(text: &str) -> Result<Url, String> {
+fn url_to_probe(text: &str) -> Result<Url, Reason> {
     let url = values::http_url(text)?;
     match url.scheme() == "https" && !cfg!(feature = "https") {
         true => Err("this build of graceful has no https; expected http://".into()),

@@ -4,6 +4,7 @@ use super::arguments::{read, value};
 use super::{EarlyExit, Invocation, Shell};
 use crate::config::{ConfigError, values};
 use crate::demo::Fault;
+use crate::reason::Reason;
 use clap::{Parser, ValueHint};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -79,7 +80,7 @@ pub(super) fn demo_app(args: &[OsString]) -> Result<Invocation, EarlyExit> {
 
 /// A duration or, as every other sleep takes it, seconds without a unit, fractions and `infinity`: a preStop hook that
 /// fails is silent, and the delay that it was for is gone.
-fn time_to_sleep(text: &str) -> Result<Duration, String> {
+fn time_to_sleep(text: &str) -> Result<Duration, Reason> {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     let text = text.trim();
     if ["infinity", "inf"].contains(&text.to_ascii_lowercase().as_str()) {
@@ -97,6 +98,6 @@ fn time_to_sleep(text: &str) -> Result<Duration, String> {
     Ok(Duration::try_from_secs_f64(seconds).map_or(LONGEST, |time| time.min(LONGEST)))
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "not an address; expected ADDRESS:PORT, as 127.0.0.1:8080".to_owned())
+fn address(text: &str) -> Result<SocketAddr, Reason> {
+    text.parse().map_err(|_| "not an address; expected ADDRESS:PORT, as 127.0.0.1:8080".into())
 }

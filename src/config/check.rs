@@ -8,6 +8,7 @@ use super::table::{self, TableReader};
 use super::target::{example, kind, show_space, space, target};
 use super::values::{duration, positive_duration, show};
 use super::{CheckConfig, CheckTarget, Space};
+use crate::reason::Reason;
 use std::path::Path;
 use std::time::Duration;
 use toml::Value;
@@ -72,7 +73,7 @@ pub(crate) fn add_short(checks: &mut Vec<DraftCheck>, raws: &[Raw], problems: &m
     }
 }
 
-fn short(text: &str) -> Result<CheckConfig, String> {
+fn short(text: &str) -> Result<CheckConfig, Reason> {
     const FORM: &str = "the form is NAME=TARGET, as redis=tcp://redis:6379";
     let (given, what) = text.split_once('=').ok_or(FORM)?;
     let name = name(given.trim()).map_err(|reason| format!("{reason}; {FORM}"))?;
@@ -92,13 +93,13 @@ fn short(text: &str) -> Result<CheckConfig, String> {
 }
 
 /// Kept to what is safe as a metric's label, in a query (`?exclude=NAME`) and in a line of text.
-fn name(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<String, Reason> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !plain || !(1..=63).contains(&text.len()) {
         return Err("a name is 1 to 63 letters, digits, -, _ and .".into());
     }
     if RESERVED.contains(&text) {
-        return Err(format!("{text} is what graceful calls a part of its own; expected any other name"));
+        return Err(format!("{text} is what graceful calls a part of its own; expected any other name").into());
     }
     Ok(text.to_owned())
 }
@@ -146,7 +147,7 @@ fn required<T>(
     table: &mut TableReader<'_>,
     key: &str,
     example: &str,
-    parse: impl Fn(&str) -> Result<T, String>,
+    parse: impl Fn(&str) -> Result<T, Reason>,
 ) -> Option<T> {
     match table.get(key) {
         None => table.fault(format!("has no {key}; expected {key} = \"{example}\"")),
@@ -158,7 +159,7 @@ fn or_default(
     table: &mut TableReader<'_>,
     key: &str,
     default: Option<Duration>,
-    parse: impl Fn(&str) -> Result<Duration, String>,
+    parse: impl Fn(&str) -> Result<Duration, Reason>,
 ) -> Option<Duration> {
     match table.get(key) {
         None => default,
@@ -235,7 +236,7 @@ fn with_its_keys(target: CheckTarget, table: &mut TableReader<'_>) -> CheckTarge
     }
 }
 
-fn expect(text: &str) -> Result<String, String> {
+fn expect(text: &str) -> Result<String, Reason> {
     match text.is_empty() {
         true => Err("an empty text is part of every answer; expected some of the answer, as \"+PONG\"".into()),
         false => Ok(text.to_owned()),

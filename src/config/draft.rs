@@ -10,6 +10,7 @@ use super::{
     Escalation, FailReadiness, Hold, Leftovers, Listen, LiveAction, LogFormat, LogLevel, RestartWhen, StartupAction,
     StopTo,
 };
+use crate::reason::Reason;
 use crate::secret::Url;
 use crate::signal::Signal;
 use std::time::Duration;
@@ -83,7 +84,7 @@ pub(crate) fn set_last<T>(
     slot: &mut Option<Given<T>>,
     raws: &[Raw],
     problems: &mut Vec<ConfigError>,
-    parse: impl Fn(&str) -> Result<T, String>,
+    parse: impl Fn(&str) -> Result<T, Reason>,
 ) {
     if let Some(given) = raws.last().and_then(|raw| read(raw, problems, &parse)) {
         *slot = Some(given);
@@ -95,12 +96,12 @@ pub(crate) fn set_all<T>(
     slot: &mut Vec<Given<T>>,
     raws: &[Raw],
     problems: &mut Vec<ConfigError>,
-    parse: impl Fn(&str) -> Result<T, String>,
+    parse: impl Fn(&str) -> Result<T, Reason>,
 ) {
     *slot = raws.iter().filter_map(|raw| read(raw, problems, &parse)).collect();
 }
 
-fn read<T>(raw: &Raw, problems: &mut Vec<ConfigError>, parse: impl Fn(&str) -> Result<T, String>) -> Option<Given<T>> {
+fn read<T>(raw: &Raw, problems: &mut Vec<ConfigError>, parse: impl Fn(&str) -> Result<T, Reason>) -> Option<Given<T>> {
     let value = raw.text().and_then(|text| parse(text).map_err(|reason| raw.problem(reason)));
     value.map_err(|problem| problems.push(problem)).ok().map(|value| Given { value, raw: raw.clone() })
 }

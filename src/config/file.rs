@@ -8,6 +8,7 @@ use super::options::{CHECK, HOOK, OptionSpec, Repeat, ValueKind, file_keys};
 use super::raw::{ConfigError, Origin, Raw, shown_as_toml};
 use super::{check, hook, values};
 use crate::files;
+use crate::reason::Reason;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -89,19 +90,19 @@ impl ConfigFile {
 }
 
 /// The text of a value, as a flag would have given it.
-fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, String> {
+fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, Reason> {
     let numeric = matches!(spec.value, ValueKind::Signal | ValueKind::Statuses | ValueKind::Ports | ValueKind::Count);
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) if numeric => Ok(number.to_string()),
         Value::Integer(number) if spec.value == ValueKind::Duration => {
-            Err(format!("a duration is a string, as \"{number}s\""))
+            Err(format!("a duration is a string, as \"{number}s\"").into())
         }
-        Value::Array(_) => Err(format!("expected one value, as \"{}\"", spec.value.example())),
+        Value::Array(_) => Err(format!("expected one value, as \"{}\"", spec.value.example()).into()),
         _ if spec.repeat != Repeat::No => {
-            Err(format!("expected a string or a list of strings, as [\"{}\"]", spec.value.example()))
+            Err(format!("expected a string or a list of strings, as [\"{}\"]", spec.value.example()).into())
         }
-        _ => Err(format!("expected a string, as \"{}\"", spec.value.example())),
+        _ => Err(format!("expected a string, as \"{}\"", spec.value.example()).into()),
     }
 }
 

@@ -8,6 +8,7 @@ use super::raw::{ConfigError, Raw, quoted};
 use super::table::{self, TableReader};
 use super::values::{self, argv, choice, http_url, is_http, positive_duration, show};
 use super::{Budget, Hook, HookAction, OnFailure, Stage};
+use crate::reason::Reason;
 use crate::secret::{Url, hidden_command, hidden_webhook};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -55,7 +56,7 @@ pub(crate) fn add_short(hooks: &mut Vec<DraftHook>, raws: &[Raw], problems: &mut
     }
 }
 
-fn short(text: &str) -> Result<(Stage, HookAction), String> {
+fn short(text: &str) -> Result<(Stage, HookAction), Reason> {
     let (stage, what) = text.split_once('=').ok_or_else(|| {
         let names = Stage::ALL.map(Stage::name);
         format!("the form is STAGE=WHAT, as pre-stop=./drain; STAGE is {}", names.join(" or "))
@@ -118,13 +119,13 @@ fn action(table: &mut TableReader<'_>) -> Option<(HookAction, String)> {
 }
 
 /// What is wrong with it is said without its path, which is a webhook's secret.
-fn webhook(text: &str) -> Result<Url, String> {
+fn webhook(text: &str) -> Result<Url, Reason> {
     match is_http(text.trim()) {
         true => http_url(text),
         false => {
             let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
             let example = hidden_webhook(&format!("http://{rest}"));
-            Err(format!("a URL begins with http:// or https://, as {example}"))
+            Err(format!("a URL begins with http:// or https://, as {example}").into())
         }
     }
 }
@@ -148,7 +149,7 @@ fn on_failure(table: &mut TableReader<'_>, stage: Option<Stage>) -> Option<OnFai
     Some(given)
 }
 
-fn name(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<String, Reason> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err("a name is one line of text, as drain".into());
     }

@@ -5,6 +5,7 @@
 
 use super::raw::{ConfigError, Origin, shown_as_toml};
 use super::values;
+use crate::reason::Reason;
 use std::time::Duration;
 use toml::{Table, Value};
 
@@ -60,13 +61,13 @@ impl TableReader<'_> {
     }
 
     /// A key that holds a string; `None` if it is absent or wrong. `right` says what else than a string would be.
-    pub(crate) fn parse<T>(&mut self, key: &str, right: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn parse<T>(&mut self, key: &str, right: &str, parse: impl Fn(&str) -> Result<T, Reason>) -> Option<T> {
         let reason = match self.table.get(key)? {
             Value::String(text) => match parse(text) {
                 Ok(value) => return Some(value),
                 Err(reason) => reason,
             },
-            _ => format!("expected {right}"),
+            _ => format!("expected {right}").into(),
         };
         self.wrong(key, reason)
     }
@@ -76,7 +77,7 @@ impl TableReader<'_> {
         &mut self,
         key: &str,
         example: &str,
-        parse: impl Fn(&str) -> Result<Duration, String>,
+        parse: impl Fn(&str) -> Result<Duration, Reason>,
     ) -> Option<Duration> {
         if let Value::Integer(number) = self.table.get(key)? {
             return self.wrong(key, format!("a duration is a string, as \"{number}s\""));

@@ -1,8 +1,9 @@
 //! What a check asks: TARGET of `NAME=TARGET`, and amounts of disk space. Pure, as `values` is.
 
 use super::suggest::did_you_mean;
-use super::values::{Reason, argv, http_url};
+use super::values::{argv, http_url};
 use super::{CheckTarget, Space};
+use crate::reason::Reason;
 use crate::secret::{Url, hidden, hidden_command};
 use std::path::PathBuf;
 use url::Host;
@@ -46,17 +47,17 @@ const UNITS: &[(&str, u64)] = &[
 /// A target with the defaults of its kind; the path of a disk is still as it was typed.
 pub(crate) fn target(text: &str) -> Result<CheckTarget, Reason> {
     let text = text.trim();
-    let Some((scheme, rest)) = text.split_once(':') else { return Err(format!("no kind of target; {RIGHT}")) };
+    let Some((scheme, rest)) = text.split_once(':') else { return Err(format!("no kind of target; {RIGHT}").into()) };
     match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
         ("http" | "https", Some(_)) => http_url(text).map(CheckTarget::Http),
         ("tcp", Some(authority)) => tcp(authority),
         // A path may begin with two slashes, but nobody writes one so.
         ("exec", Some(command)) => {
-            Err(format!("a command follows the colon at once, as exec:{}", hidden_command(command)))
+            Err(format!("a command follows the colon at once, as exec:{}", hidden_command(command)).into())
         }
         ("exec", None) => argv(rest)
             .map(|argv| CheckTarget::Exec { argv: argv.into(), degraded_status: Vec::new() })
-            .map_err(|why| format!("{why}; {RIGHT}")),
+            .map_err(|why| format!("{why}; {RIGHT}").into()),
         ("disk", None) => disk(rest),
         // disk:///path is how a URL would have it.
         ("disk", Some(path)) if path.starts_with('/') => disk(path),
@@ -73,7 +74,7 @@ pub(crate) fn ready_url(text: &str) -> Result<Url, Reason> {
         Some((scheme, authority)) if scheme.eq_ignore_ascii_case("tcp") => {
             tcp(authority)?;
             Url::parse(text.trim())
-                .map_err(|error| format!("not a URL ({error}); expected one as tcp://127.0.0.1:8080"))
+                .map_err(|error| format!("not a URL ({error}); expected one as tcp://127.0.0.1:8080").into())
         }
         _ => http_url(text),
     }
@@ -111,11 +112,13 @@ pub(crate) fn space(text: &str) -> Result<Space, Reason> {
     }
     let Some((_, bytes)) = UNITS.iter().find(|(name, _)| *name == unit) else { return Err(RIGHT.into()) };
     if unit.is_empty() && number > 0.0 && number <= 100.0 {
-        return Err(format!("{text} bytes are next to nothing; expected {text}%, or a size with a unit, as {text}GiB"));
+        return Err(
+            format!("{text} bytes are next to nothing; expected {text}%, or a size with a unit, as {text}GiB").into()
+        );
     }
     match number * *bytes as f64 {
         bytes if bytes < i64::MAX as f64 => Ok(Space::Bytes(bytes as u64)),
-        _ => Err(format!("larger than any file system; {RIGHT}")),
+        _ => Err(format!("larger than any file system; {RIGHT}").into()),
     }
 }
 
@@ -134,16 +137,16 @@ pub(crate) fn show_space(space: Space) -> String {
 fn tcp(authority: &str) -> Result<CheckTarget, Reason> {
     const FORM: &str = "the form is tcp://HOST:PORT, as tcp://redis:6379 or tcp://[::1]:6379";
     if authority.contains(['/', '?', '#']) {
-        return Err(format!("a connection has no path and no query; {FORM}"));
+        return Err(format!("a connection has no path and no query; {FORM}").into());
     }
     if authority.contains('@') {
-        return Err(format!("a connection has no user and no password; {FORM}"));
+        return Err(format!("a connection has no user and no password; {FORM}").into());
     }
     let (host, port) = host_and_port(authority);
     if host.contains(':') && !host.starts_with('[') {
-        return Err(format!("an IPv6 address stands in brackets; {FORM}"));
+        return Err(format!("an IPv6 address stands in brackets; {FORM}").into());
     }
-    let Some(port) = port else { return Err(format!("has no port; {FORM}")) };
+    let Some(port) = port else { return Err(format!("has no port; {FORM}").into()) };
     let port: u16 = port
         .parse()
         .ok()
@@ -185,14 +188,14 @@ fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
     }
     let hint = did_you_mean(scheme, KINDS.iter().map(|(name, _)| *name), |kind| example(kind).to_owned());
     if !hint.is_empty() {
-        return format!("no kind of target{hint}");
+        return format!("no kind of target{hint}").into();
     }
     let Some(rest) = rest.strip_prefix("//") else {
         let is_connection = tcp(text).is_ok();
         return if is_connection {
-            format!("did you mean tcp://{}?", hidden(text))
+            format!("did you mean tcp://{}?", hidden(text)).into()
         } else {
-            format!("no kind of target; {RIGHT}")
+            format!("no kind of target; {RIGHT}").into()
         };
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -202,5 +205,5 @@ fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
         Ok(_) => format!("tcp://{authority}"),
         Err(_) => "tcp://HOST:PORT".to_owned(),
     };
-    format!("{scheme}:// is not spoken; {RIGHT}. Whether a server accepts connections is asked by {connection}")
+    format!("{scheme}:// is not spoken; {RIGHT}. Whether a server accepts connections is asked by {connection}").into()
 }

@@ -5,13 +5,11 @@
 
 use super::suggest::did_you_mean;
 use super::{Escalation, Hold, HookAction, Listen};
+use crate::reason::Reason;
 use crate::secret::{Url, hidden};
 use crate::signal::Signal;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-
-/// What is wrong, as a fragment.
-pub(crate) type Reason = String;
 
 /// Far beyond any budget, and near enough that adding it to a clock cannot overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -23,7 +21,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Reason> {
         return Err("a duration cannot be negative".into());
     }
     if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(format!("a duration needs a unit, as {trimmed}s"));
+        return Err(format!("a duration needs a unit, as {trimmed}s").into());
     }
     let parsed = humantime::parse_duration(trimmed)
         .map_err(|error| format!("not a duration ({error}); expected a number and a unit, as 500ms, 5s or 2m"))?;
@@ -54,8 +52,8 @@ pub(crate) fn signal(text: &str) -> Result<Signal, Reason> {
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let hint = did_you_mean(name, Signal::known_names(), |name| format!("SIG{name}"));
         match hint.is_empty() {
-            true => "no such signal; expected a name or a number from 1 to 64, as TERM, 15 or RTMIN+3".into(),
-            false => format!("no such signal{hint}"),
+            true => Reason::from("no such signal; expected a name or a number from 1 to 64, as TERM, 15 or RTMIN+3"),
+            false => format!("no such signal{hint}").into(),
         }
     })
 }
@@ -84,7 +82,7 @@ pub(crate) fn stop_on(text: &str) -> Result<Signal, Reason> {
 pub(crate) fn parent_death_signal(text: &str) -> Result<Signal, Reason> {
     match signal(text)? {
         other @ (Signal::CHLD | Signal::STOP | Signal::CONT) => {
-            Err(format!("{other} would end nothing; expected a signal that begins a stop, as TERM"))
+            Err(format!("{other} would end nothing; expected a signal that begins a stop, as TERM").into())
         }
         other => Ok(other),
     }
@@ -121,21 +119,21 @@ pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
         return http_url(word).map(Hold::Url);
     }
     if word.contains("://") {
-        return Err(format!("a URL to hold for begins with http:// or https://; {RIGHT}"));
+        return Err(format!("a URL to hold for begins with http:// or https://; {RIGHT}").into());
     }
     if ["none", "off", "no", "false", "disabled", "0"].contains(&lower.as_str()) {
-        return Err(format!("did you mean never? (a command of this name: by its path, as /bin/{lower})"));
+        return Err(format!("did you mean never? (a command of this name: by its path, as /bin/{lower})").into());
     }
     if let Some(scheme) = ["http", "https"].iter().find(|scheme| lower.starts_with(&format!("{scheme}:"))) {
         let rest = word[scheme.len() + 1..].trim_start_matches('/');
-        return Err(format!("did you mean {}?", hidden(&format!("{scheme}://{rest}"))));
+        return Err(format!("did you mean {}?", hidden(&format!("{scheme}://{rest}"))).into());
     }
     // One letter off is a slip; the command of that name can still be given by its path.
     let slip = |name: &&str| strsim::damerau_levenshtein(&lower, name) <= 1;
     if let Some((name, _)) = WORDS.iter().find(|(name, _)| slip(name)) {
-        return Err(format!("did you mean {name}? (a command of this name: ./{word})"));
+        return Err(format!("did you mean {name}? (a command of this name: ./{word})").into());
     }
-    argv(word).map(|argv| Hold::Command(argv.into())).map_err(|reason| format!("{reason}; {RIGHT}"))
+    argv(word).map(|argv| Hold::Command(argv.into())).map_err(|reason| format!("{reason}; {RIGHT}").into())
 }
 
 /// WHAT of `--hook STAGE=WHAT`: a URL to POST to, or a command line.
@@ -166,19 +164,19 @@ pub(crate) fn unix_url(rest: &str) -> Result<Url, Reason> {
     };
     let (socket, path) = match rest.split_once(":/") {
         Some((socket, path)) => (socket, format!("/{path}")),
-        None if rest.contains(':') => return Err(format!("the path does not begin with a slash; {RIGHT}")),
+        None if rest.contains(':') => return Err(format!("the path does not begin with a slash; {RIGHT}").into()),
         None => (rest, "/".to_owned()),
     };
     match socket.bytes().next() {
-        None => return Err(format!("no socket is named; {RIGHT}")),
-        Some(b'@') => return Err(format!("an abstract socket (@) is not supported; {RIGHT}")),
+        None => return Err(format!("no socket is named; {RIGHT}").into()),
+        Some(b'@') => return Err(format!("an abstract socket (@) is not supported; {RIGHT}").into()),
         Some(_) => {}
     }
     let socket = std::path::absolute(socket).map_err(|error| error.to_string())?;
     let socket = socket.to_str().ok_or_else(|| format!("the path of the socket is not UTF-8 text; {RIGHT}"))?;
     // These mean something else in a URL.
     let socket = socket.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-    Url::parse(&format!("unix:{socket}:{path}")).map_err(|error| format!("not a URL ({error}); {RIGHT}"))
+    Url::parse(&format!("unix:{socket}:{path}")).map_err(|error| format!("not a URL ({error}); {RIGHT}").into())
 }
 
 /// An absolute http or https URL with a host.
@@ -192,7 +190,7 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
             None if text.starts_with('/') => format!("http://127.0.0.1:8080{text}"),
             None => format!("http://{text}"),
         };
-        return Err(format!("a URL begins with http:// or https://, as {}", hidden(&example)));
+        return Err(format!("a URL begins with http:// or https://, as {}", hidden(&example)).into());
     }
     let url = Url::parse(text)
         .map_err(|error| format!("not a URL ({error}); expected one as http://127.0.0.1:8080/ready"))?;
@@ -210,27 +208,27 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
         // unix:///run/x.sock is how others spell it.
         let path = path.strip_prefix("//").unwrap_or(path);
         return match path {
-            "" => Err(format!("the path is empty; {RIGHT}")),
+            "" => Err(format!("the path is empty; {RIGHT}").into()),
             // unix(7): an abstract socket has no permissions, and whoever shares the network namespace may take its name.
             _ if path.starts_with('@') => Err(format!(
                 "an abstract socket (@) is open to everybody in its network namespace, and is not supported; expected the \
                  path of a file, as unix:/run/graceful.sock or, for a file of this name, unix:./{path}"
-            )),
+            ).into()),
             _ => Ok(Listen::Unix(path.into())),
         };
     }
     if text.starts_with('/') {
-        return Err(format!("did you mean unix:{text}?"));
+        return Err(format!("did you mean unix:{text}?").into());
     }
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     if [text, host].iter().any(|address| address.parse::<Ipv6Addr>().is_ok()) {
-        return Err(format!("an IPv6 address stands in brackets, as [::1]:9090; {RIGHT}"));
+        return Err(format!("an IPv6 address stands in brackets, as [::1]:9090; {RIGHT}").into());
     }
     let port: u16 = port.parse().map_err(|_| format!("no port from 0 to 65535 in it; {RIGHT}"))?;
     match host {
         "" | "*" => Ok(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))),
         "localhost" => Ok(Listen::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))),
-        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is not an IP address; {RIGHT}")),
+        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is not an IP address; {RIGHT}").into()),
     }
 }
 
@@ -259,7 +257,7 @@ pub(crate) fn success_status(text: &str) -> Result<SuccessStatus, Reason> {
     }
     signal(text)
         .map(SuccessStatus::Signal)
-        .map_err(|reason| format!("neither an exit status (0 to 255) nor a signal's name: {reason}"))
+        .map_err(|reason| format!("neither an exit status (0 to 255) nor a signal's name: {reason}").into())
 }
 
 /// A member of `--success-exit-status`: a plain number is a code, a name is a signal.
@@ -276,7 +274,7 @@ pub(crate) fn choice<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     let hint = did_you_mean(text.trim(), names.iter().copied(), str::to_owned);
-    Err(format!("expected {}{hint}", names.join(" or ")))
+    Err(format!("expected {}{hint}", names.join(" or ")).into())
 }
 
 /// Whether this claims to be a URL that HTTP can reach.
@@ -289,8 +287,8 @@ pub(crate) fn is_http(text: &str) -> bool {
 /// Why a key is unknown: the nearest known one, or all of them.
 pub(crate) fn unknown_key<'a>(what: &str, key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Reason {
     match did_you_mean(key, known.clone(), str::to_owned) {
-        hint if hint.is_empty() => format!("unknown {what}; known are {}", known.collect::<Vec<_>>().join(", ")),
-        hint => format!("unknown {what}{hint}"),
+        hint if hint.is_empty() => format!("unknown {what}; known are {}", known.collect::<Vec<_>>().join(", ")).into(),
+        hint => format!("unknown {what}{hint}").into(),
     }
 }
 
@@ -298,7 +296,7 @@ pub(crate) fn unknown_key<'a>(what: &str, key: &str, known: impl Iterator<Item =
 fn receivable(signal: Signal) -> Result<Signal, Reason> {
     match signal {
         Signal::CHLD => Err("SIGCHLD tells graceful that a child changed; it cannot mean anything else".into()),
-        Signal::KILL | Signal::STOP => Err(format!("no process can catch {signal}, graceful neither")),
+        Signal::KILL | Signal::STOP => Err(format!("no process can catch {signal}, graceful neither").into()),
         other => Ok(other),
     }
 }

@@ -4,7 +4,7 @@
 //! than that.
 
 use super::app::DemoState;
-use super::request::{self, DemoRoute, Request};
+use super::request::{self, DemoRoute, Head, Refusal, Request};
 use crate::sys::fds;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -80,13 +80,13 @@ impl DemoConnection<'_> {
         let head_due = Instant::now() + PATIENCE;
         let request = loop {
             match request::parse(&self.input) {
-                Ok(Some((request, length))) => {
+                Head::Whole(request, length) => {
                     self.input.drain(..length);
                     break request;
                 }
-                Ok(None) => self.fill(head_due)?,
-                Err(status) => {
-                    self.answer(status, "", None)?;
+                Head::Partial => self.fill(head_due)?,
+                Head::Refused(refusal) => {
+                    self.answer(refusal.status(), "", None)?;
                     return Ok(Next::Linger);
                 }
             }
@@ -102,7 +102,7 @@ impl DemoConnection<'_> {
             DemoRoute::Ready if self.app.is_ready() => ("200 OK", "ready\n"),
             DemoRoute::Ready => ("503 Service Unavailable", "stopping\n"),
             DemoRoute::Unknown => ("404 Not Found", "nothing here\n"),
-            DemoRoute::WrongTime => (request::BAD_REQUEST, "ms is a number of milliseconds, 3600000 at most\n"),
+            DemoRoute::WrongTime => (Refusal::BadRequest.status(), "ms is a number of milliseconds, 3600000 at most\n"),
         };
         self.answer(status, body, Some(&request))
     }
@@ -183,7 +183,7 @@ impl DemoConnection<'_> {
         match request {
             Some(request) if !request.keep_alive || !self.app.keeps_alive() => (Next::Close, CLOSE),
             // Those that came together are answered together.
-            Some(_) if self.app.is_stopping() && !matches!(request::parse(&self.input), Ok(Some(_))) => {
+            Some(_) if self.app.is_stopping() && !matches!(request::parse(&self.input), Head::Whole(..)) => {
                 (Next::Linger, CLOSE)
             }
             Some(request) if request.old => (Next::Request, "Connection: keep-alive\r\n"),

@@ -11,11 +11,37 @@ const SLOW: Duration = Duration::from_millis(1500);
 /// How long `/stream` goes on if not told.
 const STREAM: Duration = Duration::from_secs(5);
 
-/// The status lines of what is wrong with a request.
-pub(super) const BAD_REQUEST: &str = "400 Bad Request";
-const LENGTH_REQUIRED: &str = "411 Length Required";
-const TOO_LONG: &str = "431 Request Header Fields Too Large";
-const NOT_THIS_VERSION: &str = "505 HTTP Version Not Supported";
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    BadRequest,
+    LengthRequired,
+    TooLong,
+    NotThisVersion,
+}
+
+impl Refusal {
+    /// The status line that says so.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Refusal::BadRequest => "400 Bad Request",
+            Refusal::LengthRequired => "411 Length Required",
+            Refusal::TooLong => "431 Request Header Fields Too Large",
+            Refusal::NotThisVersion => "505 HTTP Version Not Supported",
+        }
+    }
+}
+
+/// What the bytes that have come so far are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// A request, whose head takes so many bytes.
+    Whole(Request, usize),
+    /// The beginning of one, or nothing.
+    Partial,
+    /// No request of HTTP.
+    Refused(Refusal),
+}
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,22 +71,23 @@ pub(super) enum DemoRoute {
     WrongTime,
 }
 
-/// The first request of what has come, and how many bytes its head takes; `None` while it is not whole. What is no HTTP is
-/// refused with a status.
-pub(super) fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, &'static str> {
+/// The first request of what has come.
+pub(super) fn parse(input: &[u8]) -> Head {
     // Empty lines before a request are passed over (RFC 9112, 2.2).
     let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
     let text = input.get(start..).unwrap_or_default();
     // Told from its first byte: TLS, for one, would wait for an answer for ever.
     if text.first().is_some_and(|first| !first.is_ascii_uppercase()) {
-        return Err(BAD_REQUEST);
+        return Head::Refused(Refusal::BadRequest);
     }
     let Some(length) = head_length(text) else {
-        return if input.len() > LONGEST { Err(TOO_LONG) } else { Ok(None) };
+        return if input.len() > LONGEST { Head::Refused(Refusal::TooLong) } else { Head::Partial };
     };
     let head = text.get(..length).unwrap_or_default();
-    let head = std::str::from_utf8(head).map_err(|_| BAD_REQUEST)?;
-    request(head).map(|request| Some((request, start + length)))
+    match std::str::from_utf8(head).map_err(|_| Refusal::BadRequest).and_then(request) {
+        Ok(request) => Head::Whole(request, start + length),
+        Err(refusal) => Head::Refused(refusal),
+    }
 }
 
 /// Up to and with the empty line.
@@ -73,18 +100,18 @@ fn head_length(text: &[u8]) -> Option<usize> {
     })
 }
 
-fn request(head: &str) -> Result<Request, &'static str> {
+fn request(head: &str) -> Result<Request, Refusal> {
     let mut lines = head.lines();
     let mut words = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(BAD_REQUEST);
+        return Err(Refusal::BadRequest);
     };
     let old = match version {
         "HTTP/1.1" => false,
         "HTTP/1.0" => true,
-        _ if version.starts_with("HTTP/") => return Err(NOT_THIS_VERSION),
-        _ => return Err(BAD_REQUEST),
+        _ if version.starts_with("HTTP/") => return Err(Refusal::NotThisVersion),
+        _ => return Err(Refusal::BadRequest),
     };
     let mut request = Request {
         route: route(target),
@@ -96,7 +123,7 @@ fn request(head: &str) -> Result<Request, &'static str> {
     };
     let mut length = None;
     for line in lines.take_while(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').ok_or(BAD_REQUEST)?;
+        let (name, value) = line.split_once(':').ok_or(Refusal::BadRequest)?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("connection") {
             let says = |word: &str| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(word));
@@ -105,9 +132,9 @@ fn request(head: &str) -> Result<Request, &'static str> {
             // Two lengths that differ are two readings of what follows.
             let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
             let said = value.parse().ok().filter(|said| digits && length.is_none_or(|before| before == *said));
-            length = Some(said.ok_or(BAD_REQUEST)?);
+            length = Some(said.ok_or(Refusal::BadRequest)?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(LENGTH_REQUIRED);
+            return Err(Refusal::LengthRequired);
         } else if name.eq_ignore_ascii_case("expect") {
             request.waits_for_continue = !old && value.eq_ignore_ascii_case("100-continue");
         }
@@ -138,9 +165,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn whole(text: &str) -> Request {
-        let (request, length) = parse(text.as_bytes()).unwrap().unwrap();
+        let (request, length) = first(text.as_bytes());
         assert_eq!(length, text.len());
         request
+    }
+
+    fn first(bytes: &[u8]) -> (Request, usize) {
+        match parse(bytes) {
+            Head::Whole(request, length) => (request, length),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -178,8 +212,8 @@ mod tests {
         assert_eq!((request.body, request.waits_for_continue, request.head_only), (7, true, false));
         assert!(whole("HEAD / HTTP/1.1\r\n\r\n").head_only);
         let two = b"GET / HTTP/1.1\r\n\r\nGET /ready HTTP/1.1\r\n\r\n";
-        let (_, length) = parse(two).unwrap().unwrap();
-        assert_eq!(parse(&two[length..]).unwrap().unwrap().0.route, DemoRoute::Ready);
+        let (_, length) = first(two);
+        assert_eq!(first(&two[length..]).0.route, DemoRoute::Ready);
     }
 
     #[test]
@@ -198,9 +232,10 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", "400"),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "411"),
         ] {
-            assert_eq!(parse(text.as_bytes()).unwrap_err().split(' ').next(), Some(status), "{text:?}");
+            let Head::Refused(refusal) = parse(text.as_bytes()) else { panic!("{text:?} is taken") };
+            assert_eq!(refusal.status().split(' ').next(), Some(status), "{text:?}");
         }
-        assert_eq!(parse(&[b'A'; LONGEST + 1]), Err(TOO_LONG));
+        assert_eq!(parse(&[b'A'; LONGEST + 1]), Head::Refused(Refusal::TooLong));
     }
 
     proptest! {
@@ -208,12 +243,12 @@ mod tests {
         fn half_a_request_is_waited_for(cut in 0..40usize) {
             let text = b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n";
             let cut = cut.min(text.len() - 1);
-            prop_assert_eq!(parse(&text[..cut]), Ok(None));
+            prop_assert_eq!(parse(&text[..cut]), Head::Partial);
         }
 
         #[test]
         fn any_bytes_have_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(Some((_, length))) = parse(&bytes) {
+            if let Head::Whole(_, length) = parse(&bytes) {
                 prop_assert!(length <= bytes.len());
             }
             let _ = parse(&[b"GET ".as_slice(), &bytes, b"\r\n\r\n"].concat());

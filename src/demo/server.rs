@@ -23,14 +23,26 @@ const AT_ONCE: usize = 64;
 /// No descriptor or no memory for another connection: this long nothing is accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Why the app cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DemoError {
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    #[error("cannot wait for connections: {0}")]
+    Wait(io::Error),
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot start its child: {0}")]
+    Child(spawn::Error),
+}
+
 /// Serves until the stop is over. What it says for itself goes to standard output.
-pub(super) fn serve(address: SocketAddr, fault: Option<Fault>) -> Result<(), String> {
-    let failed = |what: String| move |error: io::Error| format!("{what}: {error}");
-    let listener = listen(address).map_err(failed(format!("cannot listen on {address}")))?;
+pub(super) fn serve(address: SocketAddr, fault: Option<Fault>) -> Result<(), DemoError> {
+    let listener = listen(address).map_err(|error| DemoError::Listen(address, error))?;
     let address = listener.local_addr().unwrap_or(address);
-    let app = DemoState::new(fault).map(Arc::new).map_err(failed("cannot wait for connections".to_owned()))?;
-    let signals = signals::notifier().map_err(failed("cannot wait for signals".to_owned()))?;
-    let child = if fault == Some(Fault::LeavesChild) { Some(start_child()?) } else { None };
+    let app = DemoState::new(fault).map(Arc::new).map_err(DemoError::Wait)?;
+    let signals = signals::notifier().map_err(DemoError::Signals)?;
+    let child = if fault == Some(Fault::LeavesChild) { Some(start_child().map_err(DemoError::Child)?) } else { None };
     if fault == Some(Fault::NoHandler) {
         // All but SIGPIPE, which would end the app because of somebody who no longer reads what it says.
         let all = Signal::all().filter(|signal| *signal != Signal::PIPE);
@@ -154,7 +166,7 @@ fn begin(stream: TcpStream, app: &Arc<DemoState>) {
 
 /// Starts the child that stays: in a group of its own and with nothing ignored or blocked, so that it ends by any signal
 /// that somebody sends it. It holds none of the app's pipes.
-fn start_child() -> Result<Pid, String> {
+fn start_child() -> Result<Pid, spawn::Error> {
     signals::set_default(SignalSet::ALL);
     let nothing = File::options().read(true).write(true).open("/dev/null").ok();
     let argv = [c"/proc/self/exe", c"sleep", c"600s"].map(ToOwned::to_owned);
@@ -169,10 +181,7 @@ fn start_child() -> Result<Pid, String> {
         own_group: true,
         parent_death_signal: None,
     };
-    spawn::spawn(&command).map_err(|error| match error {
-        spawn::Error::Fork(error) | spawn::Error::Exec(error) => format!("cannot start its child: {error}"),
-        spawn::Error::Format(_, format) => format!("cannot start its child: {}", format.why()),
-    })
+    spawn::spawn(&command)
 }
 
 /// Standard output may be full or closed; the app serves on.

@@ -7,6 +7,7 @@
 use super::evidence::{Cause, Check, CheckResult, Drill};
 use super::record::{ClientKind, RequestOutcome};
 use super::statistics::{Interval, percentile};
+use crate::reason::Reason;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -79,7 +80,7 @@ impl Sample {
 
 /// Reads the document that an earlier drill wrote; its last drill counts. Of all that it holds these few numbers are looked
 /// at, so that one of another version can be read, too. Without its requests its percentile is taken as it stands there.
-pub fn read(text: &str) -> Result<Sample, String> {
+pub fn read(text: &str) -> Result<Sample, Reason> {
     const NONE: &str = "not the JSON of a drill";
     let document: Value = serde_json::from_str(text).map_err(|error| format!("{NONE}: {error}"))?;
     let drills = document.get("drills").and_then(Value::as_array).ok_or(NONE)?;

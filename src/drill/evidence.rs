@@ -453,6 +453,33 @@ impl Document {
 }
 
 impl Drill {
+    /// A drill of which nothing is known yet.
+    pub fn empty(title: String, mode: Mode) -> Drill {
+        Drill {
+            title,
+            mode,
+            command: Vec::new(),
+            stopped_at: None,
+            rate: 0,
+            lb_lag_s: 0.0,
+            grace_period_s: 0.0,
+            targets: Vec::new(),
+            timeline: Vec::new(),
+            phases: Vec::new(),
+            counts: Default::default(),
+            dropped: 0,
+            latency: Latencies::default(),
+            in_flight: Vec::new(),
+            checks: Vec::new(),
+            findings: Vec::new(),
+            remarks: Vec::new(),
+            verdict: Verdict::Inconclusive,
+            inconclusive: None,
+            requests: Vec::new(),
+            jobs: None,
+        }
+    }
+
     /// Nobody was in charge of the app.
     pub fn is_bare(&self) -> bool {
         self.mode == Mode::Bare

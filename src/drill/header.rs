@@ -8,6 +8,7 @@
 //!
 //! A value may be a secret: it has no text but its own bytes on the wire.
 
+use crate::reason::Reason;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -28,7 +29,7 @@ impl Header {
     ///
     /// # Errors
     /// Why it is none, without a word of its value.
-    pub fn parse(text: &str) -> Result<Header, String> {
+    pub fn parse(text: &str) -> Result<Header, Reason> {
         const RIGHT: &str = "expected 'Name: value', as 'Content-Type: application/json'";
         let (name, value) = text.split_once(':').ok_or_else(|| format!("there is no colon; {RIGHT}"))?;
         let name = name.trim();
@@ -40,7 +41,7 @@ impl Header {
                 CONTENT_LENGTH | TRANSFER_ENCODING => "the length is that of the target's body",
                 _ => "it asks for an answer that the drill does not count",
             };
-            return Err(format!("the drill sets {name} itself; leave it out: {instead}"));
+            return Err(format!("the drill sets {name} itself; leave it out: {instead}").into());
         }
         let value = value.trim();
         if value.is_empty() {
@@ -56,10 +57,10 @@ impl Header {
     ///
     /// # Errors
     /// The first line that is none, by its number, and why.
-    pub fn parse_file(text: &str) -> Result<Vec<Header>, String> {
+    pub fn parse_file(text: &str) -> Result<Vec<Header>, Reason> {
         let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
         let headers = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        headers.map(|(at, line)| Header::parse(line).map_err(|why| format!("line {at}: {why}"))).collect()
+        headers.map(|(at, line)| Header::parse(line).map_err(|why| format!("line {at}: {why}").into())).collect()
     }
 
     /// Puts them in the place of those that are there by the same names.
@@ -123,7 +124,7 @@ mod tests {
             ("Upgrade: websocket", "does not count"),
         ] {
             let error = Header::parse(text).unwrap_err();
-            assert!(error.contains(why) && !error.contains("hush"), "{text}: {error}");
+            assert!(error.to_string().contains(why) && !error.to_string().contains("hush"), "{text}: {error}");
         }
     }
 
@@ -132,6 +133,6 @@ mod tests {
         let headers = Header::parse_file("# the token of staging\nAuthorization: a\n\n  X-B: b\r\n").unwrap();
         assert_eq!(headers, [Header::parse("Authorization: a").unwrap(), Header::parse("X-B: b").unwrap()]);
         assert_eq!(Header::parse_file(""), Ok(Vec::new()));
-        assert!(Header::parse_file("X-A: a\n\nhush").unwrap_err().starts_with("line 3: there is no colon"));
+        assert!(Header::parse_file("X-A: a\n\nhush").unwrap_err().to_string().starts_with("line 3: there is no colon"));
     }
 }

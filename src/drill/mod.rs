@@ -51,6 +51,7 @@ pub use plan::DrillPlan;
 pub use verdict::CHECKS;
 
 use crate::files;
+use crate::reason::Reason;
 use crate::status;
 use crate::sys::signals::Inherited;
 use crate::sys::{at, in_words, spawn};
@@ -74,7 +75,7 @@ pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
     let baseline = match plan.baseline.as_ref().map(|path| (path, read(path, BASELINE_MAX))) {
         None => None,
         Some((path, text)) => {
-            let read = text.map_err(|error| in_words(&error)).and_then(|text| baseline::read(&text));
+            let read = text.map_err(|error| Reason::from(in_words(&error))).and_then(|text| baseline::read(&text));
             match read {
                 Ok(sample) => Some(sample),
                 Err(why) => {
@@ -132,7 +133,7 @@ pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
 ///
 /// # Errors
 /// The file cannot be read, or a line of it is no header: why, without a value.
-pub fn headers_of(path: &Path) -> Result<Vec<header::Header>, String> {
+pub fn headers_of(path: &Path) -> Result<Vec<header::Header>, Reason> {
     let text = read(path, HEADERS_MAX).map_err(|error| in_words(&error))?;
     header::Header::parse_file(&text)
 }

@@ -117,8 +117,8 @@ pub enum Subject {
         flags: Vec<OsString>,
         /// What it gets when it is told to stop.
         signal: Signal,
-        /// It is the built-in app, with this fault or none.
-        demo: Option<Option<Fault>>,
+        /// It is the built-in app.
+        demo: Option<DemoApp>,
     },
     /// A process of this machine.
     Pid {
@@ -131,6 +131,25 @@ pub enum Subject {
     Command(String),
     /// Nothing: load alone, for a comparison with a baseline.
     Nothing,
+}
+
+/// The built-in app in the place of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DemoApp {
+    /// It stops well.
+    Sound,
+    /// It stops badly in this way.
+    Faulty(Fault),
+}
+
+impl DemoApp {
+    /// Its fault, if it has one.
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            DemoApp::Sound => None,
+            DemoApp::Faulty(fault) => Some(fault),
+        }
+    }
 }
 
 /// Who is in charge of the app.

@@ -161,22 +161,22 @@ fn route(runtime: &tokio::runtime::Runtime, url: &Url, insecure: bool) -> Result
             tls: None,
         });
     }
-    let final_trouble = |why: String| Trouble::Final(format!("{url}: {why}"));
-    let name = url.host_str().ok_or_else(|| final_trouble("no host in it".to_owned()))?;
-    let port = url.port_or_known_default().ok_or_else(|| final_trouble("no port in it".to_owned()))?;
+    let final_trouble = |why: &dyn std::fmt::Display| Trouble::Final(format!("{url}: {why}"));
+    let name = url.host_str().ok_or_else(|| final_trouble(&"it has no host"))?;
+    let port = url.port_or_known_default().ok_or_else(|| final_trouble(&"it has no port"))?;
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let found =
         runtime.block_on(http::resolve(bare, RESOLVE)).map_err(|why| Trouble::NotYet(format!("{url}: {why}")))?;
     let peers = found.into_iter().map(|ip| Peer::Tcp(SocketAddr::new(ip, port))).collect();
     #[cfg(feature = "https")]
     let tls = match url.scheme() {
-        "https" => Some(http::tls_connector(bare, insecure).map_err(final_trouble)?),
+        "https" => Some(http::tls_connector(bare, insecure).map_err(|error| final_trouble(&error))?),
         _ => None,
     };
     #[cfg(not(feature = "https"))]
     if url.scheme() == "https" {
         _ = insecure;
-        return Err(final_trouble("this graceful was built without https".to_owned()));
+        return Err(final_trouble(&"this graceful was built without https"));
     }
     Ok(Route {
         peers,

@@ -4,7 +4,7 @@
 //! thread each. Whatever happens, what was started is ended before this returns.
 
 use super::discover;
-use super::evidence::{Drill, Latencies, Mode};
+use super::evidence::{Drill, Mode};
 use super::facts::Observations;
 use super::idle::Idle;
 use super::load::{Control, Load, Order, Sent};
@@ -132,7 +132,7 @@ pub(super) fn hold(
     let started = RunningSubject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
     let subject = match started {
         Ok(subject) => subject,
-        Err(why) => return Ok(inconclusive(plan, way, why)),
+        Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
     };
     let mut stage =
         DrillRun { plan, way, hall, subject, order: None, facts: Observations::default(), watch: None, seen: None };
@@ -239,10 +239,12 @@ impl DrillRun<'_> {
         }
         let placed = targets.placed(|place| match (place, &root) {
             (Place::Url(url), _) => Ok(url),
-            (Place::Path(path), Some(root)) => root.with_target(&path).map_err(|error| error.to_string()),
-            (Place::Path(_), None) => Err("a path without a place".to_owned()),
+            (Place::Path(path), Some(root)) => {
+                root.with_target(&path).map_err(|error| Trouble::Final(error.to_string()))
+            }
+            (Place::Path(_), None) => Err(Trouble::Final("a path without a place".to_owned())),
         });
-        Ok((placed.map_err(Trouble::Final)?, is_found))
+        Ok((placed?, is_found))
     }
 
     /// The load before the stop.
@@ -283,7 +285,7 @@ impl DrillRun<'_> {
         self.watch_in_flight(&ports, signal)?;
         let (stop, wall) = (Instant::now(), SystemTime::now());
         load.control.stopped(stop);
-        self.subject.stop(self.hall.inherited).map_err(Unfinished::Inconclusive)?;
+        self.subject.stop(self.hall.inherited).map_err(|why| Unfinished::Inconclusive(why.to_string()))?;
         // After a command the stop is seen by its signs, and a SIGKILL at the command's end must be seen, too.
         if !matches!(self.plan.subject, plan::Subject::Command(_)) {
             load.control.until(stop + self.plan.lb_lag);
@@ -469,27 +471,12 @@ pub(super) fn inconclusive(plan: &DrillPlan, way: Supervision, why: String) -> D
         plan::Subject::Nothing => (Mode::NoStop, "no stop".to_owned(), Vec::new()),
     };
     Drill {
-        title,
-        mode,
         command,
-        stopped_at: None,
         rate: plan.rate,
         lb_lag_s: plan.lb_lag.as_secs_f64(),
         grace_period_s: plan.grace_period.as_secs_f64(),
-        targets: Vec::new(),
-        timeline: Vec::new(),
-        phases: Vec::new(),
-        counts: Default::default(),
-        dropped: 0,
-        latency: Latencies::default(),
-        in_flight: Vec::new(),
-        checks: Vec::new(),
-        findings: Vec::new(),
-        remarks: Vec::new(),
-        verdict: super::evidence::Verdict::Inconclusive,
         inconclusive: Some(why),
-        requests: Vec::new(),
-        jobs: None,
+        ..Drill::empty(title, mode)
     }
 }
 

@@ -50,6 +50,28 @@ enum Kind {
     Nothing,
 }
 
+/// Why it cannot be started or stopped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SubjectError {
+    /// The drill cannot find its own program, which it starts as `graceful run`.
+    #[error("/proc/self/exe: {0}")]
+    OwnProgram(io::Error),
+    #[error("--pid {pid}: {error}")]
+    NotOurs { pid: i32, error: io::Error },
+    #[error("--pid {0}: no such process")]
+    Gone(i32),
+    #[error("{signal} to pid {pid}: {error}")]
+    NotSent { signal: Signal, pid: i32, error: io::Error },
+    #[error("pipe: {0}")]
+    Pipe(io::Error),
+    #[error("{}: an argument with a zero byte", .0.display())]
+    ZeroByte(OsString),
+    #[error("cannot run {}: {why}", .program.display())]
+    NotRun { program: OsString, why: String },
+    #[error("cannot start a process: {}", in_words(.0))]
+    NoProcess(io::Error),
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ended {
@@ -67,7 +89,7 @@ impl RunningSubject {
         folder: &std::path::Path,
         inherited: Inherited,
         show: bool,
-    ) -> Result<RunningSubject, String> {
+    ) -> Result<RunningSubject, SubjectError> {
         let output = Arc::new(Mutex::new(VecDeque::new()));
         let mut report = None;
         let kind = match subject {
@@ -77,7 +99,7 @@ impl RunningSubject {
                 if supervised {
                     let path = folder.join("report.json");
                     // Not argv[0]: that may be a name that PATH no longer leads to.
-                    let own = fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
+                    let own = fs::read_link("/proc/self/exe").map_err(SubjectError::OwnProgram)?;
                     argv.extend([own.into_os_string(), "run".into()]);
                     let given = |flag: &&OsString| !flag.as_bytes().starts_with(b"--pre-stop-delay=");
                     argv.extend(flags.iter().filter(|flag| delay.is_none() || given(flag)).cloned());
@@ -91,10 +113,10 @@ impl RunningSubject {
                 Kind::Child { pid, signal: *signal, ended: None, supervised }
             }
             plan::Subject::Pid { pid, signal } => {
-                let pidfd = process::pidfd_open(*pid).map_err(|error| format!("--pid {pid}: {error}"))?;
+                let pidfd = process::pidfd_open(*pid).map_err(|error| SubjectError::NotOurs { pid: *pid, error })?;
                 let all = tree::others().unwrap_or_default();
                 let process = all.into_iter().find(|process| process.pid == *pid);
-                let process = process.ok_or_else(|| format!("--pid {pid}: no such process"))?;
+                let process = process.ok_or(SubjectError::Gone(*pid))?;
                 Kind::Process { process, signal: *signal, pidfd, ended: None }
             }
             plan::Subject::Command(text) => Kind::Command { text: text.clone(), pid: None, ended: None },
@@ -104,13 +126,12 @@ impl RunningSubject {
     }
 
     /// The stop: the signal goes out, or the command is started.
-    pub(super) fn stop(&mut self, inherited: Inherited) -> Result<(), String> {
+    pub(super) fn stop(&mut self, inherited: Inherited) -> Result<(), SubjectError> {
         match &mut self.kind {
-            Kind::Child { pid, signal, .. } => {
-                process::signal_child(*pid, *signal, None).map_err(|error| format!("{signal} to pid {pid}: {error}"))
-            }
+            Kind::Child { pid, signal, .. } => process::signal_child(*pid, *signal, None)
+                .map_err(|error| SubjectError::NotSent { signal: *signal, pid: pid.number(), error }),
             Kind::Process { process, signal, .. } => process::signal_process(process, *signal)
-                .map_err(|error| format!("{signal} to pid {}: {error}", process.pid)),
+                .map_err(|error| SubjectError::NotSent { signal: *signal, pid: process.pid, error }),
             Kind::Command { text, pid, .. } => {
                 let argv = ["/bin/sh".into(), "-c".into(), OsString::from(text.as_str())];
                 // What it says is for the user, and what it leaves in the background must not lose its output with the drill.
@@ -323,8 +344,8 @@ fn start(
     dies_by: Option<Signal>,
     output: &Arc<Mutex<VecDeque<String>>>,
     show: bool,
-) -> Result<Pid, String> {
-    let (reader, writer) = io::pipe().map_err(|error| format!("pipe: {error}"))?;
+) -> Result<Pid, SubjectError> {
+    let (reader, writer) = io::pipe().map_err(SubjectError::Pipe)?;
     let pid = spawned(argv, inherited, dies_by, writer.as_fd())?;
     drop(writer);
     let lines = output.clone();
@@ -338,10 +359,10 @@ fn spawned(
     inherited: Inherited,
     dies_by: Option<Signal>,
     output: BorrowedFd<'_>,
-) -> Result<Pid, String> {
+) -> Result<Pid, SubjectError> {
     let program = argv.first().cloned().unwrap_or_default();
     let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
-    let words = words.map_err(|_| format!("{}: an argument with a zero byte", program.display()))?;
+    let words = words.map_err(|_| SubjectError::ZeroByte(program.clone()))?;
     let command = SpawnSpec {
         argv: &words,
         env: None,
@@ -354,9 +375,9 @@ fn spawned(
         parent_death_signal: dies_by,
     };
     spawn::spawn(&command).map_err(|error| match error {
-        spawn::Error::Exec(error) => format!("cannot run {}: {}", program.display(), in_words(&error)),
-        spawn::Error::Format(file, format) => format!("cannot run {}: {}", file.display(), format.why()),
-        spawn::Error::Fork(error) => format!("cannot start a process: {}", in_words(&error)),
+        spawn::Error::Exec(error) => SubjectError::NotRun { program, why: in_words(&error) },
+        spawn::Error::Format(file, format) => SubjectError::NotRun { program: file.into(), why: format.why() },
+        spawn::Error::Fork(error) => SubjectError::NoProcess(error),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Drills for the tests of the pure modules, made by hand.
 
 use super::baseline;
-use super::evidence::{Check, Drill, Latencies, Verdict};
+use super::evidence::{Check, Drill};
 use super::facts::{Exit, Observations, StopResult};
 use super::plan::{DrillPlan, Mix, Subject, Supervision, Targets, Tolerance};
 use super::record::{ClientKind, Record, RequestOutcome};
@@ -89,27 +89,12 @@ pub(super) fn record(kind: ClientKind, sent_s: f64, took_s: f64, outcome: Reques
 
 pub(super) fn drill(requests: Vec<Record>) -> Drill {
     Drill {
-        title: "bare".to_owned(),
-        mode: super::evidence::Mode::Bare,
-        command: Vec::new(),
         stopped_at: Some("2025-03-04T10:20:30Z".to_owned()),
         rate: 100,
         lb_lag_s: 2.0,
         grace_period_s: 30.0,
-        targets: Vec::new(),
-        timeline: Vec::new(),
-        phases: Vec::new(),
-        counts: Default::default(),
-        dropped: 0,
-        latency: Latencies::default(),
-        in_flight: Vec::new(),
-        checks: Vec::new(),
-        findings: Vec::new(),
-        remarks: Vec::new(),
-        verdict: Verdict::Inconclusive,
-        inconclusive: None,
         requests,
-        jobs: None,
+        ..Drill::empty("bare".to_owned(), super::evidence::Mode::Bare)
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Client {
 }
 
 #[cfg(feature = "https")]
-type Tls = Result<Arc<ClientConfig>, String>;
+type Tls = Result<Arc<ClientConfig>, RequestError>;
 
 /// What a check can see of one request.
 pub(crate) struct Page {
@@ -254,9 +254,11 @@ impl Client {
     /// Whose certificates are good enough.
     #[cfg(feature = "https")]
     async fn trust(&self, loopback: bool) -> Result<Arc<ClientConfig>, RequestError> {
-        let build = |config: Result<ClientConfig, _>| config.map(Arc::new).map_err(|error| format!("TLS: {error}"));
+        let build = |config: Result<ClientConfig, _>| {
+            config.map(Arc::new).map_err(|error| RequestError::new(format!("TLS: {error}")))
+        };
         if loopback {
-            return self.unverified.get_or_init(|| build(tls::unverified())).clone().map_err(RequestError::new);
+            return self.unverified.get_or_init(|| build(tls::unverified())).clone();
         }
         let mut verified = match self.verified.get() {
             Some(verified) => verified.clone(),
@@ -268,7 +270,7 @@ impl Client {
             }
         };
         match verified.wait().await {
-            Some(built) => built.map_err(RequestError::new),
+            Some(built) => built,
             None => Err(RequestError::new("TLS could not be set up")),
         }
     }

@@ -37,33 +37,74 @@ pub use client::Client;
 pub use error::TlsFailure;
 pub use metered::{Meter, Metered};
 pub use observation::{Observation, RequestResult};
+pub use resolver::LookupError;
 
 use std::net::IpAddr;
 use std::time::Duration;
 use url::{Host, Url};
 
 /// The addresses of a host by name or address, as probes find them. Needs a tokio runtime with I/O and time.
-pub async fn resolve(host: &str, timeout: Duration) -> Result<Vec<IpAddr>, String> {
+///
+/// # Errors
+/// The name has no address, as far as could be found out in this time.
+pub async fn resolve(host: &str, timeout: Duration) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
     let names = resolver::Names::of_the_system();
     let until = observation::Deadline::after(timeout).at();
     match tokio::time::timeout_at(until, names.look_up(host, until)).await {
-        Ok(found) => found.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("{host} was not resolved within {}", humantime::format_duration(timeout))),
+        Ok(found) => found.map_err(ResolveError::Lookup),
+        Err(_) => Err(ResolveError::TimedOut { host: host.to_owned(), timeout }),
     }
 }
 
+/// Why a host has no address.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Nobody knows one.
+    #[error(transparent)]
+    Lookup(LookupError),
+    /// Nobody has said so in time.
+    #[error("{host} was not resolved within {}", humantime::format_duration(*.timeout))]
+    TimedOut {
+        /// The name.
+        host: String,
+        /// For how long it was asked for.
+        timeout: Duration,
+    },
+}
+
+/// Why there can be no TLS connection.
+#[cfg(feature = "https")]
+#[derive(Debug, thiserror::Error)]
+pub enum TlsSetupError {
+    /// There are no certificates to trust, or they cannot be read.
+    #[error("TLS: {0}")]
+    Certificates(rustls::Error),
+    /// The host is not what a certificate can be for.
+    #[error("{host}: {error}")]
+    HostName {
+        /// The host.
+        host: String,
+        /// Why not.
+        error: rustls::pki_types::InvalidDnsNameError,
+    },
+}
+
 /// For TLS connections to this host; with `insecure` any certificate will do.
+///
+/// # Errors
+/// No certificate can be verified, or none can be for this host.
 #[cfg(feature = "https")]
 pub fn tls_connector(
     host: &str,
     insecure: bool,
-) -> Result<(tokio_rustls::TlsConnector, rustls::pki_types::ServerName<'static>), String> {
+) -> Result<(tokio_rustls::TlsConnector, rustls::pki_types::ServerName<'static>), TlsSetupError> {
     let config = if insecure { tls::unverified() } else { tls::verified() };
-    let config = config.map_err(|error| format!("TLS: {error}"))?;
-    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
+    let config = config.map_err(TlsSetupError::Certificates)?;
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned())
+        .map_err(|error| TlsSetupError::HostName { host: host.to_owned(), error })?;
     Ok((std::sync::Arc::new(config).into(), name))
 }
 

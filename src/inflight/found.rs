@@ -2,7 +2,8 @@
 
 use super::inside::Inside;
 use crate::sys::sockets::{
-    Held, Listener, Sampler, UnixListener, UnixSampler, held_by, held_while, is_all_there_is, unix_of_others,
+    Held, Listener, Sampler, Unavailable, UnixListener, UnixSampler, held_by, held_while, is_all_there_is,
+    unix_of_others,
 };
 use crate::sys::{getpid, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -39,11 +40,8 @@ impl Found {
         go_on: &dyn Fn() -> bool,
         sampler: &mut Sampler,
         unix: &mut UnixSampler,
-    ) -> Result<Found, String> {
-        let all: Vec<Listener> = match sampler.listeners() {
-            Ok(listeners) => listeners.to_vec(),
-            Err(error) => return Err(error.to_string()),
-        };
+    ) -> Result<Found, Unavailable> {
+        let all: Vec<Listener> = sampler.listeners()?.to_vec();
         let source = sampler.source();
         let tree = tree::eldest_descendants(LOOKED_THROUGH, go_on).unwrap_or_default();
         let cut = tree.len() >= LOOKED_THROUGH;

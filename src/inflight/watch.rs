@@ -24,7 +24,7 @@ use crate::counts::Counts;
 use crate::panics;
 use crate::signal::Signal;
 use crate::sys::signals;
-use crate::sys::sockets::{SampleSource, Sampler, UnixSampler, own_ends, take_closed};
+use crate::sys::sockets::{SampleSource, Sampler, Unavailable, UnixSampler, own_ends, take_closed};
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -115,6 +115,25 @@ pub enum InFlightEvent {
     Blind(String),
 }
 
+/// What comes after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The next look, after this pause.
+    Again(Duration),
+    /// Nothing: all is said, or nobody wants to know any more.
+    Over,
+}
+
+/// Why nothing can be seen any more.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// What a panic of the look said.
+    #[error("{0}")]
+    Panicked(String),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     LookClosely,
@@ -137,7 +156,7 @@ impl WatchThread {
     pub fn start(task: Task, notify: impl Fn() + Send + 'static) -> io::Result<WatchThread> {
         let (watch, mut here) = WatchThread::new(task);
         let body = move || {
-            while let Some(pause) = here.turn(&notify) {
+            while let Turn::Again(pause) = here.turn(&notify) {
                 match here.orders.recv_timeout(pause) {
                     Ok(order) => here.watcher.take(order),
                     Err(RecvTimeoutError::Timeout) => {}
@@ -177,8 +196,8 @@ impl WatchThread {
             here.watcher.take(order);
         }
         match here.turn(&|| {}) {
-            Some(pause) => here.due = Instant::now() + pause,
-            None => self.here = None,
+            Turn::Again(pause) => here.due = Instant::now() + pause,
+            Turn::Over => self.here = None,
         }
     }
 
@@ -196,7 +215,7 @@ impl WatchThread {
         if let Some(here) = &mut self.here {
             here.due = Instant::now();
         }
-        // An error says that the thread is gone, of which News::Blind tells.
+        // An error says that the thread is gone, of which [`InFlightEvent::Blind`] tells.
         self.orders.send(order).is_ok()
     }
 
@@ -227,8 +246,8 @@ impl fmt::Debug for Here {
 }
 
 impl Here {
-    /// One look, and how long to wait for the next; `None`: there will be none.
-    fn turn(&mut self, notify: &dyn Fn()) -> Option<Duration> {
+    /// One look.
+    fn turn(&mut self, notify: &dyn Fn()) -> Turn {
         let Here { watcher, news, .. } = self;
         let tell = |what| {
             if news.send(what).is_ok() {
@@ -236,9 +255,9 @@ impl Here {
             }
         };
         let turned = catch_unwind(AssertUnwindSafe(|| watcher.turn(&tell)));
-        turned.unwrap_or_else(|panic| Err(panics::text(&*panic))).unwrap_or_else(|why| {
-            tell(InFlightEvent::Blind(why));
-            None
+        turned.unwrap_or_else(|panic| Err(WatchError::Panicked(panics::text(&*panic)))).unwrap_or_else(|why| {
+            tell(InFlightEvent::Blind(why.to_string()));
+            Turn::Over
         })
     }
 }
@@ -310,8 +329,8 @@ impl Watcher {
         }
     }
 
-    /// One look, and how long to wait for the next; `None`: all is said.
-    fn turn(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Option<Duration>, String> {
+    /// One look.
+    fn turn(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Turn, WatchError> {
         let mut begin = Instant::now();
         let interval = match self.doing {
             Doing::Before => {
@@ -321,7 +340,7 @@ impl Watcher {
                     tell(InFlightEvent::NothingListens);
                 }
                 if !self.task.samples {
-                    return Ok(None);
+                    return Ok(Turn::Over);
                 }
                 self.doing = Doing::App { looked: Instant::now() };
                 self.sample(tell)?
@@ -335,17 +354,17 @@ impl Watcher {
                 self.sample(tell)?
             }
             Doing::After { last, moved } => match self.look_after(last, moved, tell)? {
-                Some(interval) => interval,
-                None => return Ok(None),
+                Turn::Again(interval) => interval,
+                Turn::Over => return Ok(Turn::Over),
             },
         };
         let took = begin.elapsed();
         let pause = interval.max(took * SHARE).saturating_sub(took);
-        Ok((!self.is_over()).then_some(pause))
+        Ok(if self.is_over() { Turn::Over } else { Turn::Again(pause) })
     }
 
     /// Where requests come in, and what is to be said of that.
-    fn find(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<(), String> {
+    fn find(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<(), Unavailable> {
         let begin = Instant::now();
         let over = Arc::clone(&self.over);
         let go_on = || !over.load(Ordering::Relaxed);
@@ -398,7 +417,7 @@ impl Watcher {
     }
 
     /// One sample of the app's connections; when the next one is due.
-    fn sample(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Duration, String> {
+    fn sample(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Duration, Unavailable> {
         if self.is_over() {
             return Ok(self.interval);
         }
@@ -410,7 +429,7 @@ impl Watcher {
         own.extend(closed.drain(..));
         let mut over_unix = unix.sample(&found.unix);
         inside.leave_out(&mut over_unix, &found.tree);
-        let sampled = sampler.sample().map_err(|error| error.to_string())?;
+        let sampled = sampler.sample()?;
         own.extend(own_now(task, found));
         *closed = take_closed();
         own.extend(closed.iter());
@@ -463,16 +482,15 @@ impl Watcher {
         }
     }
 
-    /// What is still on its way to the clients; when to look again. `None`: everything is delivered, or nobody takes anything
-    /// any more.
+    /// What is still on its way to the clients, until everything is delivered or nobody takes anything any more.
     fn look_after(
         &mut self,
         last: Option<(usize, u64)>,
         mut moved: Instant,
         tell: &dyn Fn(InFlightEvent),
-    ) -> Result<Option<Duration>, String> {
+    ) -> Result<Turn, Unavailable> {
         let begin = Instant::now();
-        let (connections, bytes) = self.sampler.sample().map_err(|error| error.to_string())?.undelivered();
+        let (connections, bytes) = self.sampler.sample()?.undelivered();
         if last.is_none_or(|(_, before)| before != bytes) {
             moved = begin;
         }
@@ -481,13 +499,13 @@ impl Watcher {
         }
         self.doing = Doing::After { last: Some((connections, bytes)), moved };
         if connections == 0 {
-            return Ok(None);
+            return Ok(Turn::Over);
         }
         if moved.elapsed() >= STALLED {
             tell(InFlightEvent::Stalled(STALLED));
-            return Ok(None);
+            return Ok(Turn::Over);
         }
-        Ok(Some(CLOSE_LOOK))
+        Ok(Turn::Again(CLOSE_LOOK))
     }
 
     fn tell_once(&mut self, tell: &dyn Fn(InFlightEvent), what: String, news: fn(String) -> InFlightEvent) {

@@ -23,6 +23,7 @@ use crate::http::resolver::Names;
 use crate::http::{Client, Observation, RequestResult, connect};
 use crate::secret::Url;
 use self_probe::SelfAnswer;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
@@ -35,7 +36,7 @@ pub type ProbeOutcome = (bool, String);
 pub fn http(url: &Url, timeout: Duration) -> ProbeOutcome {
     match block_on(async { Client::new().get(url, timeout).await }) {
         Ok(observation) => (observation.verdict.is_ready(), line(url, &observation)),
-        Err(why) => (false, format!("{url}: {why}")),
+        Err(error) => (false, format!("{url}: {}", no_client(&error))),
     }
 }
 
@@ -47,7 +48,7 @@ pub fn tcp(host: &str, port: u16, timeout: Duration) -> ProbeOutcome {
     let (ok, what) = match block_on(connect::to_host(&names, host, port, deadline)) {
         Ok(Ok(_stream)) => (true, format!("connected in {}", milliseconds(start.elapsed()))),
         Ok(Err(fault)) => (false, fault.detail),
-        Err(why) => (false, why),
+        Err(error) => (false, no_client(&error)),
     };
     (ok, format!("tcp://{host}:{port}: {what}"))
 }
@@ -79,7 +80,7 @@ pub fn own<E: Send + 'static>(
         }
         Ok(Ok(answer)) => (false, refusal(&answer)),
         Ok(Err(fault)) => (false, format!("{}: {}", asked_at(&listen), fault.detail)),
-        Err(why) => (false, why),
+        Err(error) => (false, no_client(&error)),
     };
     // Neither a server nor a path gets to write to the terminal.
     Ok((ok, format!("{word}: {what}").replace(char::is_control, "")))
@@ -88,9 +89,14 @@ pub fn own<E: Send + 'static>(
 /// What is wrong with port 0 as an address to ask.
 pub const PORT_ZERO: &str = "port 0 lets the kernel choose, so that nobody knows where to ask; expected a fixed port";
 
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+/// An error means that there can be no client.
+fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map(|runtime| runtime.block_on(future)).map_err(|error| format!("cannot start the client: {error}"))
+    runtime.map(|runtime| runtime.block_on(future))
+}
+
+fn no_client(error: &io::Error) -> String {
+    format!("cannot start the client: {error}")
 }
 
 /// What `find` says, if it does so within the limit. It reads files, and a file can be a pipe without a writer or on

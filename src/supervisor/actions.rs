@@ -9,7 +9,7 @@ use crate::pid::Pid;
 use crate::secret::Url;
 use crate::status::{self, ExitStatus};
 use crate::sys::{cgroup, executable, fds, signals, spawn};
-use crate::timeline::{Event, Stage, StopCause};
+use crate::timeline::{Event, HookResult, Stage, StopCause};
 use crate::worker::WorkerCommand;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -209,7 +209,12 @@ impl Supervisor {
     fn post(&mut self, id: u32, url: Url, timeout: Duration) {
         if !self.ask_http(WorkerCommand::Post { id, url, timeout }) {
             let now = self.now();
-            self.hooks.posted(now, id, Err("the HTTP thread could not be started".to_owned()), &self.origin);
+            self.hooks.posted(
+                now,
+                id,
+                HookResult::Failed("the HTTP thread could not be started".to_owned()),
+                &self.origin,
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use crate::config::Hold;
 use crate::http::RequestResult;
 use crate::server::Shared;
 use crate::sys::fds::Waker;
-use crate::timeline::{Event, Phase};
+use crate::timeline::{Event, HookResult, Phase};
 use crate::worker::{Worker, WorkerCommand, WorkerEvent};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -111,7 +111,7 @@ impl Supervisor {
                 WorkerEvent::Liveness(observation) => self.observed_liveness(observation),
                 WorkerEvent::Posted { id, observation } => {
                     let ok = observation.verdict != RequestResult::NotReady;
-                    let result = if ok { Ok(()) } else { Err(observation.detail) };
+                    let result = if ok { HookResult::Ok } else { HookResult::Failed(observation.detail) };
                     self.hooks.posted(now, id, result, &self.origin);
                 }
                 WorkerEvent::HoldOver { detail } if self.lifecycle.phase() == Phase::Hold => self.hold_over(detail),

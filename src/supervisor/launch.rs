@@ -104,7 +104,7 @@ impl Launch {
         if self.refused.is_none() {
             match Threads::start(config, self.listener.as_ref()) {
                 Ok(threads) => self.threads = threads,
-                Err(what) => self.refused = Some(what),
+                Err(error) => self.refused = Some(error.to_string()),
             }
         }
     }

@@ -34,21 +34,30 @@ pub(super) struct Threads {
     asks: Option<(Parked, Waker)>,
 }
 
+/// What was asked for cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} needs a thread, and none can be started: {}", in_words(.error))]
+pub(super) struct NoThread {
+    option: &'static str,
+    error: io::Error,
+}
+
 impl Threads {
-    /// Those that are needed. An error is the reason why the app must not be started.
-    pub(super) fn start(config: &Config, listener: Option<&ProbeListener>) -> Result<Threads, String> {
-        let cannot = |option: &str, error: &io::Error| {
-            format!("{option} needs a thread, and none can be started: {}", in_words(error))
-        };
+    /// Those that are needed.
+    ///
+    /// # Errors
+    /// One of them cannot be had: the app must not be started.
+    pub(super) fn start(config: &Config, listener: Option<&ProbeListener>) -> Result<Threads, NoThread> {
+        let cannot = |option: &'static str, error: io::Error| NoThread { option, error };
         let mut threads = Threads::default();
         if let Some(listener) = listener {
-            threads.answers = Some(threads.answering(listener).map_err(|error| cannot("--probe-listen", &error))?);
+            threads.answers = Some(threads.answering(listener).map_err(|error| cannot("--probe-listen", error))?);
         }
         if let Some(option) = needed_to_ask(config) {
-            threads.asks = Some(threads.parked(Parked::to_ask).map_err(|error| cannot(option, &error))?);
+            threads.asks = Some(threads.parked(Parked::to_ask).map_err(|error| cannot(option, error))?);
         }
         match needed_later(config).map(|option| (option, try_out())) {
-            Some((option, Err(error))) => Err(cannot(option, &error)),
+            Some((option, Err(error))) => Err(cannot(option, error)),
             Some((_, Ok(()))) | None => Ok(threads),
         }
     }

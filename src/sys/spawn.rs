@@ -55,13 +55,16 @@ pub struct SpawnSpec<'a> {
 }
 
 /// A child that did not start.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No process could be made.
+    #[error("{0}")]
     Fork(io::Error),
     /// The command could not be executed.
+    #[error("{0}")]
     Exec(io::Error),
     /// This file is no program for this machine, and no script that a shell could run.
+    #[error("{}", .1.why())]
     Format(PathBuf, ExecutableFormat),
 }
 

@@ -131,9 +131,9 @@ impl Parked {
             let outbox = Rc::new(Outbox { facts: fact_queue, notify });
             // Unwind safety: after a panic the outbox is only used to say so, and everything else is gone.
             let ended = catch_unwind(AssertUnwindSafe(|| serve(job_queue, shared, outbox.clone())));
-            if let Err(why) = ended.unwrap_or_else(|panic| Err(panics::text(&*panic))) {
+            if let Err(why) = ended.unwrap_or_else(|panic| Err(WorkerError::Panicked(panics::text(&*panic)))) {
                 // The panic may have been notify's own.
-                let _ = catch_unwind(AssertUnwindSafe(|| outbox.put(WorkerEvent::Died(why))));
+                let _ = catch_unwind(AssertUnwindSafe(|| outbox.put(WorkerEvent::Died(why.to_string()))));
             }
         };
         // It waits for just that, so that nothing can fail.
@@ -158,7 +158,7 @@ impl Worker {
 
     /// Hands over a job. After [`WorkerEvent::Died`] it is dropped.
     pub fn send(&self, job: WorkerCommand) {
-        // An error says that the thread is gone, of which Fact::Died tells.
+        // An error says that the thread is gone, of which [`WorkerEvent::Died`] tells.
         let _ = self.jobs.send(job);
     }
 
@@ -203,13 +203,23 @@ struct Commands {
     waiting: HashMap<u32, oneshot::Sender<Attempt>>,
 }
 
-/// Until the main loop drops its handle (`Ok`), or a task panics or nothing can work (`Err`).
+/// What ends the thread before its time.
+#[derive(Debug, thiserror::Error)]
+enum WorkerError {
+    #[error(transparent)]
+    NoRuntime(#[from] io::Error),
+    /// A task, or the thread itself; what it said.
+    #[error("{0}")]
+    Panicked(String),
+}
+
+/// Until the main loop drops its handle.
 fn serve<N: Fn() + 'static>(
     mut jobs: mpsc::UnboundedReceiver<WorkerCommand>,
     shared: Option<Arc<Shared>>,
     outbox: Rc<Outbox<N>>,
-) -> Result<(), String> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| error.to_string())?;
+) -> Result<(), WorkerError> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let client = Rc::new(Client::new());
     let mut tasks = Tasks {
         client,
@@ -230,7 +240,7 @@ fn serve<N: Fn() + 'static>(
                     None => return Ok(()),
                 },
                 Some(ended) = tasks.running.join_next() => match ended {
-                    Err(e) if e.is_panic() => return Err(panics::text(&*e.into_panic())),
+                    Err(e) if e.is_panic() => return Err(WorkerError::Panicked(panics::text(&*e.into_panic()))),
                     // Done, or aborted by a later job.
                     Ok(()) | Err(_) => {}
                 },

@@ -71,6 +71,7 @@ pub(super) struct StopOptions {
     pub(super) compare: bool,
     /// Drill the built-in app instead of a COMMAND; with =FAULT, one that has it
     #[arg(long, value_name = "FAULT", num_args = 0..=1, require_equals = true, group = REQUESTS)]
+    // The form in which clap gives an option whose value may be left out.
     pub(super) demo: Option<Option<Fault>>,
     /// Stop this process; needs --url or --submit
     #[arg(long, value_name = "PID", value_parser = value(pid))]

@@ -8,6 +8,7 @@ use crate::drill::header::Header;
 use crate::drill::plan::{Mix, Output, OutputKind, Place, Target, Tolerance};
 use crate::drill::{self, CHECKS};
 use crate::files;
+use crate::reason::Reason;
 use crate::secret::{Hidden, Url};
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, Error, ValueEnum};
@@ -19,13 +20,13 @@ pub(super) fn get(place: Place) -> Target {
 }
 
 /// http or https, `unix:SOCKET:PATH`, or a path.
-pub(super) fn place(text: &str) -> Result<Place, String> {
+pub(super) fn place(text: &str) -> Result<Place, Reason> {
     let text = text.trim();
     if text.starts_with('/') {
         let is_path = Url::parse("http://host/").and_then(|base| base.with_target(text));
         return match is_path {
             Ok(_) => Ok(Place::Path(Hidden::from(text.to_owned()))),
-            Err(error) => Err(format!("not a path ({error}); expected one as /orders")),
+            Err(error) => Err(format!("not a path ({error}); expected one as /orders").into()),
         };
     }
     match text.strip_prefix("unix:") {
@@ -46,17 +47,25 @@ impl TypedValueParser for HeadersParser {
     type Value = HeaderValues;
 
     fn parse_ref(&self, _: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<HeaderValues, Error> {
-        headers(value).map(HeaderValues).map_err(|(shown, why)| wrong(arg, shown, why))
+        headers(value).map(HeaderValues).map_err(|fault| wrong(arg, fault.shown, fault.why))
     }
 }
 
-/// What `--header` names: one, or all of a file. On a failure, what of it may be shown, and why.
-fn headers(value: &OsStr) -> Result<Vec<Header>, (String, String)> {
-    let text = value.to_str().ok_or_else(|| ("…".to_owned(), "not UTF-8 text".to_owned()))?;
+/// What is wrong with a `--header`.
+struct HeaderFault {
+    /// What of it may be shown.
+    shown: String,
+    why: Reason,
+}
+
+/// What `--header` names: one, or all of a file.
+fn headers(value: &OsStr) -> Result<Vec<Header>, HeaderFault> {
+    let hidden = || HeaderFault { shown: "…".to_owned(), why: "not UTF-8 text".into() };
+    let text = value.to_str().ok_or_else(hidden)?;
     if let Some(path) = text.strip_prefix('@') {
-        let failed = |why: String| (quoted(value), why);
+        let failed = |why: Reason| HeaderFault { shown: quoted(value), why };
         if path.is_empty() {
-            return Err(failed("no file is named; expected one as @headers.txt".to_owned()));
+            return Err(failed("no file is named; expected one, as @headers.txt".into()));
         }
         return drill::headers_of(Path::new(path)).map_err(failed);
     }
@@ -64,23 +73,23 @@ fn headers(value: &OsStr) -> Result<Vec<Header>, (String, String)> {
         Some((name, _)) => format!("\"{}: …\"", name.trim()),
         None => "\"…\"".to_owned(),
     };
-    Header::parse(text).map(|header| vec![header]).map_err(|why| (name, why))
+    Header::parse(text).map(|header| vec![header]).map_err(|why| HeaderFault { shown: name, why })
 }
 
 /// A count, or a share of the requests that were over before the stop.
-pub(super) fn tolerance(text: &str) -> Result<Tolerance, String> {
+pub(super) fn tolerance(text: &str) -> Result<Tolerance, Reason> {
     let text = text.trim();
     if let Ok(count) = text.parse() {
         return Ok(Tolerance::Count(count));
     }
     match share(text) {
         Ok(share) => Ok(Tolerance::Share(share)),
-        Err(_) => Err("expected a number of requests, or a share of them, as 3 or 1%".to_owned()),
+        Err(_) => Err("expected a number of requests, or a share of them, as 3 or 1%".into()),
     }
 }
 
 /// `[METHOD] URL [BODY]`, with a path for a URL
-pub(super) fn request(text: &str) -> Result<Target, String> {
+pub(super) fn request(text: &str) -> Result<Target, Reason> {
     const RIGHT: &str = "expected METHOD URL [BODY], as POST http://127.0.0.1:8080/orders {\"id\":1}";
     let text = text.trim();
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -88,12 +97,14 @@ pub(super) fn request(text: &str) -> Result<Target, String> {
         let body = (!rest.trim().is_empty()).then(|| rest.trim().to_owned());
         return match body {
             None => place(first).map(get),
-            Some(_) => Err(format!("a body needs a method before the URL; {RIGHT}")),
+            Some(_) => Err(format!("a body needs a method before the URL; {RIGHT}").into()),
         };
     }
     let is_method = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_uppercase());
     if !is_method {
-        return Err(format!("{} is neither a method in capitals nor a URL; {RIGHT}", quoted(&OsString::from(first))));
+        return Err(
+            format!("{} is neither a method in capitals nor a URL; {RIGHT}", quoted(&OsString::from(first))).into()
+        );
     }
     let rest = rest.trim_start();
     let (url, body) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -103,35 +114,35 @@ pub(super) fn request(text: &str) -> Result<Target, String> {
 }
 
 /// A shell command that prints ids.
-pub(super) fn shell_command(text: &str) -> Result<String, String> {
+pub(super) fn shell_command(text: &str) -> Result<String, Reason> {
     match text.trim() {
-        "" => Err("the command is empty; expected a shell command that prints one id a line".to_owned()),
+        "" => Err("the command is empty; expected a shell command that prints one id a line".into()),
         _ => Ok(text.to_owned()),
     }
 }
 
-pub(super) fn pid(text: &str) -> Result<i32, String> {
+pub(super) fn pid(text: &str) -> Result<i32, Reason> {
     match text.trim().parse() {
         Ok(pid) if pid > 1 => Ok(pid),
-        _ => Err("a pid is a number above 1".to_owned()),
+        _ => Err("a pid is a number above 1".into()),
     }
 }
 
-pub(super) fn count(text: &str) -> Result<u32, String> {
+pub(super) fn count(text: &str) -> Result<u32, Reason> {
     match text.trim().parse() {
         Ok(count @ 1..=1_000_000) => Ok(count),
-        _ => Err("expected a number from 1 to 1000000".to_owned()),
+        _ => Err("expected a number from 1 to 1000000".into()),
     }
 }
 
-pub(super) fn ratio(text: &str) -> Result<f64, String> {
+pub(super) fn ratio(text: &str) -> Result<f64, Reason> {
     match text.trim().parse::<f64>() {
         Ok(ratio) if ratio.is_finite() && ratio > 0.0 => Ok(ratio),
-        _ => Err("expected a number above 0, as 1.5".to_owned()),
+        _ => Err("expected a number above 0, as 1.5".into()),
     }
 }
 
-pub(super) fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, Reason> {
     let text = text.trim();
     let parsed = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
@@ -139,7 +150,7 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     };
     match parsed {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("expected a share of the requests, as 1% or 0.01".to_owned()),
+        _ => Err("expected a share of the requests, as 1% or 0.01".into()),
     }
 }
 
@@ -155,7 +166,7 @@ const CLIENTS: [(&str, ClientField); 5] = [
     ("stream", |mix| &mut mix.stream),
 ];
 
-pub(super) fn mix(text: &str) -> Result<Mix, String> {
+pub(super) fn mix(text: &str) -> Result<Mix, Reason> {
     let mut mix = Mix::default();
     let names = || CLIENTS.iter().map(|(name, _)| *name);
     for part in text.split(',') {
@@ -165,7 +176,7 @@ pub(super) fn mix(text: &str) -> Result<Mix, String> {
         let name = name.trim();
         let Some((_, field)) = CLIENTS.iter().find(|(known, _)| *known == name) else {
             let hint = did_you_mean(name, names(), str::to_owned);
-            return Err(format!("unknown client {name}; expected {}{hint}", listed(names())));
+            return Err(format!("unknown client {name}; expected {}{hint}", listed(names())).into());
         };
         *field(&mut mix) = number;
     }
@@ -176,38 +187,38 @@ pub(super) fn check_names() -> Vec<PossibleValue> {
     CHECKS.iter().copied().map(PossibleValue::new).collect()
 }
 
-pub(super) fn check_name(text: &str) -> Result<String, String> {
+pub(super) fn check_name(text: &str) -> Result<String, Reason> {
     let name = text.trim();
     match CHECKS.contains(&name) {
         true => Ok(name.to_owned()),
         false => {
             let hint = did_you_mean(name, CHECKS.iter().copied(), str::to_owned);
-            Err(format!("unknown check; expected {}{hint}", listed(CHECKS.iter().copied())))
+            Err(format!("unknown check; expected {}{hint}", listed(CHECKS.iter().copied())).into())
         }
     }
 }
 
-pub(super) fn output(text: &str) -> Result<Output, String> {
+pub(super) fn output(text: &str) -> Result<Output, Reason> {
     let kinds = OutputKind::value_variants().iter().filter_map(OutputKind::to_possible_value);
     let forms: Vec<String> = kinds.map(|kind| format!("{}=PATH", kind.get_name())).collect();
     let expected = format!("expected {}", listed(forms.iter().map(String::as_str)));
     let (kind, path) = text.split_once('=').ok_or_else(|| expected.clone())?;
     let kind = OutputKind::from_str(kind, false).map_err(|_| format!("unknown kind {kind}; {expected}"))?;
     if path.is_empty() {
-        return Err(format!("the path is empty; {expected}"));
+        return Err(format!("the path is empty; {expected}").into());
     }
     // Better now than when the drill is over. A drill's own standard output is nobody else's.
     let is_own_stream = matches!(files::descriptor(Path::new(path)), Some(1 | 2));
     if !is_own_stream && let Some(why) = files::unwritable(Path::new(path)) {
-        return Err(format!("{path} {why}"));
+        return Err(format!("{path} {why}").into());
     }
     Ok(Output { kind, path: path.into() })
 }
 
 /// A shell command that stops something.
-pub(super) fn stop_command(text: &str) -> Result<String, String> {
+pub(super) fn stop_command(text: &str) -> Result<String, Reason> {
     match text.trim() {
-        "" => Err("the command is empty; expected a shell command, as 'docker stop web'".to_owned()),
+        "" => Err("the command is empty; expected a shell command, as 'docker stop web'".into()),
         _ => Ok(text.to_owned()),
     }
 }

@@ -40,7 +40,6 @@ pub(crate) use detect::detect;
 pub(crate) use drain::Around;
 
 use super::suggest::did_you_mean;
-use super::values;
 use super::{OwnLimit, Server};
 use crate::signal::Signal;
 use drain::OwnDrain;
@@ -204,7 +203,7 @@ pub(crate) enum Choice {
 }
 
 /// `--profile`.
-pub(crate) fn parse(text: &str) -> Result<Choice, values::Reason> {
+pub(crate) fn parse(text: &str) -> Result<Choice, crate::reason::Reason> {
     let text = text.trim();
     let names = || all().map(|profile| profile.name).chain(["auto", "none", "list"]);
     match names().find(|name| *name == text) {
@@ -216,7 +215,8 @@ pub(crate) fn parse(text: &str) -> Result<Choice, values::Reason> {
             let hint = did_you_mean(text, names(), str::to_owned);
             Err(format!(
                 "unknown server; expected auto, none or a name that `graceful run --profile list` prints{hint}"
-            ))
+            )
+            .into())
         }
     }
 }
@@ -257,7 +257,7 @@ mod tests {
     fn a_name_that_is_not_there_is_told_with_its_neighbour() {
         assert_eq!(parse("none"), Ok(Choice::None));
         assert_eq!(parse(" nginx "), Ok(Choice::Named("nginx")));
-        assert!(parse("nginks").unwrap_err().contains("did you mean nginx?"));
-        assert!(parse("list").unwrap_err().contains("graceful run --profile list"));
+        assert!(parse("nginks").unwrap_err().to_string().contains("did you mean nginx?"));
+        assert!(parse("list").unwrap_err().to_string().contains("graceful run --profile list"));
     }
 }

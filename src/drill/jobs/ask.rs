@@ -4,6 +4,7 @@
 //! a limit for what it prints; whoever passes one gets SIGKILL. The caller reaps, since wait(2) has one owner, and tells.
 
 use crate::pid::Pid;
+use crate::reason::Reason;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::sys::fds::{self, Read};
@@ -12,6 +13,7 @@ use crate::sys::spawn::{self, SpawnSpec};
 use crate::sys::{in_words, process};
 use crate::timeline::text::{human, printable};
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,51 @@ const ERRORS_KEPT: usize = 2048;
 const LINES_SHOWN: usize = 3;
 /// A pipe's size (pipe(7)): what is read at once.
 const PIECE: usize = 64 * 1024;
+
+/// A run of a command that came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("--{option}: {fault}{}", .said.as_ref().map(|said| format!("; it said: {said}")).unwrap_or_default())]
+pub(super) struct AskError {
+    option: &'static str,
+    fault: AskFault,
+    /// What it wrote to standard error last.
+    said: Option<String>,
+}
+
+/// What was wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskFault {
+    #[error("cannot be started: {}", in_words(.0))]
+    NotStarted(io::Error),
+    #[error("a zero byte in it")]
+    ZeroByte,
+    /// This machine's shell is no program.
+    #[error("/bin/sh: {0}")]
+    Shell(String),
+    #[error("it prints more than {} MiB", OUTPUT_MAX >> 20)]
+    TooMuch,
+    #[error("{}", ended(*.0))]
+    Ended(ExitStatus),
+    #[error("it did not end within {} (--timeout)", human(*.0))]
+    Late(Duration),
+    /// What it printed are not the ids that were asked for.
+    #[error(transparent)]
+    Ids(Reason),
+}
+
+impl AskError {
+    /// A fault of a run that has said nothing about it.
+    pub(super) fn new(option: &'static str, fault: AskFault) -> AskError {
+        AskError { option, fault, said: None }
+    }
+}
+
+fn ended(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Exited(code) => format!("it failed with exit status {code}"),
+        status => format!("it was {status}"),
+    }
+}
 
 /// A command that runs.
 #[derive(Debug)]
@@ -49,11 +96,11 @@ impl Ask {
         text: &str,
         patience: Duration,
         inherited: Inherited,
-    ) -> Result<Ask, String> {
-        let failed = |error: &std::io::Error| format!("--{option}: cannot be started: {}", in_words(error));
-        let (output, output_end) = fds::output_pipe().map_err(|error| failed(&error))?;
-        let (errors, errors_end) = fds::output_pipe().map_err(|error| failed(&error))?;
-        let text = CString::new(text).map_err(|_| format!("--{option}: a zero byte in it"))?;
+    ) -> Result<Ask, AskError> {
+        let failed = |error: io::Error| AskError::new(option, AskFault::NotStarted(error));
+        let (output, output_end) = fds::output_pipe().map_err(failed)?;
+        let (errors, errors_end) = fds::output_pipe().map_err(failed)?;
+        let text = CString::new(text).map_err(|_| AskError::new(option, AskFault::ZeroByte))?;
         let command = SpawnSpec {
             argv: &[c"/bin/sh".to_owned(), c"-c".to_owned(), text],
             env: None,
@@ -67,8 +114,8 @@ impl Ask {
             parent_death_signal: Some(Signal::KILL),
         };
         let pid = spawn::spawn(&command).map_err(|error| match error {
-            spawn::Error::Fork(error) | spawn::Error::Exec(error) => failed(&error),
-            spawn::Error::Format(_, format) => format!("--{option}: /bin/sh: {}", format.why()),
+            spawn::Error::Fork(error) | spawn::Error::Exec(error) => failed(error),
+            spawn::Error::Format(_, format) => AskError::new(option, AskFault::Shell(format.why())),
         })?;
         Ok(Ask {
             option,
@@ -93,26 +140,23 @@ impl Ask {
     }
 
     /// Reads what is there. When it is over: its standard output, or why there is none that counts.
-    pub(super) fn look(&mut self, now: Instant) -> Option<Result<Vec<u8>, String>> {
+    pub(super) fn look(&mut self, now: Instant) -> Option<Result<Vec<u8>, AskError>> {
         // What was written before the end is there after it; what its background processes write later is not waited for.
         let ended = self.ended;
         self.read();
         let took = now.saturating_duration_since(self.started);
         let fault = if self.printed.len() > OUTPUT_MAX {
-            format!("it prints more than {} MiB", OUTPUT_MAX >> 20)
+            AskFault::TooMuch
         } else {
             match ended {
                 Some(ExitStatus::Exited(0)) => return Some(Ok(std::mem::take(&mut self.printed))),
-                Some(ExitStatus::Exited(code)) => format!("it failed with exit status {code}"),
-                Some(status) => format!("it was {status}"),
-                None if took >= self.patience => {
-                    format!("it did not end within {} (--timeout)", human(self.patience))
-                }
+                Some(status) => AskFault::Ended(status),
+                None if took >= self.patience => AskFault::Late(self.patience),
                 None => return None,
             }
         };
         self.kill();
-        Some(Err(self.told(&fault)))
+        Some(Err(AskError { option: self.option, fault, said: self.last_words() }))
     }
 
     fn read(&mut self) {
@@ -142,13 +186,12 @@ impl Ask {
         }
     }
 
-    /// The reason, with what it said on standard error last.
-    fn told(&self, why: &str) -> String {
+    /// What it said on standard error last.
+    fn last_words(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.complaints);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(LINES_SHOWN)..).unwrap_or_default().join(" / ");
-        let said = if last.is_empty() { String::new() } else { format!("; it said: {}", printable(&last)) };
-        format!("--{}: {why}{said}", self.option)
+        (!last.is_empty()).then(|| printable(&last).into_owned())
     }
 
     /// It, and what it has started in its group.

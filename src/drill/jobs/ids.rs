@@ -1,5 +1,6 @@
 //! The ids that the user's commands print: one a line. Pure.
 
+use crate::reason::Reason;
 use std::collections::HashSet;
 
 /// A longer line is no id.
@@ -11,7 +12,7 @@ const SHOWN: usize = 60;
 ///
 /// # Errors
 /// A line that can be no id, in words.
-pub(super) fn parse(output: &[u8]) -> Result<Vec<String>, String> {
+pub(super) fn parse(output: &[u8]) -> Result<Vec<String>, Reason> {
     let lines = output.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     lines
         .map(|line| match std::str::from_utf8(line) {
@@ -19,7 +20,8 @@ pub(super) fn parse(output: &[u8]) -> Result<Vec<String>, String> {
             _ => Err(format!(
                 "it printed {:?}, which is not an id: expected one id a line, of {LONGEST} bytes of text at most",
                 shown(&String::from_utf8_lossy(line))
-            )),
+            )
+            .into()),
         })
         .collect()
 }
@@ -28,7 +30,7 @@ pub(super) fn parse(output: &[u8]) -> Result<Vec<String>, String> {
 ///
 /// # Errors
 /// It printed fewer ids or more, or one twice.
-pub(super) fn submitted(output: &[u8], asked_for: usize) -> Result<Vec<String>, String> {
+pub(super) fn submitted(output: &[u8], asked_for: usize) -> Result<Vec<String>, Reason> {
     let ids = parse(output)?;
     if ids.len() != asked_for {
         let first = ids.first().map(|id| format!(", the first {:?}", shown(id))).unwrap_or_default();
@@ -41,11 +43,11 @@ pub(super) fn submitted(output: &[u8], asked_for: usize) -> Result<Vec<String>, 
         return Err(format!(
             "it was to submit {jobs} and {lines}{first}: expected one id a line for each job, and nothing else on standard \
              output"
-        ));
+        ).into());
     }
     let mut seen = HashSet::new();
     match ids.iter().find(|id| !seen.insert(id.as_str())) {
-        Some(id) => Err(format!("it printed the id {:?} twice: each job needs an id of its own", shown(id))),
+        Some(id) => Err(format!("it printed the id {:?} twice: each job needs an id of its own", shown(id)).into()),
         None => Ok(ids),
     }
 }
@@ -74,7 +76,7 @@ mod tests {
     fn what_is_no_id_is_told_of() {
         for rubbish in [&b"\xff\xfe\n"[..], &[b'x'; LONGEST + 1], b"a\x1b[2Jb\n", b"a\0b"] {
             let why = parse(rubbish).unwrap_err();
-            assert!(why.contains("which is not an id") && why.len() < 250, "{why}");
+            assert!(why.to_string().contains("which is not an id") && why.to_string().len() < 250, "{why}");
         }
         assert!(parse(&[b'x'; LONGEST]).is_ok());
     }
@@ -83,13 +85,16 @@ mod tests {
     fn as_many_ids_as_jobs_were_asked_for() {
         assert_eq!(submitted(b"a\nb\n", 2), Ok(vec!["a".to_owned(), "b".to_owned()]));
         let why = submitted(b"", 2).unwrap_err();
-        assert!(why.starts_with("it was to submit 2 jobs and printed nothing: "), "{why}");
+        assert!(why.to_string().starts_with("it was to submit 2 jobs and printed nothing: "), "{why}");
         let why = submitted(b"warning: x\na\n", 1).unwrap_err();
-        assert!(why.contains("1 job and printed 2 lines, the first \"warning: x\": expected one id a line"), "{why}");
+        assert!(
+            why.to_string().contains("1 job and printed 2 lines, the first \"warning: x\": expected one id a line"),
+            "{why}"
+        );
         let why = submitted(b"a\n", 2).unwrap_err();
-        assert!(why.contains("2 jobs and printed 1 line, "), "{why}");
+        assert!(why.to_string().contains("2 jobs and printed 1 line, "), "{why}");
         let why = submitted(b"a\na\n", 2).unwrap_err();
-        assert!(why.contains("the id \"a\" twice"), "{why}");
+        assert!(why.to_string().contains("the id \"a\" twice"), "{why}");
     }
 
     proptest! {
@@ -97,7 +102,7 @@ mod tests {
         fn whatever_is_printed_is_ids_or_a_short_reason(output in prop::collection::vec(any::<u8>(), 0..600)) {
             match parse(&output) {
                 Ok(ids) => prop_assert!(ids.iter().all(|id| !id.is_empty() && id.len() <= LONGEST && id.trim_ascii() == id)),
-                Err(why) => prop_assert!(why.len() < 600),
+                Err(why) => prop_assert!(why.to_string().len() < 600),
             }
         }
 

@@ -12,6 +12,7 @@
 //! All times are seconds since the drill began, by the caller's clock.
 
 use crate::drill::evidence::{Fate, JobCounts, JobFate, JobsAt};
+use crate::reason::Reason;
 use std::collections::{HashMap, HashSet};
 
 /// At most this many ids of others are kept, to be counted once each.
@@ -66,13 +67,14 @@ impl Ledger {
     ///
     /// # Errors
     /// An id that was there before, in words.
-    pub(super) fn submit(&mut self, ids: Vec<String>, at_s: f64) -> Result<(), String> {
+    pub(super) fn submit(&mut self, ids: Vec<String>, at_s: f64) -> Result<(), Reason> {
         for id in ids {
             if self.by_id.contains_key(&id) {
                 return Err(format!(
                     "it printed the id {:?} again: each job needs an id of its own",
                     super::ids::shown(&id)
-                ));
+                )
+                .into());
             }
             self.by_id.insert(id.clone(), self.jobs.len());
             self.jobs.push(Entry {

@@ -55,7 +55,7 @@ fn done_twice_and_done_but_queued_are_no_losses() {
 fn an_id_that_was_there_before_is_refused() {
     let mut ledger = Ledger::default();
     ledger.submit(ids("a"), 1.0).unwrap();
-    assert!(ledger.submit(ids("b a"), 2.0).unwrap_err().contains("\"a\" again"));
+    assert!(ledger.submit(ids("b a"), 2.0).unwrap_err().to_string().contains("\"a\" again"));
 }
 
 #[test]

@@ -37,13 +37,13 @@ use super::facts::Observations;
 use super::plan::{self, COUNT, DrillPlan, Supervision};
 use super::progress::JobsNow;
 use super::stage::{Broken, Folder, Session, Unfinished, human, inconclusive};
-use super::subject::RunningSubject;
+use super::subject::{RunningSubject, SubjectError};
 use crate::config;
 use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals;
-use ask::Ask;
+use ask::{Ask, AskError, AskFault};
 use causes::Known;
 use judge::Seen;
 use ledger::{Ledger, Look};
@@ -114,7 +114,7 @@ pub(super) fn hold(
     let started = RunningSubject::start(&plan.subject, way, None, folder.path(), hall.inherited, plan.show_output);
     let subject = match started {
         Ok(subject) => subject,
-        Err(why) => return Ok(inconclusive(plan, way, why)),
+        Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
     };
     let now = Instant::now();
     let mut shift = Shift {
@@ -158,7 +158,7 @@ impl Shift<'_> {
         self.first_job()?;
         let began_s = self.now_s();
         self.warm_up()?;
-        let (stop, wall) = self.stop().map_err(Unfinished::Inconclusive)?;
+        let (stop, wall) = self.stop().map_err(|why| Unfinished::Inconclusive(why.to_string()))?;
         let stop_s = self.since_zero(stop);
         self.watch_to_the_end(stop)?;
         self.facts.report = self.subject.report();
@@ -250,7 +250,7 @@ impl Shift<'_> {
     }
 
     /// The stop; the moment, by both clocks.
-    fn stop(&mut self) -> Result<(Instant, SystemTime), String> {
+    fn stop(&mut self) -> Result<(Instant, SystemTime), SubjectError> {
         let signal = match &self.plan.subject {
             plan::Subject::Own { signal, .. } | plan::Subject::Pid { signal, .. } => Some(*signal),
             plan::Subject::Command(_) | plan::Subject::Nothing => None,
@@ -352,7 +352,7 @@ impl Shift<'_> {
         match started {
             Ok(subject) => self.subject = subject,
             Err(why) => {
-                self.look_fault = Some(why);
+                self.look_fault = Some(why.to_string());
                 return Ok(false);
             }
         }
@@ -437,10 +437,14 @@ impl Shift<'_> {
             self.submitting = None;
             let at_s = self.since_zero(now);
             let submitted = asked
-                .and_then(|output| ids::submitted(&output, count).map_err(|why| format!("--submit: {why}")))
-                .and_then(|ids| self.ledger.submit(ids, at_s).map_err(|why| format!("--submit: {why}")));
+                .and_then(|output| {
+                    ids::submitted(&output, count).map_err(|why| AskError::new("submit", AskFault::Ids(why)))
+                })
+                .and_then(|ids| {
+                    self.ledger.submit(ids, at_s).map_err(|why| AskError::new("submit", AskFault::Ids(why)))
+                });
             if let Err(why) = submitted {
-                self.submit_fault = Some(why);
+                self.submit_fault = Some(why.to_string());
             }
         }
         let rests = self.last_batch.is_some_and(|last| now < last + BATCH);
@@ -467,7 +471,7 @@ impl Shift<'_> {
         let text = self.jobs.submit.replace(COUNT, &count.to_string());
         match Ask::start("submit", &text, self.plan.timeout, self.hall.inherited) {
             Ok(ask) => self.submitting = Some((ask, count)),
-            Err(why) => self.submit_fault = Some(why),
+            Err(why) => self.submit_fault = Some(why.to_string()),
         }
         self.last_batch = Some(Instant::now());
         if self.load.is_some() {
@@ -509,14 +513,14 @@ impl Shift<'_> {
         };
         match next {
             Ok(next) => self.looking = next,
-            Err(why) => self.look_fault = Some(why),
+            Err(why) => self.look_fault = Some(why.to_string()),
         }
-        if fault.is_some() {
-            self.look_fault = fault;
+        if let Some(why) = fault {
+            self.look_fault = Some(why.to_string());
         }
     }
 
-    fn ask(&self, option: &'static str, text: &str) -> Result<Ask, String> {
+    fn ask(&self, option: &'static str, text: &str) -> Result<Ask, AskError> {
         Ask::start(option, text, self.plan.timeout, self.hall.inherited)
     }
 
@@ -564,6 +568,6 @@ impl Shift<'_> {
 }
 
 /// The ids that a look's command printed.
-fn read(option: &str, printed: Result<Vec<u8>, String>) -> Result<Vec<String>, String> {
-    printed.and_then(|output| ids::parse(&output).map_err(|why| format!("--{option}: {why}")))
+fn read(option: &'static str, printed: Result<Vec<u8>, AskError>) -> Result<Vec<String>, AskError> {
+    printed.and_then(|output| ids::parse(&output).map_err(|why| AskError::new(option, AskFault::Ids(why))))
 }

@@ -57,6 +57,8 @@ pub(super) enum NoAnswer {
     Unreachable(String),
 }
 
+impl std::error::Error for NoAnswer {}
+
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -35,12 +35,29 @@ pub(crate) struct Names {
     pub(crate) resolv_conf: PathBuf,
 }
 
-/// Why a name has no address, in words for the user.
+/// A name that has no address, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot resolve {name}: {why}")]
-pub(crate) struct LookupError {
+pub struct LookupError {
     name: String,
-    why: String,
+    why: NoAddress,
+}
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum NoAddress {
+    /// The file that names the servers cannot be read; why, in the system's words.
+    #[error("no DNS server, {}: {error}", .file.display())]
+    NoFile { file: PathBuf, error: String },
+    #[error("no DNS server, {} names none", .0.display())]
+    NoServer(PathBuf),
+    #[error("no such name")]
+    NoName,
+    /// The name is there.
+    #[error("the name has no address")]
+    NameAlone,
+    #[error(transparent)]
+    NoAnswer(#[from] dns::NoAnswer),
 }
 
 /// `localhost` and everything below it, which RFC 6761 reserves for this machine.
@@ -80,24 +97,24 @@ impl Names {
             Ok(addresses) => {
                 debug!(name: "name_resolved", host = name, ?addresses, "{name} is {addresses:?}, says DNS")
             }
-            Err(error) => debug!(name: "name_not_resolved", host = name, error, "{name} has no address: {error}"),
+            Err(error) => debug!(name: "name_not_resolved", host = name, %error, "{name} has no address: {error}"),
         }
         resolved.map_err(|why| LookupError { name: name.to_owned(), why })
     }
 
-    async fn ask_dns(&self, name: &str, until: Instant) -> Result<Vec<IpAddr>, String> {
-        let file = self.resolv_conf.display();
-        let text =
-            fs::read(&self.resolv_conf).map_err(|e| format!("no DNS server, {file}: {}", super::error::os(&e)))?;
+    async fn ask_dns(&self, name: &str, until: Instant) -> Result<Vec<IpAddr>, NoAddress> {
+        let file = || self.resolv_conf.clone();
+        let text = fs::read(&self.resolv_conf)
+            .map_err(|error| NoAddress::NoFile { file: file(), error: super::error::os(&error) })?;
         let conf = Conf::read(&text, &ResolverEnvironment::of_the_system());
         if conf.servers.is_empty() {
-            return Err(format!("no DNS server, {file} names none"));
+            return Err(NoAddress::NoServer(file()));
         }
         match dns::look_up(&conf, name, until).await {
             Resolution::Found(addresses) => Ok(addresses),
-            Resolution::NoName => Err("no such name".to_owned()),
-            Resolution::NoAddress => Err("the name has no address".to_owned()),
-            Resolution::Failed(why) => Err(why.to_string()),
+            Resolution::NoName => Err(NoAddress::NoName),
+            Resolution::NoAddress => Err(NoAddress::NameAlone),
+            Resolution::Failed(why) => Err(why.into()),
         }
     }
 }
