@@ -138,7 +138,7 @@ impl Planner {
             insecure: load.insecure,
             ready_url,
             readyz,
-            expected: verdict.expect.iter().cloned().collect(),
+            expected: verdict.expect.iter().copied().collect(),
             tolerate: verdict.tolerate,
             exit_status,
             repeat: verdict.repeat,

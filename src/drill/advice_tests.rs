@@ -25,7 +25,7 @@ fn told(drill: &Drill) -> String {
             finding.dropped,
             finding.words,
             finding.fix,
-            finding.checks.join(", ")
+            finding.checks.iter().map(|check| check.name()).collect::<Vec<_>>().join(", ")
         )
     };
     drill.findings.iter().map(of).collect()

@@ -4,7 +4,7 @@
 //! tell ([`super::statistics`]): a limit is kept or broken where all of the interval is on one side of it, and in between the
 //! drill is inconclusive.
 
-use super::evidence::{Cause, Check, CheckResult, Drill};
+use super::evidence::{Cause, Check, CheckName, CheckResult, Drill};
 use super::record::{ClientKind, RequestOutcome};
 use super::statistics::{Interval, percentile};
 use crate::reason::Reason;
@@ -155,12 +155,12 @@ pub fn compare(now: Sample, baseline: Option<Sample>, limits: &CanaryLimits) -> 
             baseline.map(|base| format!(", {} in the baseline", percent(base.error_rate()))).unwrap_or_default()
         );
         let result = if rate <= max { CheckResult::Pass } else { CheckResult::Fail };
-        all.add("error-rate", result, evidence, "more requests failed than --max-error-rate allows");
+        all.add(CheckName::ErrorRate, result, evidence, "more requests failed than --max-error-rate allows");
     }
     if let (Some(p99), Some(max)) = (now.p99_s, limits.max_p99_s) {
         let evidence = format!("p99 {}, {} is the limit", with_bounds(&p99, seconds), seconds(max));
         let (result, evidence) = judged(&p99, max, evidence);
-        all.add("p99", result, evidence, "slower than --max-p99 allows");
+        all.add(CheckName::P99, result, evidence, "slower than --max-p99 allows");
     }
     if let (Some(p99), Some(base), Some(max)) = (now.p99_s, baseline.and_then(|base| base.p99_s), limits.max_p99_ratio)
     {
@@ -176,14 +176,14 @@ pub fn compare(now: Sample, baseline: Option<Sample>, limits: &CanaryLimits) -> 
             if floored { format!(" (what is below {} counts as that)", seconds(floor)) } else { String::new() },
         );
         let (result, evidence) = judged(&ratio, max, evidence);
-        all.add("p99-ratio", result, evidence, "slower than --max-p99-ratio allows");
+        all.add(CheckName::P99Ratio, result, evidence, "slower than --max-p99-ratio allows");
     }
     all
 }
 
 impl Comparison {
-    fn add(&mut self, name: &str, result: CheckResult, evidence: String, exceeded: &'static str) {
-        let mut check = Check { name: name.to_owned(), result, evidence, causes: Vec::new() };
+    fn add(&mut self, name: CheckName, result: CheckResult, evidence: String, exceeded: &'static str) {
+        let mut check = Check { name, result, evidence, causes: Vec::new() };
         if result == CheckResult::Fail {
             check.causes.push(Cause::WorseThanBaseline);
             self.exceeded.push(exceeded);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn results(now: Sample, baseline: Option<Sample>, limits: &CanaryLimits) -> Vec<(String, CheckResult)> {
-        checks(now, baseline, limits).into_iter().map(|check| (check.name, check.result)).collect()
+        checks(now, baseline, limits).into_iter().map(|check| (check.name.to_string(), check.result)).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::advice::{self, Explanation};
 use super::case;
 use super::case::{Case, relative, seconds, under_way_at};
-use super::evidence::{Check, CheckResult, Drill, Finding, TimelineMarkKind};
+use super::evidence::{Check, CheckName, CheckResult, Drill, Finding, TimelineMarkKind};
 use super::facts::{Exit, ReadyState};
 use super::plan::Subject;
 use super::record::{ClientKind, Record, RequestOutcome};
@@ -47,7 +47,7 @@ pub(super) fn of(case: &Case<'_>) -> Judged {
         ],
     };
     for (check, whys) in all {
-        whys.into_iter().for_each(|why| add(&mut judged.findings, why, &check.name));
+        whys.into_iter().for_each(|why| add(&mut judged.findings, why, check.name));
         judged.checks.push(check);
     }
     judged.remarks.extend(owed_to_the_hold(case));
@@ -55,10 +55,10 @@ pub(super) fn of(case: &Case<'_>) -> Judged {
 }
 
 /// Each cause once, with all checks that it fails.
-pub(super) fn add(findings: &mut Vec<Finding>, why: Explanation, check: &str) {
+pub(super) fn add(findings: &mut Vec<Finding>, why: Explanation, check: CheckName) {
     match findings.iter_mut().find(|finding| finding.cause == why.cause) {
-        Some(known) if known.checks.iter().any(|name| name == check) => {}
-        Some(known) => known.checks.push(check.to_owned()),
+        Some(known) if known.checks.contains(&check) => {}
+        Some(known) => known.checks.push(check),
         None => findings.push(Finding {
             cause: why.cause,
             words: why.words,
@@ -66,28 +66,28 @@ pub(super) fn add(findings: &mut Vec<Finding>, why: Explanation, check: &str) {
             flags: why.fix.flags,
             at_s: why.at_s,
             dropped: why.dropped,
-            checks: vec![check.to_owned()],
+            checks: vec![check],
         }),
     }
 }
 
-fn pass(name: &str, evidence: String) -> ExplainedCheck {
-    (Check { name: name.to_owned(), result: CheckResult::Pass, evidence, causes: Vec::new() }, Vec::new())
+fn pass(name: CheckName, evidence: String) -> ExplainedCheck {
+    (Check { name, result: CheckResult::Pass, evidence, causes: Vec::new() }, Vec::new())
 }
 
-fn skipped(name: &str, evidence: &str) -> ExplainedCheck {
+fn skipped(name: CheckName, evidence: &str) -> ExplainedCheck {
     let (check, whys) = pass(name, evidence.to_owned());
     (Check { result: CheckResult::Skipped, ..check }, whys)
 }
 
-fn unknown(name: &str, evidence: &str) -> ExplainedCheck {
+fn unknown(name: CheckName, evidence: &str) -> ExplainedCheck {
     let (check, whys) = pass(name, evidence.to_owned());
     (Check { result: CheckResult::Unknown, ..check }, whys)
 }
 
-pub(super) fn failed(name: &str, evidence: String, whys: Vec<Explanation>) -> ExplainedCheck {
+pub(super) fn failed(name: CheckName, evidence: String, whys: Vec<Explanation>) -> ExplainedCheck {
     let causes = whys.iter().map(|why| why.cause).collect();
-    (Check { name: name.to_owned(), result: CheckResult::Fail, evidence, causes }, whys)
+    (Check { name, result: CheckResult::Fail, evidence, causes }, whys)
 }
 
 /// Of how many of these it cannot be told whether they were dropped.
@@ -101,7 +101,7 @@ fn zero_dropped(case: &Case<'_>) -> ExplainedCheck {
     if drill.dropped == 0 && untold > 0 {
         let answers = if untold == 1 { "1 answer".to_owned() } else { format!("{untold} answers") };
         return unknown(
-            "zero-dropped",
+            CheckName::ZeroDropped,
             &format!(
                 "{sent} {}, none dropped for certain, but {answers} ended with the connection within the stop and had no \
                  other end (no Content-Length, not chunked): whether they were whole cannot be told, until the server sends \
@@ -111,7 +111,7 @@ fn zero_dropped(case: &Case<'_>) -> ExplainedCheck {
         );
     }
     if drill.dropped == 0 {
-        return pass("zero-dropped", format!("{sent} {}, none dropped", plural(sent, "request", "requests")));
+        return pass(CheckName::ZeroDropped, format!("{sent} {}, none dropped", plural(sent, "request", "requests")));
     }
     let times = || drill.lost().map(|record| record.intended_s);
     let (first, last) = (times().fold(f64::INFINITY, f64::min), times().fold(f64::NEG_INFINITY, f64::max));
@@ -132,7 +132,7 @@ fn zero_dropped(case: &Case<'_>) -> ExplainedCheck {
         )],
         _ => advice::dropped(case),
     };
-    failed("zero-dropped", evidence, whys)
+    failed(CheckName::ZeroDropped, evidence, whys)
 }
 
 fn in_flight(case: &Case<'_>) -> ExplainedCheck {
@@ -141,15 +141,15 @@ fn in_flight(case: &Case<'_>) -> ExplainedCheck {
     let of_all = format!("of {all} {} under way at the stop", plural(all, "request", "requests"));
     let lost: Vec<&Record> = under_way().filter(|record| case.drill.is_dropped(record)).collect();
     if all == 0 {
-        return skipped("in-flight", "no request was under way at the stop; --slow-target URL keeps some");
+        return skipped(CheckName::InFlight, "no request was under way at the stop; --slow-target URL keeps some");
     }
     let untold = untold(case, under_way());
     if lost.is_empty() && untold > 0 {
         let evidence = format!("{of_all} {untold} ended with the connection, whole or not");
-        return unknown("in-flight", &evidence);
+        return unknown(CheckName::InFlight, &evidence);
     }
     if lost.is_empty() {
-        return pass("in-flight", format!("{all} {of_all} {} completed", plural(all, "was", "were")));
+        return pass(CheckName::InFlight, format!("{all} {of_all} {} completed", plural(all, "was", "were")));
     }
     let whole = all - lost.len();
     let evidence = format!(
@@ -157,7 +157,7 @@ fn in_flight(case: &Case<'_>) -> ExplainedCheck {
         plural(whole, "was", "were"),
         advice::by_outcome(lost.iter().copied())
     );
-    failed("in-flight", evidence, advice::in_flight(case))
+    failed(CheckName::InFlight, evidence, advice::in_flight(case))
 }
 
 /// New connections are served until the load balancer has ceased to send them.
@@ -167,14 +167,14 @@ fn served_in_window(case: &Case<'_>) -> ExplainedCheck {
         || drill.requests.iter().filter(|r| r.kind == ClientKind::New && r.intended_s > 0.0 && r.intended_s <= lag);
     if fresh().count() == 0 {
         return skipped(
-            "served-in-window",
+            CheckName::ServedInWindow,
             "the load has no new connections after the stop (--mix new=0, or --lb-lag 0s)",
         );
     }
     let lost: Vec<&Record> = fresh().filter(|record| case.drill.is_dropped(record)).collect();
     let Some(first) = lost.first() else {
         return pass(
-            "served-in-window",
+            CheckName::ServedInWindow,
             format!("new connections were served to the end of the lag, {}", seconds(lag)),
         );
     };
@@ -185,13 +185,13 @@ fn served_in_window(case: &Case<'_>) -> ExplainedCheck {
         seconds(lag),
         first.outcome.words()
     );
-    failed("served-in-window", evidence, advice::window(case, &lost))
+    failed(CheckName::ServedInWindow, evidence, advice::window(case, &lost))
 }
 
 fn gone_after(case: &Case<'_>) -> ExplainedCheck {
     match (case.facts.result.exit(), case.facts.accepts_after) {
         (Some(_), Some(true)) => failed(
-            "gone-after",
+            CheckName::GoneAfter,
             "the port still takes connections when the app is gone".to_owned(),
             vec![Explanation::new(
                 super::evidence::Cause::HelpersLeft,
@@ -200,23 +200,23 @@ fn gone_after(case: &Case<'_>) -> ExplainedCheck {
             )],
         ),
         (Some(exit), Some(false)) => {
-            pass("gone-after", format!("connections are refused after the exit, {}", seconds(exit.at_s)))
+            pass(CheckName::GoneAfter, format!("connections are refused after the exit, {}", seconds(exit.at_s)))
         }
-        (None, _) => skipped("gone-after", "the app did not exit"),
-        (_, None) => unknown("gone-after", "it could not be looked at"),
+        (None, _) => skipped(CheckName::GoneAfter, "the app did not exit"),
+        (_, None) => unknown(CheckName::GoneAfter, "it could not be looked at"),
     }
 }
 
 fn readiness(case: &Case<'_>) -> ExplainedCheck {
     if case.plan.ready_url(case.way).is_none() {
-        return skipped("readiness", "no readiness endpoint was named; --ready-url URL watches one");
+        return skipped(CheckName::Readiness, "no readiness endpoint was named; --ready-url URL watches one");
     }
     let changes = &case.facts.readiness;
     if !matches!(changes.first(), Some((_, ReadyState::Ready))) {
-        return unknown("readiness", "the endpoint was not ready before the stop");
+        return unknown(CheckName::Readiness, "the endpoint was not ready before the stop");
     }
     let closed = case.drill.at(TimelineMarkKind::Refused);
-    let fails = |evidence| failed("readiness", evidence, vec![advice::readiness(case)]);
+    let fails = |evidence| failed(CheckName::Readiness, evidence, vec![advice::readiness(case)]);
     match changes.iter().find(|(at, state)| *at >= 0.0 && state.is_failing()) {
         Some((at, ReadyState::NotReady(what))) => match closed {
             Some(closed) if closed < *at => fails(format!(
@@ -224,7 +224,7 @@ fn readiness(case: &Case<'_>) -> ExplainedCheck {
                 seconds(*at),
                 seconds(at - closed)
             )),
-            _ => pass("readiness", format!("it failed {} after the stop ({what})", seconds(*at))),
+            _ => pass(CheckName::Readiness, format!("it failed {} after the stop ({what})", seconds(*at))),
         },
         Some((at, _)) => fails(format!("it said ready until its listener was gone, {} after the stop", seconds(*at))),
         None => fails("it said ready to the end".to_owned()),
@@ -238,15 +238,16 @@ fn was_killed(case: &Case<'_>) -> bool {
 fn exit_in_time(case: &Case<'_>) -> ExplainedCheck {
     let grace = seconds(case.drill.grace_period_s);
     match case.facts.result.exit() {
-        Some(Exit { at_s, .. }) if !was_killed(case) => {
-            pass("exit-in-time", format!("it exited {} after the stop, {grace} is the grace period", seconds(at_s)))
-        }
+        Some(Exit { at_s, .. }) if !was_killed(case) => pass(
+            CheckName::ExitInTime,
+            format!("it exited {} after the stop, {grace} is the grace period", seconds(at_s)),
+        ),
         Some(Exit { at_s, .. }) => failed(
-            "exit-in-time",
+            CheckName::ExitInTime,
             format!("SIGKILL was needed: it was gone {} after the stop, {grace} is the grace period", seconds(at_s)),
             vec![advice::too_late(case)],
         ),
-        None => failed("exit-in-time", "it was still there at the end".to_owned(), vec![advice::too_late(case)]),
+        None => failed(CheckName::ExitInTime, "it was still there at the end".to_owned(), vec![advice::too_late(case)]),
     }
 }
 
@@ -254,7 +255,7 @@ fn exit_in_time(case: &Case<'_>) -> ExplainedCheck {
 pub(super) fn command_in_time(case: &Case<'_>) -> ExplainedCheck {
     use super::evidence::Cause;
     let grace = seconds(case.drill.grace_period_s);
-    let fails = |evidence, why| failed("exit-in-time", evidence, vec![why]);
+    let fails = |evidence, why| failed(CheckName::ExitInTime, evidence, vec![why]);
     let exit = case.facts.result.exit().filter(|_| case.facts.killed_s.is_none());
     let Some(Exit { at_s, status }) = exit else {
         return fails(
@@ -287,23 +288,23 @@ pub(super) fn command_in_time(case: &Case<'_>) -> ExplainedCheck {
         return fails(evidence, advice::killed_by_platform(case));
     }
     let evidence = format!("the stop command was over after {took}, which says nothing of the app's own end");
-    skipped("exit-in-time", &evidence)
+    skipped(CheckName::ExitInTime, &evidence)
 }
 
 pub(super) fn exit_status(case: &Case<'_>, remarks: &mut Vec<String>) -> ExplainedCheck {
-    let Some(exit) = case.facts.result.exit() else { return skipped("exit-status", "the app did not exit") };
+    let Some(exit) = case.facts.result.exit() else { return skipped(CheckName::ExitStatus, "the app did not exit") };
     let Some(status) = exit.status else {
-        return skipped("exit-status", "it cannot be known: the app is not a child of the drill");
+        return skipped(CheckName::ExitStatus, "it cannot be known: the app is not a child of the drill");
     };
     let code = status.code();
     if code == 0 || case.plan.exit_status.contains(&code) {
-        return pass("exit-status", format!("{code}"));
+        return pass(CheckName::ExitStatus, format!("{code}"));
     }
     if let Some(why) = is_clean(case, status) {
         remarks.push(format!("the exit status is {code}, and clean: {why}"));
-        return pass("exit-status", format!("{code} ({status}): {why}"));
+        return pass(CheckName::ExitStatus, format!("{code} ({status}): {why}"));
     }
-    failed("exit-status", format!("{code} ({status})"), vec![advice::exit_status(case, status)])
+    failed(CheckName::ExitStatus, format!("{code} ({status})"), vec![advice::exit_status(case, status)])
 }
 
 /// Why this status is that of a clean stop, if it is.
@@ -322,7 +323,7 @@ fn is_clean(case: &Case<'_>, status: ExitStatus) -> Option<String> {
 }
 
 pub(super) fn nothing_left(case: &Case<'_>, remarks: &mut Vec<String>) -> ExplainedCheck {
-    const NAME: &str = "nothing-left";
+    const NAME: CheckName = CheckName::NothingLeft;
     let fails = |words: String| {
         let why = Explanation::new(
             super::evidence::Cause::HelpersLeft,
@@ -357,7 +358,7 @@ pub(super) fn nothing_left(case: &Case<'_>, remarks: &mut Vec<String>) -> Explai
 }
 
 fn signal_handled(case: &Case<'_>) -> ExplainedCheck {
-    const NAME: &str = "signal-handled";
+    const NAME: CheckName = CheckName::SignalHandled;
     let (facts, signal) = (case.facts, case::signal(case));
     let is_cut = |record: &Record| {
         matches!(record.outcome, RequestOutcome::Reset | RequestOutcome::ResetInAnswer | RequestOutcome::Truncated)

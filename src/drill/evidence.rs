@@ -5,8 +5,10 @@
 use super::record::{ClientKind, Record, RequestOutcome};
 use crate::counts::Counts;
 use crate::timeline::InFlightMoment as Looked;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The whole document: one drill or more, and what they come to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -268,11 +270,77 @@ pub struct Latencies {
     pub after: Latency,
 }
 
+/// What is looked at, by the name that `--expect` takes: "zero-dropped".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckName {
+    /// Every request of the load got its answer.
+    ZeroDropped,
+    /// Every job is done or still queued.
+    NothingLost,
+    /// Every request that was under way at the stop was completed.
+    InFlight,
+    /// What came after the stop, within the load balancer's lag, was served.
+    ServedInWindow,
+    /// Nothing accepts connections after the exit.
+    GoneAfter,
+    /// The readiness endpoint said in time that the app is about to go.
+    Readiness,
+    /// The app exited within the grace period.
+    ExitInTime,
+    /// It exited with a status that counts as clean.
+    ExitStatus,
+    /// No process outlived it.
+    NothingLeft,
+    /// It has a handler for the stop signal.
+    SignalHandled,
+    /// No more requests failed than `--max-error-rate` allows.
+    ErrorRate,
+    /// The p99 is below `--max-p99`.
+    P99,
+    /// The p99 is no more than `--max-p99-ratio` times that of the baseline.
+    P99Ratio,
+}
+
+impl CheckName {
+    /// As it is typed and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            CheckName::ZeroDropped => "zero-dropped",
+            CheckName::NothingLost => "nothing-lost",
+            CheckName::InFlight => "in-flight",
+            CheckName::ServedInWindow => "served-in-window",
+            CheckName::GoneAfter => "gone-after",
+            CheckName::Readiness => "readiness",
+            CheckName::ExitInTime => "exit-in-time",
+            CheckName::ExitStatus => "exit-status",
+            CheckName::NothingLeft => "nothing-left",
+            CheckName::SignalHandled => "signal-handled",
+            CheckName::ErrorRate => "error-rate",
+            CheckName::P99 => "p99",
+            CheckName::P99Ratio => "p99-ratio",
+        }
+    }
+}
+
+impl fmt::Display for CheckName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+impl PartialEq<&str> for CheckName {
+    fn eq(&self, other: &&str) -> bool {
+        self.name() == *other
+    }
+}
+
 /// One check of the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// As `--expect` takes it: "zero-dropped".
-    pub name: String,
+    /// Which.
+    pub name: CheckName,
     /// What it came to.
     pub result: CheckResult,
     /// What was seen.
@@ -301,8 +369,8 @@ pub struct Finding {
     /// Number of requests that it dropped.
     #[serde(default)]
     pub dropped: usize,
-    /// The names of the checks that fail because of it.
-    pub checks: Vec<String>,
+    /// The checks that fail because of it.
+    pub checks: Vec<CheckName>,
 }
 
 /// The root causes. `causes` has the evidence of each, `advice` the fix.
@@ -514,4 +582,17 @@ impl Drill {
 /// A stream that went on when the drill ended was not broken by anybody.
 fn is_open_stream(record: &Record) -> bool {
     record.kind == ClientKind::Stream && record.outcome == RequestOutcome::Unfinished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_has_one_name_typed_shown_and_written() {
+        for check in CheckName::value_variants() {
+            assert_eq!(CheckName::from_str(check.name(), false).as_ref(), Ok(check));
+            assert_eq!(serde_json::to_value(check).unwrap(), check.name());
+        }
+    }
 }

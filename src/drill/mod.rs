@@ -48,7 +48,6 @@ mod undelimited;
 mod verdict;
 
 pub use plan::DrillPlan;
-pub use verdict::CHECKS;
 
 use crate::files;
 use crate::reason::Reason;
@@ -201,7 +200,7 @@ fn headline(worst: &Drill, count: usize) -> String {
     };
     let lost = worst.jobs.as_ref().map_or(worst.dropped, |jobs| jobs.lost);
     let is_failure = |check: &&evidence::Check| check.result == evidence::CheckResult::Fail;
-    let failed: Vec<&str> = worst.checks.iter().filter(is_failure).map(|check| check.name.as_str()).collect();
+    let failed: Vec<&str> = worst.checks.iter().filter(is_failure).map(|check| check.name.name()).collect();
     let under_way = worst.jobs.is_none() && worst.lost().all(|record| record.intended_s < 0.0);
     match (lost, failed.is_empty()) {
         (0, true) => format!("{sent}, none {what}{of}"),

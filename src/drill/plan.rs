@@ -1,6 +1,7 @@
 //! What a drill is to do, validated.
 
 use super::baseline::CanaryLimits;
+use super::evidence::CheckName;
 use super::header::Header;
 use crate::demo::Fault;
 use crate::secret::{Hidden, Url};
@@ -46,7 +47,7 @@ pub struct DrillPlan {
     /// The same, where graceful is in charge and answers for the app.
     pub readyz: Option<Url>,
     /// Checks that may fail, by name.
-    pub expected: BTreeSet<String>,
+    pub expected: BTreeSet<CheckName>,
     /// Failures before the stop that are put up with.
     pub tolerate: Tolerance,
     /// The exit statuses that are right.

@@ -7,8 +7,8 @@ use super::baseline;
 use super::case::{Case, seconds, under_way_at};
 use super::checks;
 use super::evidence::{
-    Cause, CheckResult, Drill, Finding, InFlightSeen, Latencies, Latency, ShownPhase, TimelineMark, TimelineMarkKind,
-    Verdict,
+    Cause, CheckName, CheckResult, Drill, Finding, InFlightSeen, Latencies, Latency, ShownPhase, TimelineMark,
+    TimelineMarkKind, Verdict,
 };
 use super::facts::{Exit, Observations, ReadyState, StopResult};
 use super::plan::{DrillPlan, Subject, Supervision};
@@ -16,23 +16,6 @@ use super::record::{ClientKind, Record, RequestOutcome};
 use crate::counts::Counts;
 use crate::timeline::InFlightMoment as Looked;
 use crate::timeline::report::{PhaseSpan, Report};
-
-/// The names of all checks, as `--expect` takes them.
-pub const CHECKS: &[&str] = &[
-    "zero-dropped",
-    "nothing-lost",
-    "in-flight",
-    "served-in-window",
-    "gone-after",
-    "readiness",
-    "exit-in-time",
-    "exit-status",
-    "nothing-left",
-    "signal-handled",
-    "error-rate",
-    "p99",
-    "p99-ratio",
-];
 
 /// Of the requests of the first half of the load before the stop, so many may be under way still.
 const STILL_UNDER_WAY: f64 = 0.05;
@@ -82,7 +65,7 @@ pub(super) fn compare(drill: &mut Drill, plan: &DrillPlan, before: Option<baseli
     }
     let compared = baseline::compare(baseline::Sample::of(drill), before, &plan.limits);
     let failed = compared.checks.iter().filter(|check| check.result == CheckResult::Fail);
-    let failed: Vec<String> = failed.map(|check| check.name.clone()).collect();
+    let failed: Vec<CheckName> = failed.map(|check| check.name).collect();
     if !failed.is_empty() {
         drill.findings.push(Finding {
             cause: Cause::WorseThanBaseline,

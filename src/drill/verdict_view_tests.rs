@@ -237,7 +237,7 @@ fn a_canary_is_judged_by_its_limits_alone() {
     let names = |plan: &DrillPlan, facts: &Observations| -> Vec<String> {
         let mut seen = judged(lost(), facts, plan);
         compare(&mut seen, plan, None);
-        seen.checks.into_iter().map(|check| check.name).collect()
+        seen.checks.into_iter().map(|check| check.name.to_string()).collect()
     };
     let limits = |max_error_rate| CanaryLimits { max_error_rate, min_requests: 1, ..CanaryLimits::default() };
     let load = plan(Subject::Nothing);
@@ -256,7 +256,7 @@ fn a_canary_is_judged_by_its_limits_alone() {
     let [finding] = &seen.findings[..] else { panic!("{:?}", seen.findings) };
     assert_eq!((finding.cause, seen.verdict), (Cause::WorseThanBaseline, Verdict::Failed));
     assert!(finding.words.starts_with("more requests failed than --max-error-rate allows"), "{}", finding.words);
-    assert!(finding.checks.contains(&"error-rate".to_owned()), "{finding:?}");
+    assert!(finding.checks.contains(&CheckName::ErrorRate), "{finding:?}");
     // What proves nothing is not compared.
     let mut useless = judged(Vec::new(), &nothing, &strict);
     compare(&mut useless, &strict, Some(Sample::of(&seen)));

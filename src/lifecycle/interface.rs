@@ -58,6 +58,8 @@ pub const TO_DIE: Duration = Duration::from_secs(2);
 pub enum SignalSource {
     /// A process sent it, to graceful alone (kill(2)).
     Process,
+    /// The same, from outside of the PID namespace, as a container engine.
+    Outside,
     /// The kernel sent it, to graceful alone: a terminal whose foreground the app does not share, a hang-up.
     Kernel,
     /// The app has it already: a key at the terminal whose foreground both share, or a shell's `fg`.
@@ -133,6 +135,8 @@ pub enum Action {
         reason: SignalReason,
         /// The value that came with the signal that is passed on.
         value: Option<usize>,
+        /// It is passed on, and came from outside of the PID namespace ([`SignalSource::Outside`]).
+        from_outside: bool,
     },
     /// Tell the app to stop: SIGCONT first if it is stopped (state T), since it could not act on anything; then the signal,
     /// unless the terminal has given it that one. From now on it is its own affair when it ends.
@@ -163,6 +167,11 @@ pub enum Action {
     SignalLeftovers(Signal),
     /// SIGKILL to the app and, unless leftovers are to be left, to everything else that is there.
     KillEverything,
+    /// The hold's time is over: something to be logged and reported, with what is in flight.
+    HoldTimedOut {
+        /// What was held back.
+        signal: Signal,
+    },
     /// Something to be logged and reported.
     Record(Event),
     /// The end; nothing follows.

@@ -456,7 +456,7 @@ impl Lifecycle {
     /// Whether this is a stop signal; see the module's text for those of a terminal.
     pub fn stops(&self, signal: Signal, source: SignalSource) -> bool {
         let is_of_a_terminal = match source {
-            SignalSource::Process => false,
+            SignalSource::Process | SignalSource::Outside => false,
             SignalSource::Kernel | SignalSource::Shared => {
                 matches!(signal, Signal::WINCH | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::CONT)
             }
@@ -493,7 +493,12 @@ impl Lifecycle {
             Phase::Drain => {
                 let to_app = self.plan.stop_signal.unwrap_or(signal);
                 if !shared || to_app != signal {
-                    self.act(Action::SignalApp { signal: to_app, reason: SignalReason::Again, value: None });
+                    self.act(Action::SignalApp {
+                        signal: to_app,
+                        reason: SignalReason::Again,
+                        value: None,
+                        from_outside: false,
+                    });
                 }
             }
             Phase::Leftovers => {
@@ -541,7 +546,12 @@ impl Lifecycle {
             App::Running => {
                 let rewritten = self.plan.rewrite.iter().find(|(from, _)| *from == signal);
                 match rewritten.map_or(Some(signal), |(_, to)| *to) {
-                    Some(signal) => self.act(Action::SignalApp { signal, reason: SignalReason::Forwarded, value }),
+                    Some(signal) => self.act(Action::SignalApp {
+                        signal,
+                        reason: SignalReason::Forwarded,
+                        value,
+                        from_outside: source == SignalSource::Outside,
+                    }),
                     None => self.act(Action::Record(Event::SignalDropped { signal })),
                 }
             }
@@ -560,7 +570,7 @@ impl Lifecycle {
                 self.pre_stop_may_end(now);
             }
             Timer::Hold => {
-                self.act(Action::Record(Event::HoldTimedOut { detail: String::new(), signal: self.app_signal() }));
+                self.act(Action::HoldTimedOut { signal: self.app_signal() });
                 self.drain(now);
             }
             Timer::Escalate => self.escalate(now),

@@ -162,7 +162,7 @@ impl Lifecycle {
 
     pub(super) fn escalate(&mut self, now: Duration) {
         if let Some((_, signal)) = self.plan.escalate.get(self.next_escalation).copied() {
-            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation, value: None });
+            self.act(Action::SignalApp { signal, reason: SignalReason::Escalation, value: None, from_outside: false });
             self.next_escalation += 1;
             self.set_escalation(now);
         }

@@ -45,7 +45,9 @@ impl Supervisor {
                 self.hooks.cancel(now, stage, &self.origin);
                 self.hook_news();
             }
-            Action::SignalApp { signal, reason, value } => self.signal_app(signal, reason, value),
+            Action::SignalApp { signal, reason, value, from_outside } => {
+                self.signal_app(signal, reason, value, from_outside);
+            }
             Action::StopApp { signal, shared } => self.stop_app(signal, shared),
             Action::StartHold { until } => self.start_hold(until),
             Action::EndHold => self.end_hold(),
@@ -60,7 +62,7 @@ impl Supervisor {
             Action::LookAfter => self.look_after(),
             Action::SignalLeftovers(signal) => self.signal_leftovers(signal),
             Action::KillEverything => self.kill_everything(),
-            Action::Record(Event::HoldTimedOut { signal, .. }) => {
+            Action::HoldTimedOut { signal } => {
                 let detail = if self.holds_for_requests() { self.in_flight.words() } else { String::new() };
                 self.record(Event::HoldTimedOut { detail, signal });
             }

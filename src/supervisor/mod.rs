@@ -401,7 +401,7 @@ impl Supervisor {
         let in_our_group = process::shares_our_group(pid);
         if self.launch.init {
             if signal == Signal::TSTP && !in_our_group {
-                self.signal_app(Signal::CONT, SignalReason::JobControl, None);
+                self.signal_app(Signal::CONT, SignalReason::JobControl, None, false);
             } else if !in_our_group {
                 // Kept out of the foreground, and it reads the terminal.
                 self.wants_terminal = self.own_job_goes_on_in_foreground();

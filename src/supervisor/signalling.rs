@@ -25,8 +25,6 @@ use std::time::Duration;
 /// A signal from outside of the PID namespace that was passed on to the app.
 #[derive(Debug, Default)]
 pub(super) struct Foreign {
-    /// The one that is being passed on.
-    now: bool,
     /// The last one that the app did not ignore, and when.
     last: Option<(Signal, Duration)>,
     /// It is said once.
@@ -61,9 +59,7 @@ impl Supervisor {
         if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
         }
-        self.foreign.now = received.sender.is_none() && !received.from_kernel;
         self.feed(Input::Signal { signal, source, value: received.value });
-        self.foreign.now = false;
     }
 
     /// The terminal's keys signal every process of its foreground group, the app included if it is in ours. A hang-up
@@ -81,15 +77,23 @@ impl Supervisor {
             SignalSource::Shared
         } else if received.from_kernel {
             SignalSource::Kernel
+        } else if received.sender.is_none() {
+            SignalSource::Outside
         } else {
             SignalSource::Process
         }
     }
 
-    /// `value`: that came with it (sigqueue(3)).
-    pub(super) fn signal_app(&mut self, signal: Signal, reason: SignalReason, value: Option<usize>) {
+    /// `value`: that came with it (sigqueue(3)). `from_outside`: it did, and is passed on.
+    pub(super) fn signal_app(
+        &mut self,
+        signal: Signal,
+        reason: SignalReason,
+        value: Option<usize>,
+        from_outside: bool,
+    ) {
         let Some(pid) = self.app else { return };
-        let foreign = reason == SignalReason::Forwarded && self.foreign.now && !self.foreign.told;
+        let foreign = from_outside && !self.foreign.told;
         let ignored = foreign && ignores(pid, signal);
         let (error, others) = self.send(pid, signal, reason, value);
         self.record(Event::SignalSent { signal, reason, pid: pid.number(), error });
@@ -116,11 +120,11 @@ impl Supervisor {
     pub(super) fn stop_app(&mut self, signal: Signal, shared: bool) {
         if let Some(pid) = self.app {
             if self.is_stopped(pid) {
-                self.signal_app(Signal::CONT, SignalReason::JobControl, None);
+                self.signal_app(Signal::CONT, SignalReason::JobControl, None, false);
             }
             if !shared {
                 let ignored = ignores(pid, signal);
-                self.signal_app(signal, SignalReason::Stop, None);
+                self.signal_app(signal, SignalReason::Stop, None, false);
                 if ignored {
                     self.stop_is_ignored(pid, signal);
                 }
@@ -142,7 +146,7 @@ impl Supervisor {
             is_shell && signal != Signal::HUP && tree::process(pid.number()).is_some_and(|app| app.has_terminal);
         self.record(Event::SignalIgnored { signal, hung_up });
         if hung_up {
-            self.signal_app(Signal::HUP, SignalReason::Stop, None);
+            self.signal_app(Signal::HUP, SignalReason::Stop, None, false);
         }
     }
 }

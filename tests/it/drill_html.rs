@@ -187,7 +187,7 @@ fn the_browser_draws_what_the_document_says() {
     }
     for check in &drill.checks {
         let result = serde_json::to_value(check.result).unwrap();
-        assert_eq!(seen["checks"][&check.name], result, "{}", check.name);
+        assert_eq!(seen["checks"][check.name.name()], result, "{}", check.name);
     }
     assert_eq!(seen["verdict"], "failed");
     let words: Vec<&str> = drill.findings.iter().map(|finding| finding.words.as_str()).collect();

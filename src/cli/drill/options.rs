@@ -8,6 +8,7 @@ use crate::cli::arguments::value;
 use crate::cli::describe::RunFlags;
 use crate::config::values;
 use crate::demo::Fault;
+use crate::drill::evidence::CheckName;
 use crate::drill::plan::{Mix, Output, Place, Target, Tolerance};
 use crate::signal::Signal;
 use clap::{ArgGroup, Args, Parser, ValueHint};
@@ -160,7 +161,7 @@ pub(super) struct JobOptions {
 pub(super) struct VerdictOptions {
     /// Checks that may fail
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = value(check_name).or_one_of(check_names))]
-    pub(super) expect: Vec<String>,
+    pub(super) expect: Vec<CheckName>,
     /// Number or share of requests that may fail before the stop, as 3 or 1%; those after it are judged
     #[arg(long, value_name = "N|SHARE", value_parser = value(tolerance), default_value = "0", group = REQUESTS)]
     pub(super) tolerate: Tolerance,

@@ -4,9 +4,10 @@ use crate::cli::arguments::wrong;
 use crate::cli::describe::listed;
 use crate::config::suggest::did_you_mean;
 use crate::config::{quoted, values};
+use crate::drill::evidence::CheckName;
 use crate::drill::header::Header;
 use crate::drill::plan::{Mix, Output, OutputKind, Place, Target, Tolerance};
-use crate::drill::{self, CHECKS};
+use crate::drill::{self};
 use crate::files;
 use crate::reason::Reason;
 use crate::secret::{Hidden, Url};
@@ -184,18 +185,16 @@ pub(super) fn mix(text: &str) -> Result<Mix, Reason> {
 }
 
 pub(super) fn check_names() -> Vec<PossibleValue> {
-    CHECKS.iter().copied().map(PossibleValue::new).collect()
+    CheckName::value_variants().iter().map(|check| PossibleValue::new(check.name())).collect()
 }
 
-pub(super) fn check_name(text: &str) -> Result<String, Reason> {
+pub(super) fn check_name(text: &str) -> Result<CheckName, Reason> {
     let name = text.trim();
-    match CHECKS.contains(&name) {
-        true => Ok(name.to_owned()),
-        false => {
-            let hint = did_you_mean(name, CHECKS.iter().copied(), str::to_owned);
-            Err(format!("unknown check; expected {}{hint}", listed(CHECKS.iter().copied())).into())
-        }
-    }
+    let names = || CheckName::value_variants().iter().map(|check| check.name());
+    CheckName::from_str(name, false).map_err(|_| {
+        let hint = did_you_mean(name, names(), str::to_owned);
+        format!("unknown check; expected {}{hint}", listed(names())).into()
+    })
 }
 
 pub(super) fn output(text: &str) -> Result<Output, Reason> {

@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use crate::drill::advice::{Explanation, Fix};
 use crate::drill::case::{Case, seconds};
 use crate::drill::checks::{self, ExplainedCheck};
-use crate::drill::evidence::{Check, CheckResult, Drill, Fate, JobCounts, TimelineMarkKind, Verdict};
+use crate::drill::evidence::{Check, CheckName, CheckResult, Drill, Fate, JobCounts, TimelineMarkKind, Verdict};
 use crate::drill::facts::{Exit, Observations};
 use crate::drill::plan::{DrillPlan, Subject, Supervision};
 use crate::drill::verdict;
@@ -106,11 +106,11 @@ fn ending<'a>(
     }
 }
 
-fn check(name: &str, result: CheckResult, evidence: String) -> ExplainedCheck {
-    (Check { name: name.to_owned(), result, evidence, causes: Vec::new() }, Vec::new())
+fn check(name: CheckName, result: CheckResult, evidence: String) -> ExplainedCheck {
+    (Check { name, result, evidence, causes: Vec::new() }, Vec::new())
 }
 
-fn failed(name: &str, evidence: String, told: Told, end: &Ending<'_>) -> ExplainedCheck {
+fn failed(name: CheckName, evidence: String, told: Told, end: &Ending<'_>) -> ExplainedCheck {
     let fix = Fix { words: told.fix, flags: causes::flags(told.cause, end) };
     checks::failed(name, evidence, vec![Explanation::new(told.cause, told.words, fix)])
 }
@@ -132,13 +132,13 @@ fn counted(jobs: &JobCounts) -> String {
 fn nothing_lost(jobs: &JobCounts, end: &Ending<'_>) -> ExplainedCheck {
     if jobs.lost == 0 {
         let result = if jobs.unknown == 0 { CheckResult::Pass } else { CheckResult::Unknown };
-        return check("nothing-lost", result, counted(jobs));
+        return check(CheckName::NothingLost, result, counted(jobs));
     }
     let lost: Vec<&str> = jobs.list.iter().filter(|job| job.fate == Fate::Lost).map(|job| job.id.as_str()).collect();
     let more = if lost.len() > IDS { format!(" and {} more", lost.len() - IDS) } else { String::new() };
     let ids = lost.iter().take(IDS).copied().collect::<Vec<_>>().join(", ");
     let evidence = format!("{} ({ids}{more})", counted(jobs));
-    let (check, mut whys) = failed("nothing-lost", evidence, causes::of_lost(end), end);
+    let (check, mut whys) = failed(CheckName::NothingLost, evidence, causes::of_lost(end), end);
     whys.iter_mut().for_each(|why| why.dropped = jobs.lost);
     (check, whys)
 }
@@ -148,15 +148,17 @@ fn exit_in_time(drill: &Drill, end: &Ending<'_>) -> ExplainedCheck {
     match (end.exit, end.killed_s) {
         (Some(Exit { at_s, .. }), None) => {
             let evidence = format!("it exited {} after the stop, {grace} is the grace period", seconds(at_s));
-            check("exit-in-time", CheckResult::Pass, evidence)
+            check(CheckName::ExitInTime, CheckResult::Pass, evidence)
         }
         (Some(Exit { at_s, .. }), Some(_)) => failed(
-            "exit-in-time",
+            CheckName::ExitInTime,
             format!("SIGKILL was needed: it was gone {} after the stop, {grace} is the grace period", seconds(at_s)),
             causes::too_late(end),
             end,
         ),
-        (None, _) => failed("exit-in-time", "it was still there at the end".to_owned(), causes::too_late(end), end),
+        (None, _) => {
+            failed(CheckName::ExitInTime, "it was still there at the end".to_owned(), causes::too_late(end), end)
+        }
     }
 }
 
@@ -168,18 +170,18 @@ fn exit_status((seen, whys): ExplainedCheck, jobs: &JobCounts, end: &Ending<'_>)
         return (seen, whys);
     }
     if end.killed_s.is_some() {
-        return failed(&seen.name, seen.evidence, causes::too_late(end), end);
+        return failed(seen.name, seen.evidence, causes::too_late(end), end);
     }
     if let Some(told) = causes::killed_from_outside(end) {
-        return failed(&seen.name, seen.evidence, told, end);
+        return failed(seen.name, seen.evidence, told, end);
     }
     match (is_by_signal, jobs.lost + jobs.unknown) {
         (false, _) => (seen, whys),
         (true, 0) => {
             let evidence = format!("{}: it died of its stop signal, and no job is lost by that", seen.evidence);
-            check(&seen.name, CheckResult::Pass, evidence)
+            check(seen.name, CheckResult::Pass, evidence)
         }
-        (true, _) => failed(&seen.name, seen.evidence, causes::no_handler(end), end),
+        (true, _) => failed(seen.name, seen.evidence, causes::no_handler(end), end),
     }
 }
 
@@ -189,13 +191,13 @@ fn signal_handled(jobs: &JobCounts, end: &Ending<'_>) -> ExplainedCheck {
         // It is the queue that keeps what the worker was at, or nothing was.
         if jobs.lost == 0 && jobs.unknown == 0 {
             let evidence = format!("no handler for {signal}: it dies of it, and no job is lost by that");
-            return check("signal-handled", CheckResult::Pass, evidence);
+            return check(CheckName::SignalHandled, CheckResult::Pass, evidence);
         }
         let evidence = format!("no handler: {signal} kills it at once");
-        return failed("signal-handled", evidence, causes::no_handler(end), end);
+        return failed(CheckName::SignalHandled, evidence, causes::no_handler(end), end);
     }
     if end.ignores {
-        return failed("signal-handled", format!("it ignores {signal}"), causes::too_late(end), end);
+        return failed(CheckName::SignalHandled, format!("it ignores {signal}"), causes::too_late(end), end);
     }
     if end.killed_s.is_some() && end.taken_after_signal > 0 {
         let evidence = format!(
@@ -203,9 +205,9 @@ fn signal_handled(jobs: &JobCounts, end: &Ending<'_>) -> ExplainedCheck {
             end.taken_after_signal,
             plural(end.taken_after_signal, "job was", "jobs were")
         );
-        return failed("signal-handled", evidence, causes::too_late(end), end);
+        return failed(CheckName::SignalHandled, evidence, causes::too_late(end), end);
     }
-    check("signal-handled", CheckResult::Pass, format!("{signal} is caught or waited for"))
+    check(CheckName::SignalHandled, CheckResult::Pass, format!("{signal} is caught or waited for"))
 }
 
 /// Each cause once, with all checks that it fails; and the verdict.
@@ -214,7 +216,7 @@ fn settle(drill: &mut Drill, judged: Vec<ExplainedCheck>, plan: &DrillPlan) {
         if check.result == CheckResult::Fail && plan.expected.contains(&check.name) {
             check.result = CheckResult::Expected;
         }
-        whys.into_iter().for_each(|why| checks::add(&mut drill.findings, why, &check.name));
+        whys.into_iter().for_each(|why| checks::add(&mut drill.findings, why, check.name));
         drill.checks.push(check);
     }
     let failed = drill.checks.iter().any(|check| check.result == CheckResult::Fail);

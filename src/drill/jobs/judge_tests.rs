@@ -4,6 +4,7 @@ use crate::drill::facts::StopResult;
 use crate::drill::jobs::ledger::Look;
 use crate::drill::stage::inconclusive;
 use crate::signal::Signal;
+use clap::ValueEnum;
 use std::time::Duration;
 
 fn ids(text: &str) -> Vec<String> {
@@ -45,7 +46,7 @@ fn plan(extra: &str) -> DrillPlan {
         insecure: false,
         ready_url: None,
         readyz: None,
-        expected: extra.split_whitespace().map(str::to_owned).collect(),
+        expected: extra.split_whitespace().map(|name| CheckName::from_str(name, false).unwrap()).collect(),
         tolerate: crate::drill::plan::Tolerance::Count(0),
         exit_status: [0].into(),
         repeat: 1,
@@ -86,7 +87,7 @@ fn nothing_lost_passes_with_the_numbers() {
     let drill = judged(&ledger("a b c", Some("d")), &seen(), &facts(1.0, CLEAN), &plan(""));
     assert_eq!(drill.verdict, Verdict::Passed, "{drill:?}");
     assert_eq!(drill.checks[0].evidence, "4 jobs: 3 done, 1 still queued, none lost");
-    let names: Vec<&str> = drill.checks.iter().map(|check| check.name.as_str()).collect();
+    let names: Vec<&str> = drill.checks.iter().map(|check| check.name.name()).collect();
     assert_eq!(names, ["nothing-lost", "exit-in-time", "exit-status", "nothing-left", "signal-handled"]);
     assert!(drill.findings.is_empty() && drill.remarks.is_empty(), "{drill:?}");
 }

@@ -11,7 +11,7 @@ use super::chart::{self, DrawnSpan, Size};
 use super::place::{self, MAX_LINES};
 use super::text::{compared, count, counted, duration, escape, lost, moment, plain, shown, targets};
 use crate::drill::evidence::{
-    Check, CheckResult, Document, Drill, Fate, Finding, JobCounts, TimelineMarkKind, Tuned, Verdict,
+    Check, CheckName, CheckResult, Document, Drill, Fate, Finding, JobCounts, TimelineMarkKind, Tuned, Verdict,
 };
 use crate::drill::record::{ClientKind, Record, RequestOutcome};
 use std::fmt::Write;
@@ -149,7 +149,7 @@ fn comparison(page: &mut String, bare: &Drill, supervised: &Drill) {
             None => "<td class=\"r skipped\">\u{2013}</td>".to_owned(),
         };
         let other = supervised.checks.iter().find(|other| other.name == check.name);
-        let _ = writeln!(page, "<tr><th>{}</th>{}{}</tr>", escape(&check.name), cell(Some(check)), cell(other));
+        let _ = writeln!(page, "<tr><th>{}</th>{}{}</tr>", escape(check.name.name()), cell(Some(check)), cell(other));
     }
     page.push_str("</tbody>\n</table></div>\n");
 }
@@ -203,7 +203,7 @@ fn section(page: &mut String, drill: &Drill, span: DrawnSpan, is_pair: bool, roo
 /// Each root cause with its fix and the checks that it fails, then the failures that none explains, then the remarks.
 fn findings(page: &mut String, drill: &Drill) {
     for Finding { words, fix, at_s, dropped, checks, .. } in &drill.findings {
-        let of = |name: &String| drill.checks.iter().find(|check| check.name == *name).map(|check| check.result);
+        let of = |name: &CheckName| drill.checks.iter().find(|check| check.name == *name).map(|check| check.result);
         let counts = checks.iter().any(|name| of(name) == Some(CheckResult::Fail));
         let class = if counts { "" } else { " expected" };
         let _ = writeln!(page, "<div class=\"finding{class}\">\n<p class=\"why\">{}</p>", prose(words));
@@ -212,7 +212,7 @@ fn findings(page: &mut String, drill: &Drill) {
             .iter()
             .map(|name| {
                 let expected = if of(name) == Some(CheckResult::Expected) { " (expected)" } else { "" };
-                format!("{}{expected}", escape(name))
+                format!("{}{expected}", escape(name.name()))
             })
             .collect();
         let mut facts = vec![format!("fails {}", names.join(", "))];
@@ -227,7 +227,7 @@ fn findings(page: &mut String, drill: &Drill) {
             CheckResult::Unknown => (" expected", "cannot be told"),
             CheckResult::Pass | CheckResult::Expected | CheckResult::Skipped => continue,
         };
-        let (name, evidence) = (escape(&check.name), escape(&check.evidence));
+        let (name, evidence) = (escape(check.name.name()), escape(&check.evidence));
         let _ =
             writeln!(page, "<div class=\"finding{class}\">\n<p class=\"why\">{name} {what}: {evidence}</p>\n</div>");
     }
@@ -310,7 +310,7 @@ fn checks(page: &mut String, checks: &[Check]) {
     );
     for check in checks {
         let (class, result) = result(check.result);
-        let (name, evidence) = (escape(&check.name), escape(&check.evidence));
+        let (name, evidence) = (escape(check.name.name()), escape(&check.evidence));
         let _ = writeln!(
             page,
             "<tr data-check=\"{name}\" data-result=\"{class}\"><td>{name}</td><td class=\"r {class}\">{result}</td><td>{evidence}</td></tr>"

@@ -51,9 +51,10 @@ fn what_others_said_is_no_markup_anywhere() {
         counts: crate::counts::Counts { busy: 1, ..Default::default() },
         clients: 1,
     }];
-    let unexplained = check(&format!("{NASTY} too"), CheckResult::Fail);
-    drill.checks = vec![check(NASTY, CheckResult::Fail), unexplained];
-    drill.findings = vec![finding(NASTY, NASTY, &[NASTY])];
+    let failed = |name| Check { evidence: NASTY.into(), ..check(name, CheckResult::Fail) };
+    // One that is explained, and one that is not.
+    drill.checks = vec![failed("zero-dropped"), failed("readiness")];
+    drill.findings = vec![finding(NASTY, NASTY, &["zero-dropped"])];
     drill.remarks = vec![NASTY.into()];
     drill.inconclusive = Some(NASTY.into());
     let mut document = document(vec![drill]);

@@ -62,7 +62,7 @@ fn suite(drill: &Drill) -> Suite {
         (suite.tests, suite.errors) = (suite.tests + 1, suite.errors + 1);
     }
     for check in &drill.checks {
-        case(&mut suite.cases, drill, &check.name, &outcome(drill, check));
+        case(&mut suite.cases, drill, check.name.name(), &outcome(drill, check));
     }
     suite
 }
@@ -86,7 +86,7 @@ fn outcome(drill: &Drill, check: &Check) -> String {
             // Most readers show the message alone: the cause tells more than the numbers.
             let causes: Vec<&str> = findings.iter().map(|finding| finding.words.as_str()).collect();
             let message = if causes.is_empty() { check.evidence.clone() } else { causes.join("; ") };
-            let (message, name) = (attribute(&message), attribute(&check.name));
+            let (message, name) = (attribute(&message), attribute(check.name.name()));
             format!("<failure message=\"{message}\" type=\"{name}\">{}</failure>", escape(&text))
         }
         CheckResult::Skipped => format!("<skipped message=\"{}\"/>", attribute(&check.evidence)),

@@ -8,14 +8,14 @@ fn each_check_is_a_case_and_each_drill_a_suite() {
     failed.checks = vec![
         check("zero-dropped", CheckResult::Fail),
         check("readiness", CheckResult::Pass),
-        check("idle", CheckResult::Expected),
-        check("status", CheckResult::Skipped),
+        check("nothing-lost", CheckResult::Expected),
+        check("exit-status", CheckResult::Skipped),
         check("in-flight", CheckResult::Fail),
         check("exit-in-time", CheckResult::Unknown),
     ];
     failed.findings = vec![
         finding("too short", "longer", &["zero-dropped"]),
-        finding("too late", "earlier", &["zero-dropped", "idle"]),
+        finding("too late", "earlier", &["zero-dropped", "nothing-lost"]),
     ];
     failed.verdict = Verdict::Failed;
     let mut unclear = drill(Vec::new());
@@ -31,11 +31,11 @@ Fix: longer
 Cause: too late
 Fix: earlier</failure></testcase>
     <testcase classname="graceful drill bare" name="readiness"><system-out>readiness was seen</system-out></testcase>
-    <testcase classname="graceful drill bare" name="idle"><system-out>It fails, as expected.
-idle was seen
+    <testcase classname="graceful drill bare" name="nothing-lost"><system-out>It fails, as expected.
+nothing-lost was seen
 Cause: too late
 Fix: earlier</system-out></testcase>
-    <testcase classname="graceful drill bare" name="status"><skipped message="status was seen"/></testcase>
+    <testcase classname="graceful drill bare" name="exit-status"><skipped message="exit-status was seen"/></testcase>
     <testcase classname="graceful drill bare" name="in-flight"><failure message="in-flight was seen" type="in-flight">in-flight was seen</failure></testcase>
     <testcase classname="graceful drill bare" name="exit-in-time"><error message="It cannot be told: exit-in-time was seen" type="unknown"/></testcase>
   </testsuite>
@@ -64,8 +64,8 @@ fn what_others_said_is_no_markup_and_xml_can_carry_it() {
     (drill.title, drill.stopped_at) = (said.clone(), Some(said.clone()));
     let results =
         [CheckResult::Pass, CheckResult::Fail, CheckResult::Expected, CheckResult::Skipped, CheckResult::Unknown];
-    drill.checks = results.map(|result| Check { evidence: said.clone(), ..check(&said, result) }).into();
-    drill.findings = vec![finding(&said, &said, &[&said])];
+    drill.checks = results.map(|result| Check { evidence: said.clone(), ..check("readiness", result) }).into();
+    drill.findings = vec![finding(&said, &said, &["readiness"])];
     (drill.verdict, drill.inconclusive) = (Verdict::Inconclusive, Some(said));
     let xml = junit(&document(vec![drill]));
     assert!(!xml.contains("<script") && !xml.contains("]]>"), "{xml}");

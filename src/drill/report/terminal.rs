@@ -8,7 +8,7 @@
 use super::text::{compared, count, counted, fates, lost, shown, targets};
 use crate::drill::case::seconds;
 use crate::drill::evidence::{
-    Check, CheckResult, Document, Drill, Fate, Finding, JobCounts, Latency, TimelineMarkKind, Verdict,
+    Check, CheckName, CheckResult, Document, Drill, Fate, Finding, JobCounts, Latency, TimelineMarkKind, Verdict,
 };
 use crate::drill::plan::{Output, Verbosity};
 use crate::drill::record::{ClientKind, Record, RequestOutcome};
@@ -119,7 +119,7 @@ pub fn round(drill: &Drill, number: u32, of: Option<u32>, paint: Paint) -> Strin
             let exit =
                 drill.at(TimelineMarkKind::Exit).map(|exit| format!(", exit {}", signed(exit))).unwrap_or_default();
             let dropped = lost(drill);
-            let others: Vec<&str> = failed(drill).map(|check| check.name.as_str()).collect();
+            let others: Vec<&str> = failed(drill).map(|check| check.name.name()).collect();
             match (drill.jobs.as_ref().map_or(drill.dropped, |jobs| jobs.lost), others.is_empty()) {
                 (0, false) => format!("{dropped}{exit}; {} failed", others.join(", ")),
                 _ => format!("{dropped}{exit}"),
@@ -229,12 +229,12 @@ fn of_checks(drill: &Drill, passed: usize) -> String {
 
 /// The names of the checks that fail because of it; and red, if one of them counts.
 fn checks_of(drill: &Drill, finding: &Finding) -> (&'static str, String) {
-    let result = |name: &str| drill.checks.iter().find(|check| check.name == name).map(|check| check.result);
-    let names = finding.checks.iter().map(|name| match result(name) {
+    let result = |name: CheckName| drill.checks.iter().find(|check| check.name == name).map(|check| check.result);
+    let names = finding.checks.iter().map(|name| match result(*name) {
         Some(CheckResult::Expected) => format!("{name} (expected)"),
-        _ => name.clone(),
+        _ => name.to_string(),
     });
-    let counts = finding.checks.iter().any(|name| result(name) == Some(CheckResult::Fail));
+    let counts = finding.checks.iter().any(|name| result(*name) == Some(CheckResult::Fail));
     (if counts { "1;31" } else { "33" }, names.collect::<Vec<String>>().join(", "))
 }
 

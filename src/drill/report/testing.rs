@@ -2,6 +2,7 @@
 
 use crate::drill::evidence::*;
 use crate::drill::record::{ClientKind, Record, RequestOutcome};
+use clap::ValueEnum;
 
 /// What must never be markup.
 pub(super) const NASTY: &str = "<script>\"&'</script>";
@@ -22,8 +23,12 @@ pub(super) fn request(kind: ClientKind, sent_s: f64, outcome: RequestOutcome) ->
     }
 }
 
+fn named(name: &str) -> CheckName {
+    CheckName::from_str(name, false).unwrap()
+}
+
 pub(super) fn check(name: &str, result: CheckResult) -> Check {
-    Check { name: name.into(), result, evidence: format!("{name} was seen"), causes: Vec::new() }
+    Check { name: named(name), result, evidence: format!("{name} was seen"), causes: Vec::new() }
 }
 
 /// A drill of these requests, with the counts that belong to them.
@@ -66,7 +71,7 @@ pub(super) fn document(drills: Vec<Drill>) -> Document {
 
 /// A root cause of these checks.
 pub(super) fn finding(words: &str, fix: &str, checks: &[&str]) -> Finding {
-    let checks = checks.iter().map(|name| (*name).to_owned()).collect();
+    let checks = checks.iter().map(|name| named(name)).collect();
     Finding {
         cause: Cause::Other,
         words: words.into(),

@@ -163,7 +163,7 @@ impl Random {
 
 const STAGES: [Stage; 5] = [Stage::PreStart, Stage::PostStart, Stage::Ready, Stage::PreStop, Stage::PostStop];
 const SOURCES: [SignalSource; 5] =
-    [SignalSource::Process, SignalSource::Process, SignalSource::Process, SignalSource::Kernel, SignalSource::Shared];
+    [SignalSource::Process, SignalSource::Process, SignalSource::Outside, SignalSource::Kernel, SignalSource::Shared];
 const SIGNALS: [Signal; 7] =
     [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP, Signal::USR1, Signal::CONT, Signal::WINCH];
 

@@ -120,6 +120,7 @@ fn said(action: &Action) -> String {
         Action::LookAfter => "look after".to_owned(),
         Action::SignalLeftovers(signal) => format!("{} ->leftovers", bare(signal)),
         Action::KillEverything => "KILL".to_owned(),
+        Action::HoldTimedOut { .. } => "hold timed out".to_owned(),
         Action::Record(event) => event_said(event),
         Action::Exit(outcome) => match outcome {
             Outcome::App(_) => format!("exit {}", outcome.code()),
@@ -152,7 +153,6 @@ fn event_said(event: &Event) -> String {
                 [(!ready, ", not ready"), (!hooks, ", hooks run")].map(|(is, what)| if is { what } else { "" });
             format!("not ready in time{}", missing.concat())
         }
-        Event::HoldTimedOut { .. } => "hold timed out".to_owned(),
         Event::LeftoversFound { count } => format!("found {count}"),
         Event::NotDead => "not dead".to_owned(),
         Event::NothingListens => "no delay".to_owned(),
@@ -1143,4 +1143,22 @@ fn the_value_of_a_signal_goes_with_it_to_the_app_and_with_no_other() {
     assert_eq!(after(s(2), with(Signal::USR1, Some(7))), [(Signal::USR1, Some(7))]);
     assert_eq!(after(s(3), with(Signal::USR2, Some(8))), [(Signal::HUP, Some(8))], "rewritten");
     assert_eq!(after(s(4), with(Signal::USR1, None)), [(Signal::USR1, None)]);
+}
+
+#[test]
+fn of_a_signal_that_is_passed_on_it_is_known_whether_it_came_from_outside() {
+    let mut life = Watched::new(plan()).expect("begins");
+    life.feed(s(0), Input::Started).expect("all invariants hold");
+    let mut after = |at, signal, source| {
+        life.feed(at, Input::Signal { signal, source, value: None }).expect("all invariants hold");
+        let of = |action: &Action| match action {
+            Action::SignalApp { signal, from_outside, .. } => Some((*signal, *from_outside)),
+            _ => None,
+        };
+        life.actions.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(after(s(1), Signal::USR1, SignalSource::Outside), [(Signal::USR1, true)]);
+    assert_eq!(after(s(2), Signal::USR1, SignalSource::Process), [(Signal::USR1, false)]);
+    assert_eq!(after(s(3), Signal::HUP, SignalSource::Kernel), [(Signal::HUP, false)]);
+    assert_eq!(after(s(4), Signal::HUP, SignalSource::Shared), [], "the app has it");
 }

@@ -165,6 +165,9 @@ impl Watched {
                 ensure(*until >= now && Some(*until) <= self.kill_at().max(Some(now)), "a hold beyond K")?;
                 self.hold = true;
             }
+            Action::HoldTimedOut { .. } => {
+                ensure(self.phase == Phase::Hold && self.hold, "the end of the time of no hold")?;
+            }
             Action::EndHold => ensure(std::mem::take(&mut self.hold), "the end of no hold")?,
             Action::WatchInFlight | Action::WatchReadiness | Action::CreateDrainFile => {
                 ensure(self.phase == Phase::PreStop, "the stop's first steps outside of PreStop")?;
@@ -204,7 +207,8 @@ impl Watched {
     fn is_stop(&self, input: Input) -> bool {
         let Input::Signal { signal, source, .. } = input else { return false };
         let terminals = [Signal::WINCH, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT];
-        self.life.plan.stop_on.contains(signal) && (source == SignalSource::Process || !terminals.contains(&signal))
+        self.life.plan.stop_on.contains(signal)
+            && (matches!(source, SignalSource::Process | SignalSource::Outside) || !terminals.contains(&signal))
     }
 
     fn hurries(&self, input: Input) -> bool {
