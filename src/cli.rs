@@ -26,7 +26,7 @@ pub use plan::run_options;
 
 use crate::config::options::PROFILE;
 use crate::config::suggest::nearest;
-use crate::config::{ConfigError, Listen, Settings, quoted};
+use crate::config::{ConfigError, Listen, LogLevel, Settings, quoted};
 use crate::demo::Fault;
 use crate::drill::DrillPlan;
 use crate::health::Probe;
@@ -55,6 +55,8 @@ pub enum Invocation {
         target: ProbeTarget,
         /// For the whole probe.
         timeout: Duration,
+        /// What it tells of itself on standard error: nothing below debug.
+        details: LogLevel,
     },
     /// Copy this binary into this directory.
     Install(PathBuf),
@@ -399,7 +401,7 @@ mod tests {
     fn the_small_commands() {
         let probe = |url: &str, timeout| {
             let target = ProbeTarget::Url(Url::parse(url).unwrap());
-            Invocation::Probe { target, timeout }
+            Invocation::Probe { target, timeout, details: LogLevel::Info }
         };
         let second = Duration::from_secs(1);
         assert_eq!(parsed(&["probe", "http://h:1/r"]), probe("http://h:1/r", second));
@@ -426,7 +428,7 @@ mod tests {
     #[test]
     fn what_a_probe_asks() {
         let target = |words: &[&str]| match parsed(&[&["probe"], words].concat()) {
-            Invocation::Probe { target, timeout } if timeout == Duration::from_secs(1) => target,
+            Invocation::Probe { target, timeout, .. } if timeout == Duration::from_secs(1) => target,
             other => panic!("{words:?}: {other:?}"),
         };
         let own = |probe, at: Option<&str>| {

@@ -8,9 +8,11 @@
 //! - Nothing blocks: a line goes into a queue, from whichever thread. Details that come while half of the queue waits for a
 //!   reader are dropped and counted, so that there is room for the stop itself.
 //! - Only graceful's own events are written, whatever a library has to say.
+//! - A drill and a probe have no timeline, and what they find is no line of a log: their [`DetailLog`] has the details alone,
+//!   and is there only where details are wanted.
 
-use crate::output::{Lines, Writer};
-use crate::timeline::{Entry, LogLevel, Timeline, text};
+use crate::output::{Complain, Lines, Writer};
+use crate::timeline::{Entry, Event, LogLevel, Timeline, text};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,8 @@ use tracing::{Dispatch, Level, Metadata, Subscriber, event};
 const TIMELINE: &str = "timeline";
 /// The stop has not begun.
 const NEVER: u64 = u64::MAX;
+/// How long the end of a command waits for whoever reads its details.
+const LAST_DETAILS: Duration = Duration::from_millis(250);
 
 /// The main loop's handle.
 pub struct Log {
@@ -42,18 +46,19 @@ struct LineWriter {
     t0: Arc<AtomicU64>,
 }
 
+/// The log of a command that supervises nothing: what is said by `debug!` and `trace!`, on standard error.
+pub struct DetailLog {
+    writer: Writer,
+    start: Instant,
+    /// As that of [`Log`].
+    t0: Arc<AtomicU64>,
+}
+
 impl Log {
     /// Nothing happens before the first line.
     pub fn new(writer: &Writer, most: LogLevel, json: bool, started_at: SystemTime, start: Instant) -> Log {
-        let (lines, t0) = (Arc::clone(writer.lines()), Arc::new(AtomicU64::new(NEVER)));
-        let most = match most {
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
-        };
-        let subscriber = LineWriter { lines, most, json, started_at, start, t0: Arc::clone(&t0) };
+        let subscriber = LineWriter::new(writer, most, json, started_at, start);
+        let t0 = Arc::clone(&subscriber.t0);
         Log { subscriber: Some(subscriber), t0 }
     }
 
@@ -72,6 +77,64 @@ impl Log {
             LogLevel::Warn => event!(name: TIMELINE, Level::WARN, at, %fields, "{words}"),
             LogLevel::Info => event!(name: TIMELINE, Level::INFO, at, %fields, "{words}"),
             LogLevel::Debug | LogLevel::Trace => event!(name: TIMELINE, Level::DEBUG, at, %fields, "{words}"),
+        }
+    }
+}
+
+impl DetailLog {
+    /// Begins it; none where no details are wanted, and then they cost what they cost without a log. Once in a process.
+    pub fn start(most: LogLevel, json: bool) -> Option<DetailLog> {
+        if !matches!(most, LogLevel::Debug | LogLevel::Trace) {
+            return None;
+        }
+        let (started_at, start) = (SystemTime::now(), Instant::now());
+        let writer = Writer::new(complain(json, started_at, start));
+        let subscriber = LineWriter::new(&writer, most, json, started_at, start);
+        let t0 = Arc::clone(&subscriber.t0);
+        tracing::dispatcher::set_global_default(Dispatch::new(subscriber)).ok()?;
+        Some(DetailLog { writer, start, t0 })
+    }
+
+    /// The stop begins then, or none has begun yet: lines of JSON tell how long after it they are.
+    pub fn stop_begins(&self, at: Option<Instant>) {
+        let t0 = at.map_or(NEVER, |at| nanos(at.saturating_duration_since(self.start)));
+        self.t0.store(t0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for DetailLog {
+    fn drop(&mut self) {
+        self.writer.finish(Duration::ZERO, LAST_DETAILS);
+    }
+}
+
+/// What makes a line of a complaint of the [`Writer`]'s own.
+pub fn complain(json: bool, started_at: SystemTime, start: Instant) -> Complain {
+    Box::new(move |what| match json {
+        false => text::line(LogLevel::Warn, what),
+        true => {
+            let event = Event::Trouble { what: what.to_owned() };
+            text::json_line(started_at + start.elapsed(), LogLevel::Warn, what, None, &text::fields(&event))
+        }
+    })
+}
+
+impl LineWriter {
+    fn new(writer: &Writer, most: LogLevel, json: bool, started_at: SystemTime, start: Instant) -> LineWriter {
+        let most = match most {
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
+        };
+        LineWriter {
+            lines: Arc::clone(writer.lines()),
+            most,
+            json,
+            started_at,
+            start,
+            t0: Arc::new(AtomicU64::new(NEVER)),
         }
     }
 }

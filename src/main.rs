@@ -23,6 +23,7 @@
 
 use graceful::cli::{self, Invocation, ProbeTarget};
 use graceful::config::{self, Config, Environment, OuterGraceful, Settings};
+use graceful::log::DetailLog;
 use graceful::plan::{self, PlanRequest};
 use graceful::probe::discover::Unknown;
 use graceful::status::ExitStatus;
@@ -101,7 +102,10 @@ fn other(command: Invocation, inherited: &mut Inherited) -> u8 {
         // They were dealt with above.
         Invocation::Run { .. } | Invocation::DemoApp { .. } | Invocation::Drill(_) => status::FAILURE,
         Invocation::Plan(plan) => planned(plan),
-        Invocation::Probe { target, timeout } => probe(target, timeout),
+        Invocation::Probe { target, timeout, details } => {
+            let _log = DetailLog::start(details, false);
+            probe(target, timeout)
+        }
         Invocation::Install(dir) => match install::install(&dir) {
             Ok(line) => cli::print(&line),
             Err((problem, code)) => cli::report(&[problem]).max(code),

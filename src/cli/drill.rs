@@ -9,13 +9,16 @@ use super::arguments::{read_grouped, shown};
 use super::describe::RunFlags;
 use super::{EarlyExit, Invocation};
 use crate::config::options::{
-    CONFIG, GRACE_PERIOD, OptionSpec, PRE_STOP_DELAY, PROBE_LISTEN, PROFILE, READY_URL, REPORT, SUCCESS_EXIT_STATUS,
+    CONFIG, GRACE_PERIOD, LOG_FORMAT, LOG_LEVEL, OptionSpec, PRE_STOP_DELAY, PROBE_LISTEN, PROFILE, READY_URL, REPORT,
+    SUCCESS_EXIT_STATUS, log_format, log_level,
 };
-use crate::config::{self, Config, ConfigError, Environment, Listen, quoted, values as config_values};
+use crate::config::{
+    self, Config, ConfigError, Environment, Listen, LogFormat, LogLevel, quoted, values as config_values,
+};
 use crate::demo::{self, Fault};
 use crate::drill::baseline::CanaryLimits;
 use crate::drill::plan::{
-    DemoApp, DrillPlan, JobCommands, Mix, Output, Place, Subject, Supervision, Target, Targets, Verbosity,
+    DemoApp, Details, DrillPlan, JobCommands, Mix, Output, Place, Subject, Supervision, Target, Targets, Verbosity,
 };
 use crate::reason::Reason;
 use crate::secret::Url;
@@ -30,8 +33,12 @@ use values::get;
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// What of `run`'s flags means something to a drill where graceful does not run: how long the app has, what is asked
-/// whether it is ready, and which ends are right.
-static FOR_BARE: [&OptionSpec; 5] = [&CONFIG, &GRACE_PERIOD, &PROFILE, &READY_URL, &SUCCESS_EXIT_STATUS];
+/// whether it is ready, which ends are right, and what the drill itself tells of its decisions.
+static FOR_BARE: [&OptionSpec; 7] =
+    [&CONFIG, &GRACE_PERIOD, &LOG_FORMAT, &LOG_LEVEL, &PROFILE, &READY_URL, &SUCCESS_EXIT_STATUS];
+
+/// The same where the drill starts nothing.
+static WITHOUT_COMMAND: [&OptionSpec; 4] = [&GRACE_PERIOD, &LOG_FORMAT, &LOG_LEVEL, &READY_URL];
 
 /// `graceful drill [OPTIONS] [-- COMMAND [ARGS...]]`
 pub(super) fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
@@ -79,6 +86,7 @@ impl Planner {
         let mut grace_is_given = false;
         let mut exit_status = BTreeSet::from([0]);
         let mut default_mix = Mix::default();
+        let mut details = Details { level: LogLevel::Info, json: false };
         if let Subject::Own { command, flags, way, demo, .. } = &mut subject {
             let mut own_port = None;
             if let Some(app) = demo {
@@ -100,6 +108,7 @@ impl Planner {
                 grace_period = config.budget.grace_period;
                 ready_url = config.ready.as_ref().map(|ready| ready.url.clone());
                 readyz = config.probe_listen.as_ref().and_then(readyz_of);
+                details = Details { level: config.log_level, json: config.log_format == LogFormat::Json };
                 exit_status.extend(config.success.codes.iter().copied());
                 exit_status.extend(config.success.signals.iter().map(|signal| 128 + signal.number() as u8));
             }
@@ -111,6 +120,7 @@ impl Planner {
             grace_is_given = given.is_some();
             grace_period = given.unwrap_or(grace_period);
             ready_url = self.run_value(&READY_URL, config::ready_url);
+            details = self.details();
         }
         if self.options.stop.rolling && !matches!(subject, Subject::Command(_)) {
             self.complain("--rolling", "needs --stop-command");
@@ -154,6 +164,7 @@ impl Planner {
             outputs,
             show_output: output.show_output,
             verbosity,
+            details,
             jobs,
         })
     }
@@ -324,10 +335,16 @@ impl Planner {
         HandedOn { flags: flags.collect(), config }
     }
 
-    /// Of `run`'s flags two mean something without a command; its own grace period, if given.
+    /// What the drill itself tells, where no `run` has these options.
+    fn details(&mut self) -> Details {
+        let level = self.run_value(&LOG_LEVEL, log_level).unwrap_or(LogLevel::Info);
+        Details { level, json: self.run_value(&LOG_FORMAT, log_format) == Some(LogFormat::Json) }
+    }
+
+    /// Of `run`'s flags some mean something without a command; its own grace period, if given.
     fn without_command(&mut self) -> Option<Duration> {
         let options: Vec<&OptionSpec> = self.options.run.0.iter().map(|(option, _)| *option).collect();
-        for option in options.into_iter().filter(|option| ![&GRACE_PERIOD, &READY_URL].contains(option)) {
+        for option in options.into_iter().filter(|option| !WITHOUT_COMMAND.contains(option)) {
             self.complain(option.flag(), "is for a COMMAND that graceful runs");
         }
         self.run_value(&GRACE_PERIOD, config_values::positive_duration)

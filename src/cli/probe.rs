@@ -3,8 +3,9 @@
 use super::arguments::{bare, read, stray, value};
 use super::describe::{dressed, listed};
 use super::{EarlyExit, Invocation, ProbeTarget};
+use crate::config::options::{LOG_LEVEL_WORDS, log_level};
 use crate::config::suggest::did_you_mean;
-use crate::config::{ConfigError, Listen, values};
+use crate::config::{ConfigError, Listen, LogLevel, values};
 use crate::health::Probe;
 use crate::reason::Reason;
 use crate::secret::Url;
@@ -44,6 +45,9 @@ pub(super) struct ProbeOptions {
     /// For the whole probe, as 500ms or 2s
     #[arg(long, value_name = "DUR", value_parser = value(values::positive_duration), default_value = "1s")]
     timeout: Duration,
+    /// With debug or trace it tells on stderr what it does, as which addresses a name has and who answers
+    #[arg(long, value_name = "LEVEL", value_parser = value(log_level).or_one_of(levels), default_value = "info")]
+    log_level: LogLevel,
 }
 
 /// A probe, or already what is asked.
@@ -55,7 +59,7 @@ enum FirstWord {
 
 /// `graceful probe [OPTIONS] [live|ready|startup] [TARGET]`
 pub(super) fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
-    let ProbeOptions { first, address, timeout } = read(args)?;
+    let ProbeOptions { first, address, timeout, log_level } = read(args)?;
     let target = match (first, address) {
         (FirstWord::Probe(probe), None) => Ok(ProbeTarget::Own { probe, at: None }),
         (FirstWord::Probe(probe), Some(text)) => own_probe(probe, &text),
@@ -63,7 +67,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
         (FirstWord::Target(_), Some(extra)) => Err(stray(&extra, &dressed(ProbeOptions::command()))),
     };
     match target {
-        Ok(target) => Ok(Invocation::Probe { target, timeout }),
+        Ok(target) => Ok(Invocation::Probe { target, timeout, details: log_level }),
         Err(problem) => Err(EarlyExit::Problems(vec![problem])),
     }
 }
@@ -72,6 +76,10 @@ fn own_probe(probe: Probe, text: &OsString) -> Result<ProbeTarget, ConfigError> 
     let at = text.to_str().ok_or_else(|| "not UTF-8 text".into()).and_then(own_address);
     let place = || format!("probe {} {}", word(probe), bare(text));
     at.map(|at| ProbeTarget::Own { probe, at: Some(at) }).map_err(|why| ConfigError::new(place(), why))
+}
+
+fn levels() -> Vec<PossibleValue> {
+    LOG_LEVEL_WORDS.map(PossibleValue::new).into()
 }
 
 fn probes() -> Vec<PossibleValue> {

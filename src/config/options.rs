@@ -12,6 +12,7 @@ use super::{
     FailReadiness, Leftovers, LiveAction, LogFormat, LogLevel, RestartWhen, StartupAction, StopTo, check, hook,
     profile, target, values,
 };
+use crate::reason::Reason;
 use std::fmt;
 
 /// One option of `run`.
@@ -178,6 +179,19 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
+
+/// `--log-format`.
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, Reason> {
+    values::choice(text, &LOG_FORMATS)
+}
+
+/// `--log-level`.
+pub(crate) fn log_level(text: &str) -> Result<LogLevel, Reason> {
+    values::choice(text, &LOG_LEVELS)
+}
+
+/// What `--log-level` takes.
+pub(crate) const LOG_LEVEL_WORDS: [&str; 5] = words(&LOG_LEVELS);
 
 /// The words of such a table.
 const fn words<T, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
@@ -686,7 +700,7 @@ pub(crate) static LOG_FORMAT: OptionSpec = OptionSpec {
     heading: heading::OUTPUT,
     help: "text or json, to stderr only: stdout belongs to the app. Default: text",
     read: |draft, raw, problems| {
-        set_last(&mut draft.log_format, raw, problems, |text| values::choice(text, &LOG_FORMATS));
+        set_last(&mut draft.log_format, raw, problems, log_format);
     },
 };
 
@@ -694,12 +708,12 @@ pub(crate) static LOG_LEVEL: OptionSpec = OptionSpec {
     name: "log-level",
     variable: "GRACEFUL_LOG_LEVEL",
     key: Some("log_level"),
-    value: ValueKind::Choice("LEVEL", &const { words(&LOG_LEVELS) }),
+    value: ValueKind::Choice("LEVEL", &LOG_LEVEL_WORDS),
     repeat: Repeat::No,
     heading: heading::OUTPUT,
     help: "error, warn, info, debug or trace. Default: info",
     read: |draft, raw, problems| {
-        set_last(&mut draft.log_level, raw, problems, |text| values::choice(text, &LOG_LEVELS));
+        set_last(&mut draft.log_level, raw, problems, log_level);
     },
 };
 

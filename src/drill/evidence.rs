@@ -329,13 +329,6 @@ impl fmt::Display for CheckName {
     }
 }
 
-#[cfg(test)]
-impl PartialEq<&str> for CheckName {
-    fn eq(&self, other: &&str) -> bool {
-        self.name() == *other
-    }
-}
-
 /// One check of the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {

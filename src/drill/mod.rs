@@ -6,6 +6,7 @@
 //!                    ├── preflight   one good answer of every target first
 //!                    ├── load        pacer, undelimited (pure) + connection, header: one record for each request
 //!                    ├── ready       the readiness endpoint, as a load balancer looks at it
+//!                    ├── details     what it decides, for --log-level debug
 //!                    ├── facts ──► verdict, advice, baseline (pure) ──► evidence ──► report/
 //!                    └── jobs        of a worker, instead of load, preflight and ready
 //! ```
@@ -29,6 +30,7 @@ mod case;
 mod causes;
 mod checks;
 mod connection;
+mod details;
 mod discover;
 mod facts;
 mod idle;
@@ -50,6 +52,7 @@ mod verdict;
 pub use plan::DrillPlan;
 
 use crate::files;
+use crate::log::DetailLog;
 use crate::reason::Reason;
 use crate::status;
 use crate::sys::signals::Inherited;
@@ -61,7 +64,6 @@ use report::terminal::OutputStream;
 use stage::{Broken, Session};
 use std::io;
 use std::path::Path;
-use tracing::debug;
 
 /// More than a drill of hours writes; a device or a log given by mistake is not read to its end.
 const BASELINE_MAX: u64 = 1 << 30;
@@ -90,10 +92,14 @@ pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
     }
     let has_rounds = (plan.tune || plan.repeat > 1) && plan.verbosity != Verbosity::Quiet;
     let rounds = Rounds::new(has_rounds.then(|| OutputStream::beside(&plan.outputs)), plan.rounds());
-    // What the app writes and a line that is drawn anew do not go together.
-    let has_view = plan.verbosity != Verbosity::Quiet && !plan.show_output;
-    let mut hall = Session { inherited, progress: Progress::new(has_view), rounds };
-    let document = match held(plan, &mut hall, baseline) {
+    // Lines of the app or of a log and one that is drawn anew do not go together.
+    let log = DetailLog::start(plan.details.level, plan.details.json);
+    let has_view = plan.verbosity != Verbosity::Quiet && !plan.show_output && log.is_none();
+    let mut hall = Session { inherited, progress: Progress::new(has_view), rounds, log };
+    let held = held(plan, &mut hall, baseline);
+    // All of it is written before what the drill came to.
+    drop(hall.log.take());
+    let document = match held {
         Ok(document) => document,
         Err(Broken::Interrupted(signal)) => {
             complain(&format!("{signal}: the drill is broken off, and what it started is ended"));
@@ -163,7 +169,7 @@ fn held(plan: &DrillPlan, hall: &mut Session, baseline: Option<baseline::Sample>
                     drill
                 }
             };
-            debug!(name: "drill_judged", drill = drill.title, verdict = ?drill.verdict, dropped = drill.dropped, "the drill is over: {:?}", drill.verdict);
+            details::judged(&drill);
             hall.rounds.ended(&drill);
             drills.push(drill);
         }

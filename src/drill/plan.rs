@@ -6,6 +6,7 @@ use super::header::Header;
 use crate::demo::Fault;
 use crate::secret::{Hidden, Url};
 use crate::signal::Signal;
+use crate::timeline::LogLevel;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ pub struct DrillPlan {
     pub show_output: bool,
     /// How much is said.
     pub verbosity: Verbosity,
+    /// `--log-level` and `--log-format`, which COMMAND's graceful has, too.
+    pub details: Details,
     /// Jobs instead of requests.
     pub jobs: Option<JobCommands>,
 }
@@ -281,6 +284,15 @@ pub struct Output {
     pub kind: OutputKind,
     /// Where it goes.
     pub path: PathBuf,
+}
+
+/// What the drill itself tells of its decisions, on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// Nothing below debug.
+    pub level: LogLevel,
+    /// One JSON document a line.
+    pub json: bool,
 }
 
 /// What can be written of a drill.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::trace;
 
 /// For one look at the readiness endpoint.
 const READY: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(super) fn check(
         let deadline = plan.timeout.min(Duration::from_secs(3));
         let end = LocalSet::new().block_on(runtime, ask(asked, deadline));
         let (name, result) = (asked.name.as_str(), end.outcome.name());
-        debug!(name: "drill_asked", target = name, result, detail = &*end.detail, "{name}: {result} {}", end.detail);
+        trace!(name: "drill_asked", target = name, result, detail = &*end.detail, "{name}: {result} {}", end.detail);
         if is_puzzling(&end) && target.place.scheme() == "http" && speaks_tls(runtime, &target.place) {
             let by_tls = target.place.with_tls().map(|url| format!(": {url}")).unwrap_or_default();
             return Err(Trouble::Tls(format!("{}: TLS is spoken there; expected a URL by https{by_tls}", asked.name)));

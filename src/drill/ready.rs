@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use tracing::debug;
 
 /// From one look to the next.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -39,6 +40,7 @@ impl ReadinessObserver {
                 };
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if seen.last().is_none_or(|(_, last)| *last != state) {
+                    debug!(name: "drill_readiness", ?state, "readiness: {state:?}");
                     seen.push((Instant::now(), state));
                 }
                 drop(seen);

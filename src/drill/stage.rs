@@ -3,6 +3,7 @@
 //! The main thread waits here, for signals and for the clock; the load and the look at the readiness endpoint have a
 //! thread each. Whatever happens, what was started is ended before this returns.
 
+use super::details::{self, DecisionLog};
 use super::discover;
 use super::evidence::{Drill, Mode};
 use super::facts::Observations;
@@ -17,6 +18,7 @@ use super::subject::{RunningSubject, shown};
 use super::verdict;
 use crate::counts::Counts;
 use crate::inflight::{InFlightEvent, Task, WatchThread};
+use crate::log::DetailLog;
 use crate::secret::{Url, hidden_command};
 use crate::signal::Signal;
 use crate::sys::handlers::{self, Disposition};
@@ -76,6 +78,17 @@ pub(super) struct Session {
     pub(super) inherited: Inherited,
     pub(super) progress: Progress,
     pub(super) rounds: Rounds,
+    /// What tells of decisions, if that is wanted.
+    pub(super) log: Option<DetailLog>,
+}
+
+impl Session {
+    /// For the log: the stop begins then, or none has begun yet.
+    pub(super) fn stop_begins(&self, at: Option<Instant>) {
+        if let Some(log) = &self.log {
+            log.stop_begins(at);
+        }
+    }
 }
 
 /// A drill that is being held.
@@ -87,6 +100,7 @@ struct DrillRun<'a> {
     /// What is asked in the end.
     order: Option<Order>,
     facts: Observations,
+    told: DecisionLog,
     /// The look at the app's connections, where graceful itself does not look, and what was seen last.
     watch: Option<WatchThread>,
     seen: Option<Counts>,
@@ -128,14 +142,28 @@ pub(super) fn hold(
     delay: Option<Duration>,
     hall: &mut Session,
 ) -> Result<Drill, Broken> {
+    hall.stop_begins(None);
     let folder = Folder::new()?;
     let started = RunningSubject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
     let subject = match started {
         Ok(subject) => subject,
-        Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
+        Err(why) => {
+            debug!(name: "drill_not_started", %why, "the drill tells nothing: {why}");
+            return Ok(inconclusive(plan, way, why.to_string()));
+        }
     };
-    let mut stage =
-        DrillRun { plan, way, hall, subject, order: None, facts: Observations::default(), watch: None, seen: None };
+    debug!(name: "drill_started", pid = subject.pid(), ?way, "the drill begins: {}", subject.words());
+    let mut stage = DrillRun {
+        plan,
+        way,
+        hall,
+        subject,
+        order: None,
+        facts: Observations::default(),
+        told: DecisionLog::default(),
+        watch: None,
+        seen: None,
+    };
     let result = stage.play();
     stage.hall.progress.clear();
     stage.subject.clear_away();
@@ -159,7 +187,10 @@ impl DrillRun<'_> {
         debug!(name: "drill_answered", targets = order.requests.len(), rate = order.rate, "every target answers: the load begins");
         self.order = Some(order.clone());
         let readiness = match self.plan.ready_url(self.way) {
-            Some(url) => Some(ReadinessObserver::watch(url)?),
+            Some(url) => {
+                debug!(name: "drill_watches", %url, "readiness is what {url} says");
+                Some(ReadinessObserver::watch(url)?)
+            }
             None => None,
         };
         let started = Instant::now();
@@ -198,6 +229,7 @@ impl DrillRun<'_> {
                 Err(Trouble::Final(why) | Trouble::Tls(why)) => return Err(Unfinished::Inconclusive(why)),
                 Err(Trouble::NotYet(why)) => why,
             };
+            self.told.waits(&last);
             if Instant::now() >= end {
                 let why = format!("{last} ({} after the start)", human(self.plan.startup_timeout));
                 return Err(Unfinished::Inconclusive(why));
@@ -219,7 +251,8 @@ impl DrillRun<'_> {
         preflight::is_ready(runtime, self.plan.ready_url(self.way))?;
         if is_found {
             // An app opens its ports one after the other: which of them is meant, not the clock is to decide.
-            discover::root(&self.subject)?;
+            let root = discover::root(&self.subject)?;
+            debug!(name: "drill_discovered", url = %root, "nobody said where the app listens: it is {root}");
         }
         Ok(order)
     }
@@ -283,7 +316,14 @@ impl DrillRun<'_> {
         }
         self.facts.under_graceful = self.subject.is_graceful();
         self.watch_in_flight(&ports, signal)?;
+        let Observations { no_handler, ignores, .. } = self.facts;
+        debug!(
+            name: "drill_stops", ?ports, ?processes, no_handler, ignores,
+            "the stop begins; the app listens on {ports:?}, in pids {processes:?}{}",
+            if no_handler { ", without a handler" } else if ignores { ", and ignores the signal" } else { "" }
+        );
         let (stop, wall) = (Instant::now(), SystemTime::now());
+        self.hall.stop_begins(Some(stop));
         load.control.stopped(stop);
         self.subject.stop(self.hall.inherited).map_err(|why| Unfinished::Inconclusive(why.to_string()))?;
         // After a command the stop is seen by its signs, and a SIGKILL at the command's end must be seen, too.
@@ -355,11 +395,13 @@ impl DrillRun<'_> {
                 self.watch = None;
                 self.facts.result = self.subject.result_of(stop);
                 self.facts.left = self.subject.leftovers(&[]);
+                details::ended(ended, stop, &self.facts.left);
                 // A restart in turn is over when the command is, and the load balancer lags behind its last step.
                 load.control.until(ended.at + self.plan.lb_lag);
             }
             if ended_at.is_none() && self.subject.ends() && now >= stop + patience && self.facts.killed_s.is_none() {
                 self.facts.killed_s = Some((now - stop).as_secs_f64());
+                details::kills(patience);
                 self.subject.kill();
             }
             // The load balancer's lag begins when it can know of the stop: where a command stops the target, with the first sign
@@ -373,8 +415,10 @@ impl DrillRun<'_> {
                     .chain(readiness.and_then(ReadinessObserver::failing_since))
                     .min()
             {
+                self.told.sign(sign, stop);
                 load.control.until(sign.max(stop) + self.plan.lb_lag);
             }
+            self.told.lag(&load.control, stop, now);
             if ended_at.is_some_and(|at| now >= at + HELPERS_LAST) && !std::mem::replace(&mut counted, true) {
                 // What is gone by now has ended by itself.
                 let left = self.subject.leftovers(&[]);
@@ -388,6 +432,7 @@ impl DrillRun<'_> {
             // What has not answered by then is a black hole; a stream that still flows flows on.
             let last = load.control.end().map(|end| end.max(ended_at.unwrap_or(end)) + self.plan.timeout + MARGIN);
             if quiet && last.is_some_and(|last| now > last) {
+                debug!(name: "drill_gives_up", "what has not answered by now is not waited for");
                 load.control.give_up();
             }
             let lag = load.control.end().map(|end| end.saturating_duration_since(stop));

@@ -142,6 +142,17 @@ impl RunningSubject {
         }
     }
 
+    /// It in a few words, for the log.
+    pub(super) fn words(&self) -> String {
+        match &self.kind {
+            Kind::Child { pid, supervised: true, .. } => format!("the app runs under graceful, which is pid {pid}"),
+            Kind::Child { pid, .. } => format!("the app runs alone, as pid {pid}"),
+            Kind::Process { process, .. } => format!("pid {} is to be stopped", process.pid),
+            Kind::Command { .. } => "a command is to stop something".to_owned(),
+            Kind::Nothing => "nothing is to be stopped".to_owned(),
+        }
+    }
+
     /// What an orchestrator sends at the end of its patience.
     pub(super) fn kill(&self) {
         match &self.kind {

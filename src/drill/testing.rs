@@ -1,15 +1,15 @@
 //! Drills for the tests of the pure modules, made by hand.
 
 use super::baseline;
-use super::evidence::{Check, Drill};
+use super::evidence::{Check, CheckName, Drill};
 use super::facts::{Exit, Observations, StopResult};
-use super::plan::{DrillPlan, Mix, Subject, Supervision, Targets, Tolerance};
+use super::plan::{Details, DrillPlan, Mix, Subject, Supervision, Targets, Tolerance};
 use super::record::{ClientKind, Record, RequestOutcome};
 use super::verdict::judge;
 use crate::signal::Signal;
 use crate::status::ExitStatus;
-use crate::timeline::Phase;
 use crate::timeline::report::{PhaseSpan, Report};
+use crate::timeline::{LogLevel, Phase};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ pub(super) fn plan(subject: Subject) -> DrillPlan {
         outputs: Vec::new(),
         show_output: false,
         verbosity: Default::default(),
+        details: Details { level: LogLevel::Info, json: false },
         jobs: None,
     }
 }
@@ -186,4 +187,11 @@ pub(super) fn is_told(seen: &str, wanted: &str) {
 /// The app exited so, whatever else was seen.
 pub(super) fn exited(at_s: f64, status: ExitStatus, facts: Observations) -> Observations {
     Observations { result: StopResult::AppExited(Exit { at_s, status: Some(status) }), ..facts }
+}
+
+/// So that a test can say which by its name.
+impl PartialEq<&str> for CheckName {
+    fn eq(&self, other: &&str) -> bool {
+        self.name() == *other
+    }
 }

@@ -1,6 +1,7 @@
 //! The smallest pre-stop delay that drops nothing, from both sides: halving between one that drops and one that does not,
 //! then the good one again, to be sure.
 
+use super::details;
 use super::evidence::Verdict;
 use super::evidence::{Drill, Tuned};
 use super::plan::{DrillPlan, Subject, Supervision};
@@ -83,6 +84,7 @@ pub(super) fn tune(plan: &DrillPlan, hall: &mut Session) -> Result<(Vec<Drill>, 
             Next::Found { enough, too_short } => return Ok((drills, told(enough, too_short, confirmed, longest))),
         };
         let mut drill = hold(plan, Supervision::Supervised, Some(delay), hall)?;
+        details::judged(&drill);
         drill.title = format!("--pre-stop-delay {}", human(delay));
         let (inconclusive, dropped) = (drill.verdict == Verdict::Inconclusive, drill.dropped > 0);
         let why = drill.inconclusive.clone().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! What graceful says: events into timeline and log, and at the end the reports.
 
 use super::Supervisor;
-use crate::config::{Advice, AdviceAt, LogFormat};
+use crate::config::{Advice, AdviceAt};
 use crate::lifecycle::Outcome;
-use crate::output::{Complain, Sink};
+use crate::output::Sink;
 use crate::secret::hidden_command;
 use crate::status::{self, ExitStatus};
 use crate::sys::above;
@@ -11,7 +11,7 @@ use crate::timeline::report::{Report, TERMINATION_MESSAGE_MAX};
 use crate::timeline::{Event, LogLevel, StopCause, text};
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 /// How long the end waits for a disk, and for a log reader. A busy disk can take seconds to open a file.
 const LAST_FILES: Duration = Duration::from_secs(5);
@@ -184,15 +184,4 @@ pub(super) fn program(command: &[OsString]) -> OsString {
         Some(text) if text.contains('=') && !text.contains('/') => hidden_command(text).into(),
         _ => program,
     }
-}
-
-/// For the writing thread, which has no timeline.
-pub(super) fn complain(format: LogFormat, started_at: SystemTime, start: Instant) -> Complain {
-    Box::new(move |what| match format {
-        LogFormat::Text => text::line(LogLevel::Warn, what),
-        LogFormat::Json => {
-            let event = Event::Trouble { what: what.to_owned() };
-            text::json_line(started_at + start.elapsed(), LogLevel::Warn, what, None, &text::fields(&event))
-        }
-    })
 }

@@ -37,7 +37,7 @@ use crate::config::{Config, Hold as HoldConfig, LogFormat, StartupAction};
 use crate::hold::{HoldCondition, HoldLook};
 use crate::hooks::Hooks;
 use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, SignalSource, StopPlan};
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::output::Writer;
 use crate::panics;
 use crate::pid::Pid;
@@ -151,7 +151,7 @@ impl Supervisor {
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
         let (lifecycle, succession) = generations::begin(&mut config, &hooks, launch.init);
         let started_at = SystemTime::now();
-        let writer = Writer::new(logging::complain(config.log_format, started_at, start));
+        let writer = Writer::new(log::complain(config.log_format == LogFormat::Json, started_at, start));
         Supervisor {
             lifecycle,
             succession,

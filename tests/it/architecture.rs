@@ -8,7 +8,10 @@ use std::path::Path;
 
 /// Every module with what it may use. An arrow that is not here is a fault; one that nobody uses any more too.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config", "demo", "drill", "install", "panics", "plan", "probe", "status", "supervisor", "sys"]),
+    (
+        "main",
+        &["cli", "config", "demo", "drill", "install", "log", "panics", "plan", "probe", "status", "supervisor", "sys"],
+    ),
     ("cli", &["config", "demo", "drill", "files", "health", "plan", "reason", "secret", "signal", "status"]),
     // The stages of hooks and the levels of the log are named once, and shared in both directions.
     ("config", &["budget", "files", "reason", "secret", "signal", "status", "timeline"]),
@@ -51,8 +54,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "drill",
         &[
-            "config", "counts", "demo", "files", "http", "inflight", "pid", "reason", "secret", "signal", "status",
-            "sys", "timeline",
+            "config", "counts", "demo", "files", "http", "inflight", "log", "pid", "reason", "secret", "signal",
+            "status", "sys", "timeline",
         ],
     ),
     ("install", &["config", "files", "status", "sys"]),

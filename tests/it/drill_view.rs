@@ -3,7 +3,8 @@
 
 use crate::support::pty::{CTRL_C, Terminal};
 use crate::support::run::folder;
-use crate::support::{Exit, Proc, graceful_command};
+use crate::support::{Exit, Proc, app, free_port, graceful_command, python3, wait_http};
+use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
 
@@ -222,4 +223,91 @@ fn an_output_that_cannot_be_written_is_told_before_the_drill() {
         std::fs::read_dir(files.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     left.sort();
     assert_eq!(left, ["file", "folder", "link.html"]);
+}
+
+/// The lines of the drill's own log.
+fn details(stderr: &str) -> Vec<&str> {
+    stderr.lines().filter_map(|line| line.strip_prefix("graceful: ")).collect()
+}
+
+/// Each of these is part of a line, in this order.
+#[track_caller]
+fn are_told(lines: &[&str], wanted: &[&str]) {
+    let mut rest = lines.iter();
+    for part in wanted {
+        assert!(rest.any(|line| line.contains(part)), "no {part:?}, in this order, in\n{}", lines.join("\n"));
+    }
+}
+
+#[test]
+fn debug_tells_why_a_drill_decides_as_it_does() {
+    let port = free_port();
+    let app = [&python3(), &app("bare.py"), &port.to_string()].map(String::clone);
+    let app: Vec<&str> = app.iter().map(String::as_str).collect();
+    let drill = |options: &[&str]| piped(&[options, &["--"], &app].concat());
+    let (exit, stdout, stderr) = drill(&["--bare", "--log-level", "debug"]);
+    assert_eq!(exit, Exit::Code(1), "{stdout}{stderr}");
+    let found = format!("nobody said where the app listens: it is http://127.0.0.1:{port}/");
+    let listens = format!("the app listens on [{port}], in pids [");
+    are_told(
+        &details(&stderr),
+        &[
+            "the drill begins: the app runs alone, as pid ",
+            "no load yet: ",
+            &found,
+            "every target answers: the load begins",
+            &listens,
+            "it ended ",
+            "the load balancer's lag is over, ",
+            "check zero-dropped: Fail, ",
+            "the drill is over: Failed, ",
+        ],
+    );
+    assert!(stdout.starts_with("FAILED  "), "{stdout}");
+    // The levels above it tell nothing of this, and neither does a drill without the option.
+    let (_, _, stderr) = drill(&["--bare", "--log-level", "info"]);
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn debug_leaves_a_document_on_stdout_as_it_is() {
+    let (exit, stdout, stderr) =
+        piped(&["--demo", "--bare", "--output", "json=/dev/stdout", "--log-level=debug", "--log-format=json"]);
+    assert_eq!(exit, Exit::Code(1), "{stdout}{stderr}");
+    let document: Value = serde_json::from_str(&stdout).expect("a document and nothing else");
+    assert_eq!(document["verdict"], "failed");
+    let lines: Vec<Value> = stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let found = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap_or_else(|| panic!("{stderr}"));
+    assert_eq!((&found("drill_started")["way"], &found("drill_started")["level"]), (&json!("Bare"), &json!("debug")));
+    assert!(found("drill_stops").get("since_stop_s").is_none(), "{stderr}");
+    assert!(found("drill_ended")["since_stop_s"].is_f64(), "{stderr}");
+    assert!(found("drill_check")["evidence"].is_string(), "{stderr}");
+}
+
+#[test]
+fn debug_names_the_first_sign_of_a_stop_that_a_command_makes() {
+    let port = free_port();
+    let app = Proc::spawn(graceful_command().args(["demo-app", &format!("127.0.0.1:{port}")]));
+    wait_http(port, "/", DRILL);
+    let (url, stop) = (format!("http://127.0.0.1:{port}/"), format!("kill -TERM {}; sleep 0.5", app.pid()));
+    let (_, stdout, stderr) = piped(&["--url", &url, "--stop-command", &stop, "--log-level", "debug"]);
+    are_told(
+        &details(&stderr),
+        &[
+            "the drill begins: a command is to stop something",
+            "the stop begins",
+            "first sign of the stop, ",
+            "the load balancer's lag is over, ",
+            "check zero-dropped: ",
+        ],
+    );
+    assert!(!stdout.contains("first sign"), "{stdout}");
+    app.wait(DRILL);
+}
+
+#[test]
+fn a_terminal_with_details_has_no_live_view() {
+    let output = on_terminal(&["--demo", "--bare", "--log-level", "debug"], "xterm-256color", "");
+    assert!(output.contains("graceful: every target answers"), "{output}");
+    assert!(!output.contains('━'), "{output}");
 }

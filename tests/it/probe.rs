@@ -343,3 +343,14 @@ fn the_help_says_where_it_looks() {
         assert!(help.contains(part), "{part}: {help}");
     }
 }
+
+#[test]
+fn debug_tells_what_a_probe_does_and_without_it_nothing_is_told() {
+    let server = Server::start(READY);
+    let target = format!("http://localhost:{}/", server.port);
+    let (exit, stdout, stderr) = probe("graceful", &["--log-level", "debug", &target], &[]);
+    assert!(exit == Exit::Code(0) && stdout.starts_with(&format!("{target}: 200 in ")), "{exit:?} {stdout}");
+    assert!(stderr.contains(&format!("graceful: connected to 127.0.0.1:{}\n", server.port)), "{stderr}");
+    let (_, _, stderr) = probe("graceful", &[&target], &[]);
+    assert_eq!(stderr, "");
+}

@@ -27,6 +27,7 @@ graceful drill [OPTIONS] [OPTIONS OF run] -- COMMAND [ARGS...]
 const AFTER_HELP: &str = "\
 COMMAND runs under graceful with every option of run that is given here, as --pre-stop-delay 5s.
 With --probe-listen the load balancer's view of readiness is graceful's /readyz, else --ready-url.
+With --log-level debug the drill, too, tells on stderr what it finds and why it decides as it does.
 
 Exit status:
   0     passed

@@ -4,6 +4,7 @@ use crate::drill::facts::StopResult;
 use crate::drill::jobs::ledger::Look;
 use crate::drill::stage::inconclusive;
 use crate::signal::Signal;
+use crate::timeline::LogLevel;
 use clap::ValueEnum;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ fn plan(extra: &str) -> DrillPlan {
         outputs: Vec::new(),
         show_output: false,
         verbosity: Default::default(),
+        details: crate::drill::plan::Details { level: LogLevel::Info, json: false },
         jobs: None,
     }
 }

@@ -32,6 +32,7 @@ mod ids;
 mod judge;
 mod ledger;
 
+use super::details;
 use super::evidence::Drill;
 use super::facts::Observations;
 use super::plan::{self, COUNT, DrillPlan, Supervision};
@@ -48,6 +49,7 @@ use causes::Known;
 use judge::Seen;
 use ledger::{Ledger, Look};
 use std::time::{Duration, Instant, SystemTime};
+use tracing::{debug, trace};
 
 /// How often the clock is looked at. SIGCHLD and Ctrl-C end a wait at once.
 const TICK: Duration = Duration::from_millis(10);
@@ -110,12 +112,17 @@ pub(super) fn hold(
     way: Supervision,
     hall: &mut Session,
 ) -> Result<Drill, Broken> {
+    hall.stop_begins(None);
     let folder = Folder::new()?;
     let started = RunningSubject::start(&plan.subject, way, None, folder.path(), hall.inherited, plan.show_output);
     let subject = match started {
         Ok(subject) => subject,
-        Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
+        Err(why) => {
+            debug!(name: "drill_not_started", %why, "the drill tells nothing: {why}");
+            return Ok(inconclusive(plan, way, why.to_string()));
+        }
     };
+    debug!(name: "drill_started", pid = subject.pid(), ?way, "the drill begins: {}", subject.words());
     let now = Instant::now();
     let mut shift = Shift {
         plan,
@@ -149,13 +156,17 @@ impl Shift<'_> {
     fn play(&mut self) -> Result<Drill, Broken> {
         match self.run_to_the_end() {
             Ok(drill) => Ok(drill),
-            Err(Unfinished::Inconclusive(why)) => Ok(inconclusive(self.plan, self.way, why)),
+            Err(Unfinished::Inconclusive(why)) => {
+                debug!(name: "drill_inconclusive", why, "the drill tells nothing: {why}");
+                Ok(inconclusive(self.plan, self.way, why))
+            }
             Err(Unfinished::Broken(broken)) => Err(broken),
         }
     }
 
     fn run_to_the_end(&mut self) -> Result<Drill, Unfinished> {
         self.first_job()?;
+        debug!(name: "drill_answered", "two jobs are done, so that all commands work: the load begins");
         let began_s = self.now_s();
         self.warm_up()?;
         let (stop, wall) = self.stop().map_err(|why| Unfinished::Inconclusive(why.to_string()))?;
@@ -263,7 +274,10 @@ impl Shift<'_> {
                 does == Some(Disposition::Default) && handlers::is_blocked(app, signal) == Some(false);
             self.facts.ignores = does == Some(Disposition::Ignored);
         }
+        let submitted = self.ledger.submitted();
+        debug!(name: "drill_stops", submitted, "the stop begins, after {submitted} jobs");
         let (stop, wall) = (Instant::now(), SystemTime::now());
+        self.hall.stop_begins(Some(stop));
         self.subject.stop(self.hall.inherited)?;
         // A stop command may be long in coming to its point: the lag follows its end.
         if self.subject.is_app() {
@@ -286,10 +300,12 @@ impl Shift<'_> {
                 self.gone_s = Some(self.since_zero(ended.at));
                 self.facts.result = self.subject.result_of(stop);
                 self.facts.left = self.subject.leftovers(&self.own_commands());
+                details::ended(ended, stop, &self.facts.left);
                 self.until = self.until.or(Some(ended.at + self.plan.lb_lag));
             }
             if self.gone_s.is_none() && now >= stop + patience && self.facts.killed_s.is_none() {
                 self.facts.killed_s = Some((now - stop).as_secs_f64());
+                details::kills(patience);
                 self.subject.kill();
             }
             // Where SIGKILL has no effect, as on a process in the kernel, there is no end to wait for.
@@ -339,6 +355,7 @@ impl Shift<'_> {
         if !self.waits_for_next() || self.look_fault.is_some() || self.submit_fault.is_some() {
             return Ok(false);
         }
+        debug!(name: "drill_next_worker", "there is no --queued: the worker is started once more");
         self.subject.clear_away();
         self.ledger.handed_over(self.now_s());
         let started = RunningSubject::start(
@@ -443,8 +460,12 @@ impl Shift<'_> {
                 .and_then(|ids| {
                     self.ledger.submit(ids, at_s).map_err(|why| AskError::new("submit", AskFault::Ids(why)))
                 });
-            if let Err(why) = submitted {
-                self.submit_fault = Some(why.to_string());
+            match submitted {
+                Ok(()) => trace!(name: "drill_submitted", count, "{count} jobs submitted"),
+                Err(why) => {
+                    debug!(name: "drill_not_submitted", %why, "jobs are not submitted: {why}");
+                    self.submit_fault = Some(why.to_string());
+                }
             }
         }
         let rests = self.last_batch.is_some_and(|last| now < last + BATCH);
@@ -503,6 +524,12 @@ impl Shift<'_> {
                         let look = Look { began_s, ended_s: at_s, queued, done };
                         let ended = self.subject.is_app() && self.gone_s.is_some_and(|gone| began_s >= gone);
                         self.ledger.look(look, ended);
+                        let (submitted, done, missing) =
+                            (self.ledger.submitted(), self.ledger.done(), self.ledger.missing());
+                        trace!(
+                            name: "drill_looked", submitted, done, missing,
+                            "of {submitted} jobs {done} are done and {missing} missing"
+                        );
                         (self.looked_s, self.look_fault) = (Some(began_s), None);
                         let took = Duration::from_secs_f64((at_s - began_s).max(0.0));
                         (Ok(Looking::Until(now + LOOK.max(took * LOOK_SHARE))), None)
@@ -516,6 +543,7 @@ impl Shift<'_> {
             Err(why) => self.look_fault = Some(why.to_string()),
         }
         if let Some(why) = fault {
+            debug!(name: "drill_not_looked", %why, "a look at the jobs told nothing: {why}");
             self.look_fault = Some(why.to_string());
         }
     }
