@@ -25,6 +25,8 @@
 
 mod draw;
 #[cfg(feature = "plan")]
+mod duration;
+#[cfg(feature = "plan")]
 mod finding;
 #[cfg(feature = "plan")]
 mod fix;

@@ -177,6 +177,8 @@ pub(super) struct Unit {
     pub(super) kill_mode: Option<At<String>>,
     pub(super) send_sigkill: Option<At<bool>>,
     pub(super) notify_access: Option<At<String>>,
+    /// `ExecReload=`
+    pub(super) reload: Option<At<String>>,
 }
 
 /// One container, or the one command of an image or a unit.
@@ -205,7 +207,7 @@ pub(super) struct Container {
     /// `init: true`, or initProcessEnabled.
     pub(super) platform_init: Option<At<bool>>,
     pub(super) termination_message_path: Option<At<String>>,
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: Vec<At<(String, String)>>,
     pub(super) elsewhere: Elsewhere,
     /// The key to add a sibling before.
     pub(super) insert_at: Option<Position>,

@@ -50,6 +50,7 @@ mod names;
 mod pid1;
 mod plan;
 mod plan_beside;
+mod plan_rules;
 mod probe;
 mod process;
 mod profiles_apps;

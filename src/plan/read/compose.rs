@@ -2,7 +2,7 @@
 
 use super::dockerfile::Image;
 use super::env_file;
-use super::kubernetes::texts;
+use crate::plan::duration::go_duration as duration;
 use crate::plan::model::{
     Argv, Container, Elsewhere, FileSpot, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind,
 };
@@ -126,30 +126,6 @@ fn time(node: Option<&Node>) -> Option<At<Duration>> {
     })
 }
 
-/// Go's form of a duration.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let (mut sum, mut rest) = (Duration::ZERO, text);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| at + digits);
-        let factor = match &rest[digits..unit] {
-            "ms" => 0.001,
-            "us" | "µs" => 0.000_001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        sum += Duration::try_from_secs_f64(rest[..digits].parse::<f64>().ok()? * factor).ok()?;
-        rest = &rest[unit..];
-    }
-    Some(sum)
-}
-
 /// `${NAME:-default}` is the default, as far as the file shows.
 fn plain(text: &str) -> String {
     match text.trim().strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
@@ -189,7 +165,7 @@ fn container(name: &str, node: &Node) -> Container {
         platform_init: node.get("init").and_then(Node::truth),
         termination_message_path: None,
         elsewhere: Elsewhere::default(),
-        labels: labels(node.get("labels")).into_iter().chain(labels(node.at(&["deploy", "labels"]))).collect(),
+        labels: pairs(node.get("labels")).chain(pairs(node.at(&["deploy", "labels"]))).collect(),
         insert_at: node.entries().first().map(|(key, _)| key.at),
     }
 }
@@ -224,10 +200,14 @@ fn environment(node: Option<&Node>) -> Vec<At<(String, String)>> {
     of_map.chain(of_list).collect()
 }
 
-fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
-    let list = node.map(Node::list).unwrap_or_default();
-    let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    list.iter().filter_map(|member| pair(member.text()?)).chain(texts(node)).collect()
+/// A map of texts, or a list of `NAME=VALUE`.
+fn pairs(node: Option<&Node>) -> impl Iterator<Item = At<(String, String)>> {
+    let of_map = node.map(Node::entries).unwrap_or_default().iter();
+    let of_map = of_map.filter_map(|(key, value)| value.string()?.try_map(|text| Some((key.value.clone(), text))));
+    let of_list = node.map(Node::list).unwrap_or_default().iter().filter_map(|member| {
+        member.string()?.try_map(|text| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
+    });
+    of_map.chain(of_list)
 }
 
 fn healthcheck(node: &Node) -> Option<ProbeSpec> {
@@ -262,12 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_as_go_writes_them() {
-        for (text, millis) in
-            [("1m30s", Some(90_000)), ("500ms", Some(500)), ("10", Some(10_000)), ("1.5s", Some(1500)), ("soon", None)]
-        {
-            assert_eq!(duration(text).map(|time| time.as_millis()), millis, "{text}");
-        }
+    fn a_default_is_what_the_file_shows() {
         assert_eq!(plain("${GRACE:-20s}"), "20s");
     }
 }

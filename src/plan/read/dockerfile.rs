@@ -1,7 +1,8 @@
 //! Dockerfiles: the last stage, with what it inherits of earlier ones. parse-dockerfile knows here-documents, continuation
 //! lines, the escape directive and the JSON form, and gives a span for each.
 
-use super::compose::{duration, of_shell};
+use super::compose::of_shell;
+use crate::plan::duration::go_duration as duration;
 use crate::plan::model::Rollout;
 use crate::plan::model::{
     Argv, Container, Elsewhere, Model, Platform, ProbeHandler, ProbeSpec, ShellForm, Workload, WorkloadKind,
@@ -349,7 +350,7 @@ fn empty(name: &str, at: Position, image: At<String>) -> Container {
         platform_init: None,
         termination_message_path: None,
         elsewhere: Elsewhere::default(),
-        labels: BTreeMap::new(),
+        labels: Vec::new(),
         insert_at: None,
     }
 }

@@ -85,7 +85,7 @@ fn container(node: &Node) -> Container {
         platform_init: node.at(&["linuxParameters", "initProcessEnabled"]).and_then(Node::truth),
         termination_message_path: None,
         elsewhere: Elsewhere::default(),
-        labels: BTreeMap::new(),
+        labels: Vec::new(),
         insert_at: node.entries().first().map(|(key, _)| key.at),
     }
 }

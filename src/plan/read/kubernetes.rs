@@ -184,7 +184,7 @@ fn container(node: &Node) -> Container {
         platform_init: None,
         termination_message_path: text("terminationMessagePath"),
         elsewhere,
-        labels: BTreeMap::new(),
+        labels: Vec::new(),
         insert_at: None,
     }
 }

@@ -4,7 +4,7 @@
 //! The JSON has the same names in capitals (kill_timeout, KillTimeout), lists where HCL has blocks, and times in nanoseconds.
 //! Sources: developer.hashicorp.com/nomad/docs/job-specification, and the drivers' pages below /docs/drivers.
 
-use super::compose::duration;
+use crate::plan::duration::go_duration as duration;
 use crate::plan::model::{
     Amount, Argv, Container, Elsewhere, Model, Platform, PreStop, ProbeHandler, ProbeSpec, Rollout, Workload,
     WorkloadKind,
@@ -206,7 +206,7 @@ fn container(name: &At<String>, task: &Node, group: &Node, is_one: bool) -> Cont
         platform_init: config(task).and_then(|config| config.get("init")).and_then(Node::truth),
         termination_message_path: None,
         elsewhere: Elsewhere { unknown: templates(task), ..Elsewhere::default() },
-        labels: BTreeMap::new(),
+        labels: Vec::new(),
         insert_at: task.entries().first().map(|(key, _)| key.at).filter(|_| !is_json),
     }
 }

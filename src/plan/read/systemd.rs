@@ -59,7 +59,7 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
         platform_init: None,
         termination_message_path: None,
         elsewhere: Elsewhere { unknown: files.collect(), ..Elsewhere::default() },
-        labels: BTreeMap::new(),
+        labels: Vec::new(),
         insert_at: Some(start.at),
     };
     reader.look(&mut container, false);
@@ -82,6 +82,7 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
             kill_mode: last("KillMode"),
             send_sigkill: truth("SendSIGKILL"),
             notify_access: last("NotifyAccess"),
+            reload: last("ExecReload"),
         }),
         wrap: None,
         insert_at: Some(start.at),

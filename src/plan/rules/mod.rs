@@ -21,6 +21,7 @@ mod pre_stop_twice;
 mod probe_port;
 mod probe_program;
 mod readiness_slow;
+mod reload_hup;
 mod same_probe;
 mod send_sigkill;
 mod shared;
@@ -31,6 +32,7 @@ mod stop_signal;
 mod termination_message;
 #[cfg(test)]
 mod tests;
+mod traefik_check;
 mod traffic_policy;
 mod two_inits;
 mod update_order;
@@ -66,6 +68,7 @@ pub static RULES: &[&Rule] = &[
     &single_replica::RULE,
     &traffic_policy::RULE,
     &deregistration::RULE,
+    &traefik_check::RULE,
     &max_unavailable::RULE,
     &no_disruption_budget::RULE,
     &disruption_budget_blocks::RULE,
@@ -73,6 +76,7 @@ pub static RULES: &[&Rule] = &[
     &kill_mode::RULE,
     &send_sigkill::RULE,
     &notify_access::RULE,
+    &reload_hup::RULE,
     &shared_pid::RULE,
     &termination_message::RULE,
 ];

@@ -73,7 +73,7 @@ fn check(model: &Model, findings: &mut Findings) {
             show(notices),
             show(delay),
         );
-        let routed = container.labels.keys().any(|label| label.starts_with("traefik."));
+        let routed = container.labels.iter().any(|label| label.value.0.starts_with("traefik."));
         let severity = if routed { Severity::Warning } else { Severity::Note };
         let fix = format!("a shorter interval or fewer retries, or GRACEFUL_PRE_STOP_DELAY={}", show(notices));
         findings.add_as(severity, workload.file, probe.at, message, fix);
