@@ -302,7 +302,6 @@ impl Supervisor {
     }
 
     fn server_lost(&mut self, why: &str) {
-        self.trouble_once(format!("the probe server ended: {why}"));
         let now = self.now();
         if let Some(health) = &mut self.health {
             health.server = None;
@@ -313,6 +312,7 @@ impl Supervisor {
                 health.closed = listener.address().ok();
             }
         }
+        self.trouble_once(format!("the probe server ended: {why}"));
     }
 
     /// Has the thread that answers fail, for a test.

@@ -50,7 +50,7 @@ fn the_report_of_a_clean_stop_field_by_field() {
     let pid = number_after(&run.stdout_so_far(), "ready pid=");
     run.stop(libc::SIGTERM);
     let report = run.ends(Exit::Code(3));
-    let keys = "complete oom_kills graceful program started_at stop_began_at ran_s cause stop_signal_sender app exit_code budget phases \
+    let keys = "complete oom_kills graceful program started_at stop_began_at ran_s cause stop_signal_sender generation restarts app exit_code budget phases \
                 signals hooks readiness checks in_flight hold_mode hold hold_timed_out nothing_listens not_watched answer_went_on undelivered leftovers sigkill killed_from_outside warnings events_forgotten";
     assert_keys(&report, &keys.split_whitespace().collect::<Vec<_>>());
     assert_eq!(report["graceful"], env!("CARGO_PKG_VERSION"));
@@ -59,6 +59,7 @@ fn the_report_of_a_clean_stop_field_by_field() {
     assert_time(&report["stop_began_at"]);
     assert_eq!(report["cause"], json!({"kind": "signal", "signal": "SIGTERM"}));
     assert_eq!(report["stop_signal_sender"], std::process::id());
+    assert_eq!((&report["generation"], &report["restarts"]), (&json!(1), &json!(0)));
     let app =
         json!({"pid": pid, "status": {"exit_code": 3, "code": 3}, "ended_before_signal": false, "spawn_error": null});
     assert_eq!(report["app"], app);
