@@ -20,6 +20,7 @@ mod load;
 pub(crate) mod options;
 mod profile;
 mod raw;
+mod restart;
 pub(crate) mod suggest;
 mod table;
 mod target;

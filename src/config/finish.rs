@@ -8,17 +8,16 @@ use super::check::finish_checks;
 use super::draft::{Draft, Given, GivenPath};
 use super::hook::finish_hooks;
 use super::options::{
-    GRACE_PERIOD, HOLD, HOOK, KILL_MARGIN, LIVE_ACTION, LIVE_URL, OptionSpec, PROBE_LISTEN, READY_URL, RESTART,
-    RESTART_DELAY_MAX, REWRITE, STARTUP_TIMEOUT, STOP_ON, STOP_SIGNAL,
+    GRACE_PERIOD, HOLD, HOOK, KILL_MARGIN, OptionSpec, PROBE_LISTEN, READY_URL, REWRITE, STARTUP_TIMEOUT, STOP_ON,
+    STOP_SIGNAL,
 };
 use super::profile;
 use super::raw::{ConfigError, Raw};
 use super::suggest::did_you_mean;
-use super::values::{SuccessStatus, show};
+use super::values::SuccessStatus;
 use super::{
     Advice, AdviceAt, CheckTarget, Config, Environment, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen,
-    LiveAction, Liveness, LogFormat, LogLevel, QUIET_WINDOW, Readiness, Restart, RestartWhen, Stage, Startup,
-    StartupAction, StopTo, hook, stop_signals,
+    LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook, stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::secret::CommandLine;
@@ -31,7 +30,7 @@ use std::time::Duration;
 
 impl Draft {
     /// Whether the value of this option did not parse.
-    fn is_broken(&self, option: &'static OptionSpec) -> bool {
+    pub(super) fn is_broken(&self, option: &'static OptionSpec) -> bool {
         self.broken.contains(&option.name)
     }
 
@@ -296,56 +295,6 @@ impl Draft {
         given.value
     }
 
-    fn liveness(&self, problems: &mut Vec<ConfigError>) -> Option<Liveness> {
-        if self.live_url.is_none() && !self.is_broken(&LIVE_URL) {
-            let times =
-                [self.live_interval.as_ref(), self.live_timeout.as_ref()].map(|given| given.map(|given| &given.raw));
-            let threshold = self.live_threshold.as_ref().map(|given| &given.raw);
-            let action = self.live_action.as_ref().map(|given| &given.raw);
-            for raw in times.into_iter().chain([threshold, action]).flatten() {
-                problems.push(raw.problem(LIVE_URL.is_missing()));
-            }
-        }
-        self.live_url.as_ref().map(|given| Liveness {
-            url: given.value.clone(),
-            interval: self.live_interval.as_ref().map_or(Duration::from_secs(10), |given| given.value),
-            timeout: self.live_timeout.as_ref().map_or(Duration::from_secs(1), |given| given.value),
-            threshold: self.live_threshold.as_ref().map_or(3, |given| given.value),
-            action: self.live_action.as_ref().map_or(LiveAction::Report, |given| given.value),
-        })
-    }
-
-    /// A hung app is started again, whatever `--restart` says.
-    fn restarts_hung(&self) -> bool {
-        self.is_broken(&LIVE_ACTION)
-            || self.live_action.as_ref().is_some_and(|given| given.value == LiveAction::Restart)
-    }
-
-    fn restart(&self, problems: &mut Vec<ConfigError>) -> Restart {
-        let usual = Restart::default();
-        let (delay, delay_max) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
-        if self.restart.is_none() && !self.is_broken(&RESTART) && !self.restarts_hung() {
-            let limit = self.restart_limit.as_ref().map(|given| &given.raw);
-            for raw in [delay, delay_max].into_iter().flatten().map(|given| &given.raw).chain(limit) {
-                problems.push(raw.problem(RESTART.is_missing()));
-            }
-        }
-        // Of the two, what was given moves what was not.
-        let restart = Restart {
-            when: self.restart.as_ref().map_or(RestartWhen::Never, |given| given.value),
-            delay: delay
-                .map_or(usual.delay.min(delay_max.map_or(usual.delay, |given| given.value)), |given| given.value),
-            delay_max: delay_max
-                .map_or(usual.delay_max.max(delay.map_or(usual.delay, |given| given.value)), |given| given.value),
-            limit: self.restart_limit.as_ref().map(|given| given.value),
-        };
-        if let Some(given) = delay.filter(|_| restart.delay > restart.delay_max) {
-            let (flag, most) = (RESTART_DELAY_MAX.flag(), show(restart.delay_max));
-            problems.push(given.raw.problem(format!("must not be longer than {flag}, {most}")));
-        }
-        restart
-    }
-
     /// What is not the profile's to give.
     fn explicit(&self) -> profile::Explicit {
         profile::Explicit {
@@ -365,6 +314,7 @@ impl Draft {
 
     /// An option that changes nothing is no fault, but whoever set it expects something of it.
     fn warn_of_idle_options(&mut self) {
+        self.warn_of_idle_restart();
         let hold = self.hold.as_ref().map_or(&Hold::Idle, |given| &given.value);
         let watches = matches!(hold, Hold::Idle | Hold::Quiet);
         let hold_flag = HOLD.flag();
@@ -374,14 +324,6 @@ impl Draft {
             (self.quiet_window.as_ref().map(|given| &given.raw), !watches, &watching),
             (self.ports.first().map(|given| &given.raw), *hold == Hold::Never, &no_hold),
         ];
-        let never = self.restart.as_ref().is_some_and(|given| given.value == RestartWhen::Never);
-        if never && !self.restarts_hung() {
-            let (delay, most) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
-            let limit = self.restart_limit.as_ref().map(|given| &given.raw);
-            let given = [delay, most].into_iter().flatten().map(|given| &given.raw).chain(limit);
-            let no_effect = |raw: &Raw| format!("{}: has no effect with {} never", raw.place(), RESTART.flag());
-            self.warnings.extend(given.map(no_effect).collect::<Vec<_>>());
-        }
         for (raw, _, why) in idle.into_iter().filter(|(_, is_idle, _)| *is_idle) {
             self.warnings.extend(raw.map(|raw| format!("{}: has no effect {why}", raw.place())));
         }

@@ -545,6 +545,28 @@ fn every_option_has_help_with_its_default_under_one_heading() {
 
 /// The three ways of one option lead to the same configuration, and each of them changes something.
 #[test]
+fn of_the_two_pauses_what_was_given_moves_what_was_not() {
+    let pauses = |typed: &[(&'static str, &str)]| {
+        let restart = flags(&[("restart", "always")]).and(flags(typed)).load().restart;
+        (restart.delay, restart.delay_max)
+    };
+    let half = Duration::from_millis(500);
+    assert_eq!(pauses(&[]), (half, secs(30)));
+    assert_eq!(pauses(&[("restart-delay", "60s")]), (secs(60), secs(60)));
+    assert_eq!(pauses(&[("restart-delay-max", "100ms")]), (Duration::from_millis(100), Duration::from_millis(100)));
+    assert_eq!(pauses(&[("restart-delay", "2s"), ("restart-delay-max", "5s")]), (secs(2), secs(5)));
+}
+
+#[test]
+fn what_never_is_started_again_has_no_pause_and_a_hung_app_may_have_one() {
+    let never = flags(&[("restart", "never"), ("restart-limit", "3")]).load();
+    assert_eq!(never.warnings, ["--restart-limit \"3\": has no effect with --restart never"]);
+    let hung = [("live-url", "http://h/"), ("live-action", "restart"), ("restart-limit", "3")];
+    let config = flags(&hung).load();
+    assert!(config.restarts() && config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
 fn every_option_is_read_from_every_source() {
     for spec in OPTIONS.iter().filter(|spec| spec.name != "config") {
         let value = match (spec.value, spec.name) {

@@ -21,7 +21,7 @@ impl Asked {
         let (probes, port) = (free_port(), free_port());
         let (listen, url) = (format!("127.0.0.1:{probes}"), format!("http://127.0.0.1:{port}/"));
         let ready = ["--probe-listen", &listen, "--ready-url", &url, "--ready-interval", "20ms"];
-        let live = ["--live-url", &url, "--live-interval", "50ms", "--live-timeout", "200ms", "--live-threshold", "2"];
+        let live = ["--live-url", &url, "--live-interval", "50ms", "--live-timeout", "1s", "--live-threshold", "2"];
         let action = ["--live-action", action];
         let command = [vec![python3(), app("ready.py"), port.to_string()], words(server)].concat();
         let asked = Asked { run: Run::start(&[&ready[..], &live, &action, options].concat(), &command), probes };
