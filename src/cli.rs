@@ -211,7 +211,7 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Invocation, EarlyExit> {
     }
     if let Some(stray) = rest.first() {
         problems.push(match separator {
-            Some(_) => ConfigError::new(quoted(stray), format!("stands before --; the form is: {FORM}")),
+            Some(_) => ConfigError::new(quoted(stray), format!("stands before --; expected: {FORM}")),
             None => {
                 let options = &head[..head.len() - rest.len()];
                 ConfigError::new(
@@ -222,9 +222,9 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Invocation, EarlyExit> {
         });
     } else if command.is_empty() {
         let missing = if separator.is_some() { "nothing after --" } else { "no -- COMMAND" };
-        problems.push(ConfigError::new(missing, format!("there is no command to run; the form is: {FORM}")));
+        problems.push(ConfigError::new(missing, format!("there is no command to run; expected: {FORM}")));
     } else if command[0].is_empty() {
-        problems.push(ConfigError::new("-- \"\"", format!("the command's name is empty; the form is: {FORM}")));
+        problems.push(ConfigError::new("-- \"\"", format!("the command's name is empty; expected: {FORM}")));
     }
     Ok(Invocation::Run { settings: Settings { flags, problems }, command: command.to_vec() })
 }
@@ -284,10 +284,9 @@ fn unknown_command(args: &[OsString]) -> ConfigError {
                 with_separator(&[], args)
             ),
         ),
-        None if has_separator => ConfigError::new(
-            place,
-            format!("unknown command, known are {}; the form is: {FORM}", SUBCOMMANDS.join(", ")),
-        ),
+        None if has_separator => {
+            ConfigError::new(place, format!("unknown command, known are {}; expected: {FORM}", SUBCOMMANDS.join(", ")))
+        }
         None => ConfigError::new(place, format!("no -- before it; did you mean: {}", with_separator(&[], args))),
     }
 }

@@ -25,7 +25,7 @@ mod look;
 
 pub use look::{Purpose, descriptor, obstacle, unwritable};
 
-use crate::sys::at;
+use crate::sys::{as_fragment, at};
 use std::ffi::{CString, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -147,6 +147,11 @@ pub fn append(path: &Path, bytes: &[u8], max: u64, may_create: bool) -> io::Resu
         }
     }
     file.write_all(bytes)
+}
+
+/// Why a file cannot be read or written, as "no such file or directory".
+pub fn why(error: &io::Error) -> String {
+    as_fragment(error)
 }
 
 /// Reads a file that has an end, of `max` bytes at most: a regular file, /dev/null, or what a descriptor was given for

@@ -2,6 +2,8 @@
 //! `run`, which other commands take as well. Below [`super::help`], which knows all the commands.
 
 use crate::config::Settings;
+pub(super) use crate::config::suggest::listed;
+
 use crate::config::options::{OPTIONS, OptionSpec, ValueKind, heading};
 use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
@@ -58,15 +60,6 @@ fn spelled_out(arg: Arg) -> Arg {
         help += &format!(". Default: {}", default.join(","));
     }
     arg.help(help).hide_possible_values(true).hide_default_value(true)
-}
-
-/// `a, b or c`
-pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<&str> = words.into_iter().collect();
-    match words.as_slice() {
-        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-        _ => words.concat(),
-    }
 }
 
 /// The options of `run` where another command takes them: not looked at, and not in its help.

@@ -123,7 +123,7 @@ impl Planner {
             details = self.details();
         }
         if self.options.stop.rolling && !matches!(subject, Subject::Command(_)) {
-            self.complain("--rolling", "needs --stop-command");
+            self.complain("--rolling", "has no effect without --stop-command; add --stop-command COMMAND");
         }
         let default_wait = Duration::from_secs(if is_own || with_jobs { 30 } else { 5 });
         let jobs = self.jobs(is_own, grace_period, about_requests);
@@ -177,18 +177,18 @@ impl Planner {
             let given =
                 [("--done", done.is_some()), ("--queued", queued.is_some()), ("--settle", jobs.settle.is_some())];
             for (option, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
-                self.complain(option, "is for the jobs of a worker; it needs --submit COMMAND");
+                self.complain(option, "has no effect without --submit; add --submit COMMAND");
             }
             return None;
         };
         let settle = jobs.settle.unwrap_or(if is_own && queued.is_some() { SETTLE } else { grace_period });
         if done.is_none() {
-            self.complain("--submit", "needs --done COMMAND, which prints the ids of the jobs that are done");
+            self.complain("--submit", "needs --done COMMAND, which prints the ids of the jobs that are done; add it");
         }
         for option in about_requests {
             self.complain(
                 option.clone(),
-                "is about requests; with --submit there are jobs in their place: leave out one of them",
+                "is about requests, and cannot be used with --submit, which has jobs in their place; use only one of them",
             );
         }
         Some(JobCommands { submit, done: done?, queued, settle })
@@ -260,7 +260,7 @@ impl Planner {
         let stop = &self.options.stop;
         let of_command = [("--bare", stop.bare), ("--compare", stop.compare), ("--tune", self.options.verdict.tune)];
         for (option, _) in of_command.into_iter().filter(|(_, is_given)| *is_given) {
-            self.complain(option, "needs a COMMAND or --demo");
+            self.complain(option, "has no effect without a command; add -- COMMAND or --demo");
         }
         Some(other)
     }
@@ -273,7 +273,10 @@ impl Planner {
                 Supervision::Both
             }
             (true, _, true) | (_, true, true) => {
-                self.complain("--tune", "is for graceful's own delay: without --bare and --compare");
+                self.complain(
+                    "--tune",
+                    "finds graceful's own delay, and cannot be used with --bare or --compare; use only one of them",
+                );
                 Supervision::Supervised
             }
             (true, false, false) => Supervision::Bare,
@@ -308,7 +311,10 @@ impl Planner {
         if self.options.stop.bare {
             let lost = run.0.iter().filter(|(option, _)| !FOR_BARE.contains(option));
             for flag in lost.map(|(option, _)| option.flag()).collect::<BTreeSet<_>>() {
-                self.complain(format!("--bare and {flag}"), "without graceful nobody does that: leave one of them out");
+                self.complain(
+                    format!("--bare and {flag}"),
+                    "cannot be used together: without graceful nobody does that; use only one of them",
+                );
             }
         }
         if self.options.verdict.tune && run.last(&PRE_STOP_DELAY).is_some() {
@@ -345,7 +351,7 @@ impl Planner {
     fn without_command(&mut self) -> Option<Duration> {
         let options: Vec<&OptionSpec> = self.options.run.0.iter().map(|(option, _)| *option).collect();
         for option in options.into_iter().filter(|option| !WITHOUT_COMMAND.contains(option)) {
-            self.complain(option.flag(), "is for a COMMAND that graceful runs");
+            self.complain(option.flag(), "has no effect without a command; add -- COMMAND");
         }
         self.run_value(&GRACE_PERIOD, config_values::positive_duration)
     }

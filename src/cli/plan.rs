@@ -170,7 +170,7 @@ pub fn run_options(argv: &[OsString]) -> Result<(Settings, Vec<OsString>), Vec<C
         Err(EarlyExit::Problems(problems)) => Err(problems),
         Ok(_) | Err(EarlyExit::Usage | EarlyExit::Text(_)) => Err(vec![ConfigError::new(
             "graceful",
-            "runs no app here; the form is: graceful [OPTIONS] -- COMMAND [ARGS...]",
+            "runs no app here; expected: graceful [OPTIONS] -- COMMAND [ARGS...]",
         )]),
     }
 }

@@ -105,7 +105,7 @@ fn target_to_probe(text: &str) -> Result<ProbeTarget, Reason> {
     match text.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => return tcp_to_probe(rest),
         Some((scheme, _)) if scheme != "unix" => {
-            return Err("a URL to probe begins with http://, https:// or tcp://".into());
+            return Err("expected a URL that begins with http://, https:// or tcp://".into());
         }
         _ => {}
     }

@@ -74,7 +74,7 @@ pub(crate) fn add_short(checks: &mut Vec<DraftCheck>, raws: &[Raw], problems: &m
 }
 
 fn short(text: &str) -> Result<CheckConfig, Reason> {
-    const FORM: &str = "the form is NAME=TARGET, as redis=tcp://redis:6379";
+    const FORM: &str = "expected NAME=TARGET, as redis=tcp://redis:6379";
     let (given, what) = text.split_once('=').ok_or(FORM)?;
     let name = name(given.trim()).map_err(|reason| format!("{reason}; {FORM}"))?;
     Ok(CheckConfig {
@@ -96,7 +96,7 @@ fn short(text: &str) -> Result<CheckConfig, Reason> {
 fn name(text: &str) -> Result<String, Reason> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !plain || !(1..=63).contains(&text.len()) {
-        return Err("a name is 1 to 63 letters, digits, -, _ and .".into());
+        return Err("expected a name of 1 to 63 letters, digits, -, _ and .".into());
     }
     if RESERVED.contains(&text) {
         return Err(format!("{text} is what graceful calls a part of its own; expected any other name").into());

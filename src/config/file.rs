@@ -30,7 +30,7 @@ impl ConfigFile {
             return Err(named.problem("an empty path; expected the path of a TOML file"));
         }
         let bytes = files::read(&cwd.join(&named.text), LARGEST)
-            .map_err(|error| named.problem(format!("cannot be read: {error}; expected a TOML file")))?;
+            .map_err(|error| named.problem(format!("cannot be read: {}; expected a TOML file", files::why(&error))))?;
         let name = named.text.to_string_lossy().into_owned();
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
@@ -96,7 +96,7 @@ fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, Reason> {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) if numeric => Ok(number.to_string()),
         Value::Integer(number) if spec.value == ValueKind::Duration => {
-            Err(format!("a duration is a string, as \"{number}s\"").into())
+            Err(format!("expected a string, as \"{number}s\"").into())
         }
         Value::Array(_) => Err(format!("expected one value, as \"{}\"", spec.value.example()).into()),
         _ if spec.repeat != Repeat::No => {

@@ -5,6 +5,7 @@
 //! and count once, those of flags and variables run one after the other.
 
 use super::raw::{ConfigError, Raw, quoted};
+use super::suggest::listed;
 use super::table::{self, TableReader};
 use super::values::{self, argv, choice, http_url, is_http, positive_duration, show};
 use super::{Budget, Hook, HookAction, OnFailure, Stage};
@@ -59,7 +60,7 @@ pub(crate) fn add_short(hooks: &mut Vec<DraftHook>, raws: &[Raw], problems: &mut
 fn short(text: &str) -> Result<(Stage, HookAction), Reason> {
     let (stage, what) = text.split_once('=').ok_or_else(|| {
         let names = Stage::ALL.map(Stage::name);
-        format!("the form is STAGE=WHAT, as pre-stop=./drain; STAGE is {}", names.join(" or "))
+        format!("expected STAGE=WHAT, as pre-stop=./drain; STAGE is {}", listed(names))
     })?;
     let stage = choice(stage, &Stage::NAMED)
         .map_err(|reason| format!("unknown stage {}; {reason}", quoted(hidden_command(stage).as_ref())))?;
@@ -91,7 +92,7 @@ fn from_table(table: &mut TableReader<'_>) -> Option<DraftHook> {
 fn required_stage(table: &mut TableReader<'_>) -> Option<Stage> {
     if table.get("stage").is_none() {
         let names = Stage::ALL.map(Stage::name);
-        return table.fault(format!("has no stage; expected stage = {}", names.join(" or ")));
+        return table.fault(format!("has no stage; expected stage = {}", listed(names)));
     }
     table.parse("stage", "a string, as \"pre-stop\"", |text| choice(text, &Stage::NAMED))
 }
@@ -125,7 +126,7 @@ fn webhook(text: &str) -> Result<Url, Reason> {
         false => {
             let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
             let example = hidden_webhook(&format!("http://{rest}"));
-            Err(format!("a URL begins with http:// or https://, as {example}").into())
+            Err(format!("expected a URL that begins with http:// or https://, as {example}").into())
         }
     }
 }
@@ -151,7 +152,7 @@ fn on_failure(table: &mut TableReader<'_>, stage: Option<Stage>) -> Option<OnFai
 
 fn name(text: &str) -> Result<String, Reason> {
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err("a name is one line of text, as drain".into());
+        return Err("expected a name of one line, as drain".into());
     }
     Ok(text.to_owned())
 }

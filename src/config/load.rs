@@ -116,7 +116,7 @@ pub fn load(
 ) -> Result<Config, Vec<ConfigError>> {
     let Settings { flags, mut problems } = settings;
     if problems.is_empty() && command.first().is_none_or(|program| program.is_empty()) {
-        problems.push(ConfigError::new("COMMAND", "is empty; the form is: graceful [OPTIONS] -- COMMAND [ARGS...]"));
+        problems.push(ConfigError::new("COMMAND", "is empty; expected: graceful [OPTIONS] -- COMMAND [ARGS...]"));
     }
     let file = config_file(&flags, surroundings, &mut problems);
     let mut draft = Draft { warnings: slips_in_the_environment(surroundings), ..Draft::default() };

@@ -1,4 +1,4 @@
-//! The nearest known word for a mistyped one.
+//! The nearest known word for a mistyped one, and all of them.
 
 /// The candidate that was most likely meant, if any is near enough to be worth naming.
 ///
@@ -24,6 +24,15 @@ pub(crate) fn did_you_mean<'a>(
     form: impl Fn(&str) -> String,
 ) -> String {
     nearest(word, known).map(|name| format!("; did you mean {}?", form(name))).unwrap_or_default()
+}
+
+/// `a, b or c`
+pub(crate) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.into_iter().collect();
+    match words.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
 }
 
 #[cfg(test)]

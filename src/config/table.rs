@@ -80,7 +80,7 @@ impl TableReader<'_> {
         parse: impl Fn(&str) -> Result<Duration, Reason>,
     ) -> Option<Duration> {
         if let Value::Integer(number) = self.table.get(key)? {
-            return self.wrong(key, format!("a duration is a string, as \"{number}s\""));
+            return self.wrong(key, format!("expected a string, as \"{number}s\""));
         }
         self.parse(key, &format!("a string, as \"{example}\""), parse)
     }

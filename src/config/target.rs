@@ -74,7 +74,7 @@ pub(crate) fn ready_url(text: &str) -> Result<Url, Reason> {
         Some((scheme, authority)) if scheme.eq_ignore_ascii_case("tcp") => {
             tcp(authority)?;
             Url::parse(text.trim())
-                .map_err(|error| format!("not a URL ({error}); expected one as tcp://127.0.0.1:8080").into())
+                .map_err(|error| format!("not a URL ({error}); expected one, as tcp://127.0.0.1:8080").into())
         }
         _ => http_url(text),
     }
@@ -135,7 +135,7 @@ pub(crate) fn show_space(space: Space) -> String {
 }
 
 fn tcp(authority: &str) -> Result<CheckTarget, Reason> {
-    const FORM: &str = "the form is tcp://HOST:PORT, as tcp://redis:6379 or tcp://[::1]:6379";
+    const FORM: &str = "expected tcp://HOST:PORT, as tcp://redis:6379 or tcp://[::1]:6379";
     if authority.contains(['/', '?', '#']) {
         return Err(format!("a connection has no path and no query; {FORM}").into());
     }
@@ -147,11 +147,8 @@ fn tcp(authority: &str) -> Result<CheckTarget, Reason> {
         return Err(format!("an IPv6 address stands in brackets; {FORM}").into());
     }
     let Some(port) = port else { return Err(format!("has no port; {FORM}").into()) };
-    let port: u16 = port
-        .parse()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| format!("a port is a number from 1 to 65535; {FORM}"))?;
+    let port: u16 =
+        port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("expected a port from 1 to 65535; {FORM}"))?;
     let host =
         match Host::parse(host).map_err(|why| format!("no name and no IP address before the port ({why}); {FORM}"))? {
             Host::Domain(name) => name,
@@ -205,5 +202,5 @@ fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
         Ok(_) => format!("tcp://{authority}"),
         Err(_) => "tcp://HOST:PORT".to_owned(),
     };
-    format!("{scheme}:// is not spoken; {RIGHT}. Whether a server accepts connections is asked by {connection}").into()
+    format!("{scheme}:// is not supported; {RIGHT}; {connection} asks whether a server accepts connections").into()
 }

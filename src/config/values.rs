@@ -3,7 +3,7 @@
 //! Every function answers with the value or with a lower-case fragment that says what would be right; the caller
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, listed};
 use super::{Escalation, Hold, HookAction, Listen};
 use crate::reason::Reason;
 use crate::secret::{Url, hidden};
@@ -18,13 +18,13 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub(crate) fn duration(text: &str) -> Result<Duration, Reason> {
     let trimmed = text.trim();
     if trimmed.starts_with('-') {
-        return Err("a duration cannot be negative".into());
+        return Err("cannot be negative; expected a duration, as 5s".into());
     }
     if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(format!("a duration needs a unit, as {trimmed}s").into());
+        return Err(format!("expected a duration with a unit, as {trimmed}s").into());
     }
     let parsed = humantime::parse_duration(trimmed)
-        .map_err(|error| format!("not a duration ({error}); expected a number and a unit, as 500ms, 5s or 2m"))?;
+        .map_err(|_| "not a duration; expected a number and a unit, as 500ms, 5s or 2m")?;
     if parsed > LONGEST {
         return Err("longer than 100 years; expected at most that, as 500ms, 5s or 2m".into());
     }
@@ -90,7 +90,7 @@ pub(crate) fn parent_death_signal(text: &str) -> Result<Signal, Reason> {
 
 /// `FROM:TO` of `--rewrite`.
 pub(crate) fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), Reason> {
-    let (from, to) = text.split_once(':').ok_or("the form is FROM:TO, as HUP:USR1, or FROM:0 to drop the signal")?;
+    let (from, to) = text.split_once(':').ok_or("expected FROM:TO, as HUP:USR1, or FROM:0 to drop the signal")?;
     let from = signal(from).and_then(receivable).map_err(|reason| format!("FROM: {reason}"))?;
     if to.trim() == "0" {
         return Ok((from, None));
@@ -102,7 +102,7 @@ pub(crate) fn rewrite(text: &str) -> Result<(Signal, Option<Signal>), Reason> {
 /// `DUR:SIG` of `--escalate`.
 pub(crate) fn escalation(text: &str) -> Result<Escalation, Reason> {
     let (after, signal_name) =
-        text.split_once(':').ok_or("the form is DUR:SIG, as 25s:QUIT, DUR counted from the stop signal")?;
+        text.split_once(':').ok_or("expected DUR:SIG, as 25s:QUIT, DUR counted from the stop signal")?;
     Ok(Escalation { after: positive_duration(after)?, signal: signal(signal_name).and_then(not_final)? })
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
         return http_url(word).map(Hold::Url);
     }
     if word.contains("://") {
-        return Err(format!("a URL to hold for begins with http:// or https://; {RIGHT}").into());
+        return Err(format!("not a URL that can be held for, which begins with http:// or https://; {RIGHT}").into());
     }
     if ["none", "off", "no", "false", "disabled", "0"].contains(&lower.as_str()) {
         return Err(format!("did you mean never? (a command of this name: by its path, as /bin/{lower})").into());
@@ -190,12 +190,12 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
             None if text.starts_with('/') => format!("http://127.0.0.1:8080{text}"),
             None => format!("http://{text}"),
         };
-        return Err(format!("a URL begins with http:// or https://, as {}", hidden(&example)).into());
+        return Err(format!("expected a URL that begins with http:// or https://, as {}", hidden(&example)).into());
     }
     let url = Url::parse(text)
-        .map_err(|error| format!("not a URL ({error}); expected one as http://127.0.0.1:8080/ready"))?;
+        .map_err(|error| format!("not a URL ({error}); expected one, as http://127.0.0.1:8080/ready"))?;
     match url.host_str() {
-        None | Some("") => Err("the URL has no host; expected one as http://127.0.0.1:8080/ready".into()),
+        None | Some("") => Err("the URL has no host; expected one, as http://127.0.0.1:8080/ready".into()),
         Some(_) => Ok(url),
     }
 }
@@ -235,7 +235,7 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
 /// One member of `--ports`.
 pub(crate) fn port(text: &str) -> Result<u16, Reason> {
     match text.trim().parse() {
-        Ok(0) | Err(_) => Err("a port is a number from 1 to 65535, as 8080".into()),
+        Ok(0) | Err(_) => Err("expected a port from 1 to 65535, as 8080".into()),
         Ok(port) => Ok(port),
     }
 }
@@ -253,7 +253,7 @@ pub(crate) fn success_status(text: &str) -> Result<SuccessStatus, Reason> {
     let text = text.trim();
     let digits = text.strip_prefix('-').unwrap_or(text);
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map(SuccessStatus::Code).map_err(|_| "an exit status is a number from 0 to 255".into());
+        return text.parse().map(SuccessStatus::Code).map_err(|_| "expected an exit status from 0 to 255".into());
     }
     signal(text)
         .map(SuccessStatus::Signal)
@@ -274,7 +274,7 @@ pub(crate) fn choice<T: Copy>(text: &str, known: &[(&'static str, T)]) -> Result
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     let hint = did_you_mean(text.trim(), names.iter().copied(), str::to_owned);
-    Err(format!("expected {}{hint}", names.join(" or ")).into())
+    Err(format!("expected {}{hint}", listed(names)).into())
 }
 
 /// Whether this claims to be a URL that HTTP can reach.
@@ -296,7 +296,7 @@ pub(crate) fn unknown_key<'a>(what: &str, key: &str, known: impl Iterator<Item =
 fn receivable(signal: Signal) -> Result<Signal, Reason> {
     match signal {
         Signal::CHLD => Err("SIGCHLD tells graceful that a child changed; it cannot mean anything else".into()),
-        Signal::KILL | Signal::STOP => Err(format!("no process can catch {signal}, graceful neither").into()),
+        Signal::KILL | Signal::STOP => Err(format!("no process can catch {signal}, not even graceful").into()),
         other => Ok(other),
     }
 }

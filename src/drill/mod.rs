@@ -102,7 +102,7 @@ pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
     let document = match held {
         Ok(document) => document,
         Err(Broken::Interrupted(signal)) => {
-            complain(&format!("{signal}: the drill is broken off, and what it started is ended"));
+            complain(&format!("{signal}: the drill was interrupted; everything that it started was stopped"));
             return 128u8.saturating_add(u8::try_from(signal.number()).unwrap_or(0));
         }
         Err(Broken::Failed(why)) => {

@@ -14,7 +14,7 @@ use super::preflight::{self, Trouble};
 use super::progress::{Progress, Rounds};
 use super::ready::ReadinessObserver;
 use super::record::Record;
-use super::subject::{RunningSubject, shown};
+use super::subject::{RunningSubject, SubjectError, shown};
 use super::verdict;
 use crate::counts::Counts;
 use crate::inflight::{InFlightEvent, Task, WatchThread};
@@ -144,15 +144,10 @@ pub(super) fn hold(
 ) -> Result<Drill, Broken> {
     hall.stop_begins(None);
     let folder = Folder::new()?;
-    let started = RunningSubject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
-    let subject = match started {
+    let subject = match start(plan, way, delay, &folder, hall) {
         Ok(subject) => subject,
-        Err(why) => {
-            debug!(name: "drill_not_started", %why, "the drill tells nothing: {why}");
-            return Ok(inconclusive(plan, way, why.to_string()));
-        }
+        Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
     };
-    debug!(name: "drill_started", pid = subject.pid(), ?way, "the drill begins: {}", subject.words());
     let mut stage = DrillRun {
         plan,
         way,
@@ -168,6 +163,24 @@ pub(super) fn hold(
     stage.hall.progress.clear();
     stage.subject.clear_away();
     result
+}
+
+/// Starts what a drill is about to stop.
+pub(super) fn start(
+    plan: &DrillPlan,
+    way: Supervision,
+    delay: Option<Duration>,
+    folder: &Folder,
+    hall: &Session,
+) -> Result<RunningSubject, SubjectError> {
+    let started = RunningSubject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
+    match &started {
+        Ok(subject) => {
+            debug!(name: "drill_started", pid = subject.pid(), ?way, "the drill begins: {}", subject.words());
+        }
+        Err(why) => debug!(name: "drill_not_started", %why, "the drill tells nothing: {why}"),
+    }
+    started
 }
 
 impl DrillRun<'_> {
@@ -231,7 +244,8 @@ impl DrillRun<'_> {
             };
             self.told.waits(&last);
             if Instant::now() >= end {
-                let why = format!("{last} ({} after the start)", human(self.plan.startup_timeout));
+                let why =
+                    format!("{last} (still so after {}; --wait DUR waits longer)", human(self.plan.startup_timeout));
                 return Err(Unfinished::Inconclusive(why));
             }
         }

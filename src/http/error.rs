@@ -3,7 +3,7 @@
 //! The libraries' errors are chains of wrappers. Only the cause at the bottom is of use, and only some causes need words
 //! of their own.
 
-use crate::sys::in_words;
+use crate::sys::{as_fragment, lower};
 use std::error::Error;
 use std::io;
 
@@ -107,7 +107,7 @@ fn cause(error: &(dyn Error + 'static)) -> RequestError {
 
 /// An operating system's error as "no such file or directory": its own words, without the number.
 pub(crate) fn os(error: &io::Error) -> String {
-    lower(&in_words(error))
+    as_fragment(error)
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<RequestError> {
@@ -196,14 +196,3 @@ fn camel_in_words(text: &str) -> String {
 }
 
 const CUT_OFF: &str = "connection closed before the answer was complete";
-
-fn lower(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), chars.clone().next()) {
-        // "No such file" but not "TLS handshake".
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
-}

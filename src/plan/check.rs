@@ -35,7 +35,9 @@ pub fn check(request: &CheckRequest, read_options: ReadOptions<'_>) -> Result<(S
                 problems.push(ConfigError::new(Path::new(path).display().to_string(), reason));
             }
             Ok(found) => inputs.extend(found),
-            Err(error) => problems.push(ConfigError::new(Path::new(path).display().to_string(), error.to_string())),
+            Err(error) => {
+                problems.push(ConfigError::new(Path::new(path).display().to_string(), crate::files::why(&error)))
+            }
         }
     }
     if !problems.is_empty() {

@@ -72,7 +72,7 @@ fn name(path: &Path) -> String {
 pub(super) fn beside(path: &Path) -> Result<String, String> {
     let bytes = files::read(path, LARGEST_BESIDE).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "is not there".to_owned(),
-        _ => format!("cannot be read: {error}"),
+        _ => format!("cannot be read: {}", crate::files::why(&error)),
     })?;
     String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
 }

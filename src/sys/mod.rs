@@ -151,6 +151,22 @@ pub fn getppid() -> i32 {
     nix::unistd::getppid().as_raw()
 }
 
+/// The same as a fragment: "no such file or directory".
+pub fn as_fragment(error: &std::io::Error) -> String {
+    lower(&in_words(error))
+}
+
+/// "No such file" as "no such file", and "TLS handshake" as it is.
+pub fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// An operating system's error in its own words, without the number that Rust adds.
 pub fn in_words(error: &std::io::Error) -> String {
     let text = error.to_string();

@@ -421,7 +421,7 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
             format!("the app died of {signal} ({}), which the terminal gave it", status.code())
         }
         (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => {
-            format!("the app died of {signal} that graceful neither got before nor sent: {REMEDY}")
+            format!("the app died of {signal} that not even graceful got before nor sent: {REMEDY}")
         }
         (Phase::Running, _) => {
             format!("the app exited by itself {ended} after {}", human(at.saturating_sub(timeline.app_started)))

@@ -150,9 +150,9 @@ fn forms_of_the_command_line() {
             &["\"wrench\"", "run, drill, probe, plan, install, sleep, completions", "-- COMMAND"],
         ),
         line(&["drill", "--submit", "x", "--", "true"], &["--submit", "needs --done COMMAND"]),
-        line(&["drill", "--done", "x", "--demo"], &["--done", "needs --submit COMMAND"]),
-        line(&["drill", "--queued", "x", "--demo"], &["--queued", "needs --submit COMMAND"]),
-        line(&["drill", "--settle", "1s", "--demo"], &["--settle", "needs --submit COMMAND"]),
+        line(&["drill", "--done", "x", "--demo"], &["--done", "has no effect without --submit"]),
+        line(&["drill", "--queued", "x", "--demo"], &["--queued", "has no effect without --submit"]),
+        line(&["drill", "--settle", "1s", "--demo"], &["--settle", "has no effect without --submit"]),
         line(
             &["drill", "--submit", " ", "--done", "x", "--", "true"],
             &["--submit \" \"", "the command is empty", "prints one id a line"],
@@ -165,7 +165,7 @@ fn forms_of_the_command_line() {
         line(&["drill", "--submit", "x", "--done", "x", "--settle", "5", "--", "true"], &["--settle \"5\"", "as 5s"]),
         line(
             &["drill", "--submit", "x", "--done", "x", "--url", "http://h/", "--", "true"],
-            &["--url", "is about requests", "leave out one of them"],
+            &["--url", "is about requests", "use only one of them"],
         ),
         line(
             &["drill", "--submit", "x", "--done", "x", "--mix", "new=1", "--tune", "--", "true"],
@@ -203,7 +203,7 @@ fn forms_of_the_command_line() {
         line(&["drill", "--no-stop", "--target", "/orders"], &["a path alone", "a whole --url"]),
         line(
             &["drill", "--bare", "--pre-stop-delay", "2s", "--", "true"],
-            &["--bare and --pre-stop-delay", "leave one of them out"],
+            &["--bare and --pre-stop-delay", "use only one of them"],
         ),
         line(
             &["drill", "--tune", "--pre-stop-delay", "2s", "--", "true"],
@@ -254,18 +254,18 @@ fn options_that_do_not_exist_or_lack_their_value() {
 #[test]
 fn durations() {
     all_refused(vec![
-        flags(&["--grace-period", "30"], &["--grace-period \"30\"", "needs a unit, as 30s"]),
+        flags(&["--grace-period", "30"], &["--grace-period \"30\"", "with a unit, as 30s"]),
         flags(&["--grace-period="], &["--grace-period \"\"", "5s"]),
         flags(&["--grace-period", "fast"], &["--grace-period \"fast\"", "not a duration", "5s"]),
         flags(&["--grace-period", "5parsecs"], &["--grace-period \"5parsecs\"", "not a duration", "5s"]),
         flags(&["--grace-period", "0s"], &["--grace-period \"0s\"", "longer than zero"]),
         flags(&["--grace-period", "1000y"], &["--grace-period \"1000y\"", "100 years"]),
         flags(&["--pre-stop-delay", "-5s"], &["--pre-stop-delay \"-5s\"", "negative"]),
-        flags(&["--kill-margin", "0"], &["--kill-margin \"0\"", "needs a unit, as 0s"]),
+        flags(&["--kill-margin", "0"], &["--kill-margin \"0\"", "with a unit, as 0s"]),
         flags(&["--hold-timeout", "0s"], &["--hold-timeout \"0s\"", "longer than zero"]),
-        variable("GRACEFUL_GRACE_PERIOD", "30", &["GRACEFUL_GRACE_PERIOD=\"30\"", "needs a unit, as 30s"]),
+        variable("GRACEFUL_GRACE_PERIOD", "30", &["GRACEFUL_GRACE_PERIOD=\"30\"", "with a unit, as 30s"]),
         file("grace_period = 30", &["graceful.toml: grace_period = 30", "\"30s\""]),
-        file("grace_period = \"30\"", &["graceful.toml: grace_period = \"30\"", "needs a unit, as 30s"]),
+        file("grace_period = \"30\"", &["graceful.toml: grace_period = \"30\"", "with a unit, as 30s"]),
         file("kill_margin = true", &["graceful.toml: kill_margin = true", "string", "\"30s\""]),
         file("kill_margin = [\"1s\"]", &["graceful.toml: kill_margin = [\"1s\"]", "one value", "\"30s\""]),
     ]);
@@ -327,7 +327,7 @@ fn signals() {
         flags(&["--rewrite", "HUP:KILL"], &["--rewrite \"HUP:KILL\"", "SIGKILL is sent by graceful itself"]),
         flags(&["--rewrite", "CHLD:USR1"], &["--rewrite \"CHLD:USR1\"", "SIGCHLD"]),
         flags(&["--escalate", "QUIT"], &["--escalate \"QUIT\"", "DUR:SIG", "25s:QUIT"]),
-        flags(&["--escalate", "20:QUIT"], &["--escalate \"20:QUIT\"", "needs a unit, as 20s"]),
+        flags(&["--escalate", "20:QUIT"], &["--escalate \"20:QUIT\"", "with a unit, as 20s"]),
         flags(&["--escalate", "20s:KILL"], &["--escalate \"20s:KILL\"", "SIGKILL is sent by graceful itself"]),
         variable("GRACEFUL_STOP_ON", "HUP,STOP", &["GRACEFUL_STOP_ON=\"STOP\"", "no process can catch SIGSTOP"]),
         variable("GRACEFUL_REWRITE", "INT:HUP", &["GRACEFUL_REWRITE=\"INT:HUP\"", "--stop-signal"])
@@ -400,13 +400,13 @@ fn words_statuses_and_paths() {
             &["--startup-action \"halt\"", "report or stop"],
         ),
         flags(&["--leftovers", "leav"], &["--leftovers \"leav\"", "did you mean leave?"]),
-        flags(&["--stop-to", "trees"], &["--stop-to \"trees\"", "app or group or tree", "did you mean tree?"]),
-        variable("GRACEFUL_STOP_TO", "all", &["GRACEFUL_STOP_TO=\"all\"", "app or group or tree"]),
-        file("stop_to = \"session\"", &["graceful.toml: stop_to = \"session\"", "app or group or tree"]),
+        flags(&["--stop-to", "trees"], &["--stop-to \"trees\"", "app, group or tree", "did you mean tree?"]),
+        variable("GRACEFUL_STOP_TO", "all", &["GRACEFUL_STOP_TO=\"all\"", "app, group or tree"]),
+        file("stop_to = \"session\"", &["graceful.toml: stop_to = \"session\"", "app, group or tree"]),
         flags(&["--parent-death-signal", "TREM"], &["--parent-death-signal \"TREM\"", "did you mean SIGTERM?"]),
         flags(&["--parent-death-signal", "STOP"], &["--parent-death-signal \"STOP\"", "as TERM"]),
         flags(&["--log-format", "jsn"], &["--log-format \"jsn\"", "text or json", "did you mean json?"]),
-        flags(&["--log-level", "all"], &["--log-level \"all\"", "error or warn or info or debug or trace"]),
+        flags(&["--log-level", "all"], &["--log-level \"all\"", "error, warn, info, debug or trace"]),
         variable("GRACEFUL_LOG_LEVEL", "inof", &["GRACEFUL_LOG_LEVEL=\"inof\"", "did you mean info?"]),
         file("log_format = \"xml\"", &["graceful.toml: log_format = \"xml\"", "text or json"]),
         flags(&["--success-exit-status", "143,300"], &["--success-exit-status \"300\"", "0 to 255"]),
@@ -433,7 +433,7 @@ fn words_statuses_and_paths() {
             &["GRACEFUL_TERMINATION_LOG=\"plain/log\"", "not a directory"],
         ),
         file("report = \"none/report\"", &["graceful.toml: report = \"none/report\"", "does not exist"]),
-        flags(&["--config", "none.toml"], &["--config \"none.toml\"", "cannot be read", "No such file"]),
+        flags(&["--config", "none.toml"], &["--config \"none.toml\"", "cannot be read", "no such file"]),
         flags(&["--config", "dir"], &["--config \"dir\"", "cannot be read", "directory"]),
         flags(&["--config", "/dev/zero"], &["--config \"/dev/zero\"", "it is a device", "TOML file"]),
         flags(&["--config", "/dev/fd/987"], &["--config \"/dev/fd/987\"", "cannot be read"]),
@@ -452,7 +452,11 @@ fn hooks() {
         flags(&["--hook", "pre-stop="], &["--hook \"pre-stop=\"", "command is empty"]),
         flags(&["--hook", "pre-stop=sh -c \"x"], &["--hook \"pre-stop=sh", "quote", "not closed"]),
         flags(&["--hook", "pre-stop=http://"], &["--hook \"pre-stop=http://\"", "not a URL"]),
-        variable("GRACEFUL_HOOK", "pre-stop=x\n\nstop=y\n", &["GRACEFUL_HOOK=\"stop=y\"", "pre-start or"]),
+        variable(
+            "GRACEFUL_HOOK",
+            "pre-stop=x\n\nstop=y\n",
+            &["GRACEFUL_HOOK=\"stop=y\"", "expected pre-start, post-start"],
+        ),
         hook("stage = \"prestop\"\nrun = \"x\"", &["graceful.toml: hook[2].stage = \"prestop\"", "pre-stop?"]),
         hook("run = \"x\"", &["graceful.toml: hook[2]", "no stage", "pre-stop"]),
         flags(&["--hook", "ready=./warm"], &["--hook \"ready=./warm\"", "no effect without --ready-url", "post-start"]),
@@ -515,7 +519,7 @@ fn the_probe_server() {
         flags(&["--fail-readiness", "never"], &["--fail-readiness \"never\"", "--probe-listen ADDR"]),
         flags(
             &["--probe-listen", ":0", "--fail-readiness", "at-stp"],
-            &["--fail-readiness \"at-stp\"", "at-stop or at-drain or never", "did you mean at-stop?"],
+            &["--fail-readiness \"at-stp\"", "at-stop, at-drain or never", "did you mean at-stop?"],
         ),
         // An address that cannot be read is not also missing.
         flags(&["--probe-listen", "x", "--fail-readiness", "never"], &["--probe-listen \"x\""]),
@@ -551,16 +555,16 @@ fn names_and_targets_of_checks() {
         hidden(
             "a=redis://:secret@db:6379/0",
             "a=redis://…@db:6379/0",
-            &["redis:// is not spoken", "exec:COMMAND", "asked by tcp://db:6379"],
+            &["redis:// is not supported", "exec:COMMAND", "tcp://db:6379 asks whether a server accepts connections"],
         ),
-        check("a=postgres://db/x", &["postgres:// is not spoken", "tcp://HOST:PORT"]),
+        check("a=postgres://db/x", &["postgres:// is not supported", "tcp://HOST:PORT"]),
         check("a=grpc://h:50051", &["grpc is not supported", "tcp://HOST:PORT", "exec:COMMAND"]),
         check("a=http://", &["not a URL"]),
         check("a=http:h", &["did you mean http://"]),
         check("a=tcp://redis", &["has no port", "tcp://HOST:PORT, as tcp://redis:6379"]),
-        check("a=tcp://redis:", &["a port is a number from 1 to 65535"]),
-        check("a=tcp://redis:0", &["a port is a number from 1 to 65535"]),
-        check("a=tcp://redis:65536", &["a port is a number from 1 to 65535"]),
+        check("a=tcp://redis:", &["expected a port from 1 to 65535"]),
+        check("a=tcp://redis:0", &["expected a port from 1 to 65535"]),
+        check("a=tcp://redis:65536", &["expected a port from 1 to 65535"]),
         check("a=tcp://:6379", &["no name and no IP address", "tcp://HOST:PORT"]),
         hidden("a=tcp://a b:1", "a=tcp://a …", &["no name and no IP address"]),
         check("a=tcp://::1:6379", &["IPv6 address stands in brackets", "tcp://[::1]:6379"]),
@@ -697,7 +701,7 @@ fn the_small_commands() {
         line(&["sleep"], &["sleep", "graceful sleep DUR"]),
         line(&["sleep", "5s", "six"], &["six", "500ms, 5s or 2m"]),
         line(&["sleep", "--grace-period", "5s"], &["--grace-period", "unknown option"]),
-        line(&["probe", "--timeout", "5", "http://h/"], &["--timeout \"5\"", "needs a unit, as 5s"]),
+        line(&["probe", "--timeout", "5", "http://h/"], &["--timeout \"5\"", "with a unit, as 5s"]),
         line(&["probe", "http://h/", "--timeot", "5s"], &["--timeot", "did you mean --timeout?"]),
         line(&["probe", "--timeout", "5s", "--timeout", "6s", "http://h/"], &["--timeout", "more than once"]),
         line(&["probe", "--timeout", "fast", "h"], &["--timeout \"fast\"", "not a duration"])
@@ -815,10 +819,10 @@ fn a_file_that_is_no_text_names_the_line() {
 #[test]
 fn restarts() {
     all_refused(vec![
-        flags(&["--restart", "sometimes"], &["--restart \"sometimes\"", "expected never or on-failure or always"]),
+        flags(&["--restart", "sometimes"], &["--restart \"sometimes\"", "expected never, on-failure or always"]),
         flags(&["--restart", "on_failure"], &["--restart \"on_failure\"", "did you mean on-failure?"]),
         flags(&["--restart", "always", "--restart", "never"], &["--restart", "2 times", "give it only once"]),
-        variable("GRACEFUL_RESTART", "yes", &["GRACEFUL_RESTART=\"yes\"", "expected never or on-failure or always"]),
+        variable("GRACEFUL_RESTART", "yes", &["GRACEFUL_RESTART=\"yes\"", "expected never, on-failure or always"]),
         file("restart = true", &["graceful.toml: restart", "expected a string", "as \"never\""]),
         flags(
             &["--restart-delay", "1s"],
@@ -845,7 +849,7 @@ fn restarts() {
         file("restart = \"always\"\nrestart_limit = 0", &["graceful.toml: restart_limit", "a number from 1 on, as 5"]),
         file(
             "restart = \"always\"\nrestart_delay = 5",
-            &["graceful.toml: restart_delay", "a duration is a string, as \"5s\""],
+            &["graceful.toml: restart_delay", "expected a string, as \"5s\""],
         ),
         // What depends on one that is wrong is not judged.
         flags(&["--restart", "x", "--restart-limit", "3"], &["--restart \"x\""]),
@@ -868,7 +872,7 @@ fn liveness() {
         with(&["--live-interval", "0s"], &["--live-interval \"0s\"", "longer than zero"]),
         with(&["--live-timeout", "0s"], &["--live-timeout \"0s\"", "longer than zero"]),
         with(&["--live-threshold", "0"], &["--live-threshold \"0\"", "a number from 1 on, as 5"]),
-        with(&["--live-action", "kill"], &["--live-action \"kill\"", "report or stop or restart"]),
+        with(&["--live-action", "kill"], &["--live-action \"kill\"", "report, stop or restart"]),
         file(
             "live_url = \"http://h/\"\nlive_threshold = \"x\"",
             &["graceful.toml: live_threshold", "a number from 1 on"],

@@ -46,7 +46,10 @@ fn server(answer: &'static [u8]) -> String {
 #[test]
 fn a_target_that_is_not_there() {
     let url = format!("http://127.0.0.1:{}/", free_port());
-    says(&["--no-stop", "--wait", "300ms", "--url", &url], "connection refused (300 ms after the start)");
+    says(
+        &["--no-stop", "--wait", "300ms", "--url", &url],
+        "connection refused (still so after 300 ms; --wait DUR waits longer)",
+    );
 }
 
 #[test]
@@ -163,7 +166,10 @@ fn ctrl_c_ends_all_that_was_started() {
         drill.signal(libc::SIGINT);
         let (exit, stdout, stderr) = drill.wait_output(DEADLINE);
         assert_eq!(exit, Exit::Code(130), "{stdout}{stderr}");
-        assert!(stderr.contains("SIGINT: the drill is broken off, and what it started is ended"), "{stderr}");
+        assert!(
+            stderr.contains("SIGINT: the drill was interrupted; everything that it started was stopped"),
+            "{stderr}"
+        );
         assert!(!is_alive(child), "the app's child lives on");
         assert!(std::net::TcpStream::connect(crate::support::address(port)).is_err(), "the app lives on");
     }
@@ -428,9 +434,9 @@ fn wrong_usage_is_told_at_once_and_all_of_it() {
         (&["--demo", "--pre-stop-delay", "5"], &["--pre-stop-delay \"5\"", "5s"]),
         (&["--demo", "--report", "x"], &["--report", "--output json=PATH"]),
         (&["--pid", "1", "--url", "http://h/"], &["--pid \"1\"", "above 1"]),
-        (&["--no-stop", "--url", "http://h/", "--hold", "never"], &["--hold: is for a COMMAND"]),
-        (&["--no-stop", "--url", "http://h/", "--rolling"], &["--rolling: needs --stop-command"]),
-        (&["--bare", "--tune", "--demo"], &["--tune", "without --bare"]),
+        (&["--no-stop", "--url", "http://h/", "--hold", "never"], &["--hold: has no effect without a command"]),
+        (&["--no-stop", "--url", "http://h/", "--rolling"], &["--rolling: has no effect without --stop-command"]),
+        (&["--bare", "--tune", "--demo"], &["--tune", "cannot be used with --bare"]),
     ];
     for (args, parts) in wrong {
         let (exit, stdout, stderr) = drill(args);

@@ -35,7 +35,7 @@ Exit status:
   2     wrong usage
   3     inconclusive: nothing could be told, and why is said
   125   graceful's own failure
-  128+n signal n broke the drill off";
+  128+n the drill was interrupted by signal n";
 
 /// The group of the options that are about requests, and mean nothing to a drill of jobs.
 pub(super) const REQUESTS: &str = "requests";

@@ -27,7 +27,7 @@ pub(super) fn place(text: &str) -> Result<Place, Reason> {
         let is_path = Url::parse("http://host/").and_then(|base| base.with_target(text));
         return match is_path {
             Ok(_) => Ok(Place::Path(Hidden::from(text.to_owned()))),
-            Err(error) => Err(format!("not a path ({error}); expected one as /orders").into()),
+            Err(error) => Err(format!("not a path ({error}); expected one, as /orders").into()),
         };
     }
     match text.strip_prefix("unix:") {
@@ -125,7 +125,7 @@ pub(super) fn shell_command(text: &str) -> Result<String, Reason> {
 pub(super) fn pid(text: &str) -> Result<i32, Reason> {
     match text.trim().parse() {
         Ok(pid) if pid > 1 => Ok(pid),
-        _ => Err("a pid is a number above 1".into()),
+        _ => Err("expected a process id above 1, as 4711".into()),
     }
 }
 

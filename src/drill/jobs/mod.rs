@@ -37,7 +37,7 @@ use super::evidence::Drill;
 use super::facts::Observations;
 use super::plan::{self, COUNT, DrillPlan, Supervision};
 use super::progress::JobsNow;
-use super::stage::{Broken, Folder, Session, Unfinished, human, inconclusive};
+use super::stage::{Broken, Folder, Session, Unfinished, human, inconclusive, start};
 use super::subject::{RunningSubject, SubjectError};
 use crate::config;
 use crate::pid::Pid;
@@ -114,15 +114,10 @@ pub(super) fn hold(
 ) -> Result<Drill, Broken> {
     hall.stop_begins(None);
     let folder = Folder::new()?;
-    let started = RunningSubject::start(&plan.subject, way, None, folder.path(), hall.inherited, plan.show_output);
-    let subject = match started {
+    let subject = match start(plan, way, None, &folder, hall) {
         Ok(subject) => subject,
-        Err(why) => {
-            debug!(name: "drill_not_started", %why, "the drill tells nothing: {why}");
-            return Ok(inconclusive(plan, way, why.to_string()));
-        }
+        Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
     };
-    debug!(name: "drill_started", pid = subject.pid(), ?way, "the drill begins: {}", subject.words());
     let now = Instant::now();
     let mut shift = Shift {
         plan,
@@ -358,14 +353,7 @@ impl Shift<'_> {
         debug!(name: "drill_next_worker", "there is no --queued: the worker is started once more");
         self.subject.clear_away();
         self.ledger.handed_over(self.now_s());
-        let started = RunningSubject::start(
-            &self.plan.subject,
-            self.way,
-            None,
-            self.folder.path(),
-            self.hall.inherited,
-            self.plan.show_output,
-        );
+        let started = start(self.plan, self.way, None, &self.folder, self.hall);
         match started {
             Ok(subject) => self.subject = subject,
             Err(why) => {

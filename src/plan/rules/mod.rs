@@ -149,7 +149,7 @@ fn twice(model: &Model, all: Vec<PlanFinding>) -> Vec<PlanFinding> {
 /// What to say of a name that no rule has.
 pub fn unknown(name: &str) -> String {
     let hint = did_you_mean(name, RULES.iter().map(|rule| rule.name), str::to_owned);
-    format!("no such rule; graceful plan --explain list names them{hint}")
+    format!("unknown rule; graceful plan --explain list names them{hint}")
 }
 
 /// `--explain list`.
