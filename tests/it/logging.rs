@@ -69,3 +69,27 @@ fn debug_explains_a_stop_and_info_does_not() {
         );
     });
 }
+
+/// Beside the names, connections and requests in flight of the test above: TLS, the hold by a URL, the polls and the probes.
+#[test]
+fn every_source_tells_its_part_of_a_stop() {
+    let (port, probes) = (free_port(), free_port());
+    let (tls, plain) = (format!("https://127.0.0.1:{port}/"), format!("http://127.0.0.1:{port}/"));
+    let listen = format!("127.0.0.1:{probes}");
+    let options = ["--log-level", "trace", "--ready-url", &tls, "--hold", &plain, "--probe-listen", &listen];
+    let run = Run::start(
+        &[&["--grace-period", "60s", "--pre-stop-delay", "0s"], options.as_slice()].concat(),
+        &words(&[&python3(), &app("bare.py"), &port.to_string()]),
+    );
+    run.wait_line("worker ready", DEADLINE);
+    run.wait_line("no TLS with 127.0.0.1: ", DEADLINE);
+    run.wait_line("readiness poll: not TLS", DEADLINE);
+    wait_http(probes, "/livez", DEADLINE);
+    run.wait_line("probe livez: ", DEADLINE);
+    run.stop(libc::SIGTERM);
+    run.ends(Exit::Signal(libc::SIGTERM));
+    let log = run.stderr_so_far();
+    for line in ["graceful: connected to 127.0.0.1:", "graceful: hold poll: 200, in ", "graceful: hold over: "] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+}
