@@ -58,6 +58,7 @@ impl Running {
             dir: origin.dir.as_deref(),
             own_group: true,
             parent_death_signal: None,
+            sockets: None,
         };
         match spawn::fork(&command) {
             Ok(pid) => {

@@ -90,6 +90,8 @@ pub struct Config {
     pub live: Option<Liveness>,
     /// `--probe-listen`: where the probe server listens.
     pub probe_listen: Option<Listen>,
+    /// The sockets that the app is given, in their order.
+    pub listen: Vec<AppSocket>,
     /// `--fail-readiness`: when a stop turns /readyz to 503.
     pub fail_readiness: FailReadiness,
     /// All dependency checks, in the order given.
@@ -300,6 +302,15 @@ impl Listen {
             Listen::Unix(path) => Listen::Unix(cwd.join(path)),
         }
     }
+}
+
+/// A socket that graceful binds for the app (`--listen`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSocket {
+    /// Where it listens.
+    pub address: Listen,
+    /// What LISTEN_FDNAMES calls it.
+    pub name: Option<String>,
 }
 
 /// As `--probe-listen` takes it.
@@ -581,6 +592,7 @@ impl Config {
             startup: None,
             live: None,
             probe_listen: None,
+            listen: Vec::new(),
             fail_readiness: FailReadiness::AtStop,
             checks: Vec::new(),
             drain_file: None,

@@ -34,6 +34,7 @@
 //!             ──► install copies the binary itself, for images that do not have it
 //!   main ──► probe        one question to a URL, a port or the graceful that runs, which cli and config tell; uses http
 //!   budget, counts, pid, reason, signal, status: the small types that everybody shares; secret: what is never shown whole;
+//!   listening: the sockets that graceful binds, for its probes and for the app;
 //!   blocking: work that a disk can hold up, on a thread of its own; panics: what a caught panic says
 //! ```
 //!
@@ -95,6 +96,7 @@ pub mod http;
 pub mod inflight;
 pub mod install;
 pub mod lifecycle;
+pub mod listening;
 pub mod log;
 pub mod output;
 pub mod panics;

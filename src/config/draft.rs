@@ -7,8 +7,8 @@ use super::profile::Choice as ProfileChoice;
 use super::raw::{ConfigError, Raw};
 use super::values::SuccessStatus;
 use super::{
-    Escalation, FailReadiness, Hold, Leftovers, Listen, LiveAction, LogFormat, LogLevel, RestartWhen, StartupAction,
-    StopTo,
+    AppSocket, Escalation, FailReadiness, Hold, Leftovers, Listen, LiveAction, LogFormat, LogLevel, RestartWhen,
+    StartupAction, StopTo,
 };
 use crate::reason::Reason;
 use crate::secret::Url;
@@ -55,6 +55,7 @@ pub(crate) struct Draft {
     pub(crate) live_action: Option<Given<LiveAction>>,
     pub(crate) checks: Vec<DraftCheck>,
     pub(crate) probe_listen: Option<Given<Listen>>,
+    pub(crate) listen: Vec<Given<AppSocket>>,
     pub(crate) fail_readiness: Option<Given<FailReadiness>>,
     pub(crate) drain_file: GivenPath,
     pub(crate) stop_to: Option<Given<StopTo>>,

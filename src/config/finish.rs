@@ -16,8 +16,8 @@ use super::raw::{ConfigError, Raw};
 use super::suggest::did_you_mean;
 use super::values::SuccessStatus;
 use super::{
-    Advice, AdviceAt, CheckTarget, Config, Environment, FailReadiness, Hold, Hook, HookAction, Leftovers, Listen,
-    LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook, stop_signals,
+    Advice, AdviceAt, AppSocket, CheckTarget, Config, Environment, FailReadiness, Hold, Hook, HookAction, Leftovers,
+    Listen, LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook, stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::secret::CommandLine;
@@ -60,6 +60,7 @@ impl Draft {
         let (ready, startup) = self.readiness(&hooks, problems);
         self.warn_of_idle_options();
         let probe_listen = self.probe_listen(surroundings, problems);
+        let listen = self.listen(probe_listen.as_ref(), surroundings, problems);
         let fail_readiness = self.fail_readiness(problems);
         let live = self.liveness(problems);
         let restart = self.restart(problems);
@@ -90,6 +91,7 @@ impl Draft {
             startup,
             live,
             probe_listen,
+            listen,
             fail_readiness,
             checks,
             drain_file: file(&self.drain_file, Purpose::Create),
@@ -285,6 +287,36 @@ impl Draft {
             None => return Some(Listen::Unix(path)),
         }
         None
+    }
+
+    /// Each address once, and none that is graceful's own.
+    fn listen(
+        &self,
+        probes: Option<&Listen>,
+        surroundings: &Environment,
+        problems: &mut Vec<ConfigError>,
+    ) -> Vec<AppSocket> {
+        let mut sockets: Vec<AppSocket> = Vec::new();
+        for given in &self.listen {
+            let address = given.value.address.clone().below(&surroundings.cwd);
+            let unbindable = match &address {
+                Listen::Unix(path) => unbindable(path).filter(|_| !surroundings.foreign),
+                Listen::Tcp(_) => None,
+            };
+            // The kernel chooses another port each time.
+            let is_chosen = matches!(address, Listen::Tcp(address) if address.port() == 0);
+            if let Some(reason) = unbindable {
+                problems.push(given.raw.problem(reason));
+            } else if probes.is_some_and(|probes| *probes == address && !is_chosen) {
+                let reason = format!("{} listens there; expected another address", PROBE_LISTEN.flag());
+                problems.push(given.raw.problem(reason));
+            } else if sockets.iter().any(|other| other.address == address && !is_chosen) {
+                problems.push(given.raw.problem(format!("{address} is given more than once; give it only once")));
+            } else {
+                sockets.push(AppSocket { address, name: given.value.name.clone() });
+            }
+        }
+        sockets
     }
 
     fn fail_readiness(&self, problems: &mut Vec<ConfigError>) -> FailReadiness {

@@ -77,6 +77,8 @@ pub(crate) enum ValueKind {
     Url,
     /// Where to listen.
     Address,
+    /// Where to listen for the app, and under which name.
+    AppSocket,
     /// A file that graceful writes.
     Path,
     /// A file that graceful reads.
@@ -103,6 +105,7 @@ impl ValueKind {
             ValueKind::Check => "NAME=TARGET",
             ValueKind::Url => "URL",
             ValueKind::Address => "ADDR",
+            ValueKind::AppSocket => "ADDR[=NAME]",
             ValueKind::Path => "PATH",
             ValueKind::File => "FILE",
             ValueKind::Statuses | ValueKind::Ports => "LIST",
@@ -124,6 +127,7 @@ impl ValueKind {
             ValueKind::Check => "redis=tcp://redis:6379",
             ValueKind::Url => "http://127.0.0.1:8080/ready",
             ValueKind::Address => ":9090",
+            ValueKind::AppSocket => ":8000=web",
             ValueKind::Path => "/run/app/file",
             ValueKind::File => "graceful.toml",
             ValueKind::Statuses => "143",
@@ -153,6 +157,7 @@ pub(crate) mod heading {
     pub(crate) const HOLD: &str = "Hold";
     pub(crate) const HOOKS: &str = "Hooks";
     pub(crate) const HEALTH: &str = "Health";
+    pub(crate) const SOCKETS: &str = "Sockets of the app";
     pub(crate) const ENDING: &str = "Leftovers and exit status";
     pub(crate) const RESTART: &str = "Restart";
     pub(crate) const OUTPUT: &str = "Output";
@@ -234,6 +239,7 @@ pub(crate) static OPTIONS: &[&OptionSpec] = &[
     &PROBE_LISTEN,
     &FAIL_READINESS,
     &DRAIN_FILE,
+    &LISTEN,
     &LEFTOVERS,
     &PARENT_DEATH_SIGNAL,
     &SUCCESS_EXIT_STATUS,
@@ -557,6 +563,19 @@ pub(crate) static PROBE_LISTEN: OptionSpec = OptionSpec {
     heading: heading::HEALTH,
     help: "Where graceful answers probes itself: /livez, /readyz, /startupz, and /metrics. Default: none",
     read: |draft, raw, problems| set_last(&mut draft.probe_listen, raw, problems, values::listen),
+};
+
+pub(crate) static LISTEN: OptionSpec = OptionSpec {
+    name: "listen",
+    variable: "GRACEFUL_LISTEN",
+    key: Some("listen"),
+    value: ValueKind::AppSocket,
+    repeat: Repeat::Comma,
+    heading: heading::SOCKETS,
+    help: "graceful binds this address and gives the app the listening socket, as systemd does: descriptor 3 on, \
+           LISTEN_FDS, LISTEN_PID, and LISTEN_FDNAMES with NAME. What comes while the app starts waits and is not \
+           refused; repeatable. Default: none",
+    read: |draft, raw, problems| set_all(&mut draft.listen, raw, problems, values::app_socket),
 };
 
 pub(crate) static FAIL_READINESS: OptionSpec = OptionSpec {

@@ -4,7 +4,7 @@
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
 use super::suggest::{did_you_mean, listed};
-use super::{Escalation, Hold, HookAction, Listen};
+use super::{AppSocket, Escalation, Hold, HookAction, Listen};
 use crate::reason::Reason;
 use crate::secret::{Url, hidden};
 use crate::signal::Signal;
@@ -202,13 +202,34 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
 
 /// `--probe-listen`: ADDRESS:PORT, :PORT, PORT, localhost:PORT or unix:PATH, the path still as it was typed.
 pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
-    const RIGHT: &str = "expected ADDRESS:PORT, :PORT or unix:PATH, as :9090 or unix:/run/graceful.sock";
+    address(text, "expected ADDRESS:PORT, :PORT or unix:PATH, as :9090 or unix:/run/graceful.sock")
+}
+
+/// `--listen`: the same, and the name that the app knows the socket by behind a `=`.
+pub(crate) fn app_socket(text: &str) -> Result<AppSocket, Reason> {
+    /// sd_listen_fds_with_names(3): ASCII without control characters and colons, 255 of them at most.
+    const LONGEST_NAME: usize = 255;
+    let (text, name) = match text.rsplit_once('=') {
+        Some((text, name)) => (text, Some(name.trim().to_owned())),
+        None => (text, None),
+    };
+    let is_name = |name: &str| {
+        (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b':')
+    };
+    if name.as_deref().is_some_and(|name| !is_name(name)) {
+        return Err("the name behind = has up to 255 ASCII characters, without spaces and colons, as :8000=web".into());
+    }
+    let address = address(text, "expected ADDRESS:PORT, :PORT or unix:PATH, as :8000 or unix:/run/app.sock=web")?;
+    Ok(AppSocket { address, name })
+}
+
+fn address(text: &str, right: &str) -> Result<Listen, Reason> {
     let text = text.trim();
     if let Some(path) = text.strip_prefix("unix:") {
         // unix:///run/x.sock is how others spell it.
         let path = path.strip_prefix("//").unwrap_or(path);
         return match path {
-            "" => Err(format!("the path is empty; {RIGHT}").into()),
+            "" => Err(format!("the path is empty; {right}").into()),
             // unix(7): an abstract socket has no permissions, and whoever shares the network namespace may take its name.
             _ if path.starts_with('@') => Err(format!(
                 "an abstract socket (@) is open to everybody in its network namespace, and is not supported; expected the \
@@ -222,13 +243,13 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Reason> {
     }
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     if [text, host].iter().any(|address| address.parse::<Ipv6Addr>().is_ok()) {
-        return Err(format!("an IPv6 address stands in brackets, as [::1]:9090; {RIGHT}").into());
+        return Err(format!("an IPv6 address stands in brackets, as [::1]:9090; {right}").into());
     }
-    let port: u16 = port.parse().map_err(|_| format!("no port from 0 to 65535 in it; {RIGHT}"))?;
+    let port: u16 = port.parse().map_err(|_| format!("no port from 0 to 65535 in it; {right}"))?;
     match host {
         "" | "*" => Ok(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))),
         "localhost" => Ok(Listen::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))),
-        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is not an IP address; {RIGHT}").into()),
+        _ => text.parse().map(Listen::Tcp).map_err(|_| format!("{host} is not an IP address; {right}").into()),
     }
 }
 

@@ -180,6 +180,7 @@ fn start_child() -> Result<Pid, spawn::Error> {
         dir: None,
         own_group: true,
         parent_death_signal: None,
+        sockets: None,
     };
     spawn::spawn(&command)
 }

@@ -384,6 +384,7 @@ fn spawned(
         dir: None,
         own_group: true,
         parent_death_signal: dies_by,
+        sockets: None,
     };
     spawn::spawn(&command).map_err(|error| match error {
         spawn::Error::Exec(error) => SubjectError::NotRun { program, why: in_words(&error) },

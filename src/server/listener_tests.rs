@@ -1,19 +1,17 @@
 use super::super::testing::{Client, LIVEZ, Server, at};
 use super::*;
 use crate::http::testing::DEADLINE;
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::fs;
-use std::net::TcpStream;
-use std::os::fd::AsFd;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
-fn tcp_listener(listener: &ProbeListener) -> &TcpListener {
-    match &listener.0 {
-        Kind::Tcp(listener) => listener,
-        Kind::Unix { .. } => panic!("a Unix socket"),
-    }
+/// Another handle to it.
+fn tcp_listener(listener: &ProbeListener) -> TcpListener {
+    listener.as_fd().try_clone_to_owned().unwrap().into()
 }
 
 fn error(path: &Path) -> io::Error {
@@ -45,7 +43,7 @@ fn any_address_takes_both_families() {
     assert_eq!(listener.shown(), format!("http://{addr}"));
     // In a container without IPv6 it is the other one's address.
     if addr.is_ipv6() {
-        assert!(!SockRef::from(tcp_listener(&listener)).only_v6().unwrap());
+        assert!(!SockRef::from(&tcp_listener(&listener)).only_v6().unwrap());
         TcpStream::connect(("::1", addr.port())).unwrap();
     }
     TcpStream::connect(("127.0.0.1", addr.port())).unwrap();
@@ -54,24 +52,6 @@ fn any_address_takes_both_families() {
         let error = ProbeListener::bind(&Listen::Tcp(other.parse().unwrap())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
-}
-
-#[test]
-fn without_ipv6_any_address_is_that_of_ipv4() {
-    let any: SocketAddr = "[::]:80".parse().unwrap();
-    for code in [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL] {
-        let listen = |address: SocketAddr| match address.is_ipv4() {
-            true => Ok(address),
-            false => Err(io::Error::from_raw_os_error(code)),
-        };
-        assert_eq!(or_ipv4(any, listen).unwrap(), "0.0.0.0:80".parse().unwrap());
-        // Another address was meant as it is.
-        let error = or_ipv4("[::1]:80".parse().unwrap(), listen).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(code));
-    }
-    // Another error is no lack of IPv6.
-    let error = or_ipv4::<()>(any, |_| Err(io::Error::from_raw_os_error(libc::EACCES))).unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EACCES));
 }
 
 #[test]
@@ -104,11 +84,7 @@ fn no_child_gets_it() {
     for listen in [Listen::Tcp(([127, 0, 0, 1], 0).into()), at(&folder.path().join("s"))] {
         let listener = ProbeListener::bind(&listen).unwrap();
         for listener in [&listener, &listener.try_clone().unwrap()] {
-            let fd = match &listener.0 {
-                Kind::Tcp(listener) => listener.as_fd(),
-                Kind::Unix { listener, .. } => listener.as_fd(),
-            };
-            let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+            let flags = nix::fcntl::fcntl(listener, nix::fcntl::FcntlArg::F_GETFD).unwrap();
             assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "{listener:?}");
         }
     }

@@ -48,7 +48,10 @@ impl Supervisor {
             Action::SignalApp { signal, reason, value, from_outside } => {
                 self.signal_app(signal, reason, value, from_outside);
             }
-            Action::StopApp { signal, shared } => self.stop_app(signal, shared),
+            Action::StopApp { signal, shared } => {
+                self.stop_app(signal, shared);
+                self.app_is_told();
+            }
             Action::StartHold { until } => self.start_hold(until),
             Action::EndHold => self.end_hold(),
             Action::WatchInFlight => self.watch_in_flight(),
@@ -83,6 +86,7 @@ impl Supervisor {
             Action::Record(Event::AppExited { status, phase, told, .. }) => {
                 let hint = self.hint().filter(|_| !told && matches!(status, ExitStatus::Exited(_)));
                 self.record(Event::AppExited { status, phase, told, hint });
+                self.app_is_gone();
             }
             Action::Record(event) => self.record(event),
             Action::Exit(outcome) => self.generation_over(outcome),
@@ -116,6 +120,7 @@ impl Supervisor {
             && !self.http.wakes()
             && self.notifier.is_none()
             && self.launch.kept.is_empty()
+            && self.launch.sockets.passed().is_none()
             && !signals::holds_descriptor();
         let now = self.now();
         self.succession.app_started(now);
@@ -168,6 +173,7 @@ impl Supervisor {
         };
         let program = logging::program(&self.config.command).to_string_lossy().into_owned();
         self.record(Event::SpawnFailed { program, why, code });
+        self.app_is_gone();
         self.inputs.push_back(Input::SpawnFailed(code));
     }
 

@@ -179,6 +179,7 @@ impl Supervisor {
                     self.record(Event::GivenUp { tries });
                 }
                 self.app_comes_back(false);
+                self.launch.sockets.close();
                 self.outcome = Some(outcome);
             }
         }
@@ -231,6 +232,20 @@ impl Supervisor {
                 self.succession.comes_back = self.succession.is_later() && goes_on;
             }
             _ => {}
+        }
+    }
+
+    /// The app has its stop signal: what it closes is to be closed, unless another run is to have it.
+    pub(super) fn app_is_told(&mut self) {
+        if !(self.config.restarts() && (self.succession.stopped || self.succession.hung)) {
+            self.launch.sockets.close();
+        }
+    }
+
+    /// Who connects from here on waits for the next run of the app, or is refused if there is none.
+    pub(super) fn app_is_gone(&mut self) {
+        if !self.succession.comes_back() {
+            self.launch.sockets.close();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
 use super::generations::first_environment;
+use super::sockets::AppSockets;
 use super::threads::Threads;
 use crate::config::{CheckConfig, CheckTarget, Config, Hold, Stage};
 use crate::files;
@@ -40,6 +41,8 @@ pub(super) struct Launch {
     pub(super) parent_died: Option<Signal>,
     /// Where probes come in.
     pub(super) listener: Option<ProbeListener>,
+    /// What the app accepts on, if graceful binds it.
+    pub(super) sockets: AppSockets,
     /// What waits for its work.
     pub(super) threads: Threads,
     /// Why the app must not be started at all.
@@ -73,6 +76,7 @@ impl Launch {
             kept: kept(config),
             parent_died: parent_died(config),
             listener: None,
+            sockets: AppSockets::default(),
             threads: Threads::default(),
             refused: None,
         };
@@ -81,6 +85,7 @@ impl Launch {
                 Some("signals cannot be blocked: rt_sigprocmask is denied (by a seccomp profile?)".to_owned());
         }
         launch.listen(config);
+        launch.listen_for_the_app(config);
         launch.start_threads(config);
         let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart);
         if launch.refused.is_none() && !later {
@@ -96,6 +101,19 @@ impl Launch {
         match ProbeListener::bind(listen) {
             Ok(listener) => self.listener = Some(listener),
             Err(error) => self.refused = Some(format!("cannot listen on --probe-listen {listen}: {error}")),
+        }
+    }
+
+    /// For the app, which may have less privilege than graceful.
+    fn listen_for_the_app(&mut self, config: &mut Config) {
+        if self.refused.is_none() && !config.listen.is_empty() {
+            match AppSockets::bind(&config.listen) {
+                Ok((sockets, warnings)) => {
+                    self.sockets = sockets;
+                    config.warnings.extend(warnings);
+                }
+                Err(what) => self.refused = Some(what),
+            }
         }
     }
 
@@ -141,6 +159,7 @@ impl Launch {
             own_group: self.own_group,
             // As PID 1 the kernel ends the whole namespace with graceful.
             parent_death_signal: (!self.init).then_some(Signal::TERM),
+            sockets: self.sockets.passed(),
         })?;
         self.children.forked();
         Ok(pid)

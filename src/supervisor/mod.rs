@@ -29,6 +29,7 @@ mod logging;
 mod readiness;
 mod reaper;
 mod signalling;
+mod sockets;
 mod stop_to;
 mod threads;
 

@@ -13,7 +13,7 @@ use nix::unistd;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -80,7 +80,15 @@ pub fn limit() -> RawFd {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(LAST_RESORT, |(soft, _)| soft.min(LAST_RESORT)) as RawFd
 }
 
-fn inherited() -> Vec<RawFd> {
+/// Another handle to the same, with this number or a higher one; it closes on exec.
+pub fn duplicate_above(fd: BorrowedFd<'_>, first: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
+    // SAFETY: the kernel has just made it, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The descriptors from 3 on that this process was started with, and that an app would have too.
+pub fn inherited() -> Vec<RawFd> {
     let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect::<Vec<RawFd>>()
     });

@@ -14,18 +14,22 @@
 //! What a service manager tells of a process by its pid ([`NAMED_BY_PID`]) is true of the app once it names the app: where a
 //! variable names graceful, the child puts its own pid in.
 //!
+//! Sockets that graceful has bound for the app ([`PassedSockets`]) are told in the same way, by variables that name the child:
+//! who started graceful and gave it sockets sees them passed on, and those of graceful's own come behind them.
+//!
 //! Between clone and exec the child makes system calls only; it allocates nothing and takes no lock.
 
 use crate::pid::Pid;
 use crate::signal::Signal;
 use crate::sys::executable::ExecutableFormat;
+use crate::sys::fds;
 use crate::sys::signals::{Inherited, restore_in_child};
 use crate::sys::{environment, getpid, tree};
 use nix::sys::prctl;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -52,6 +56,61 @@ pub struct SpawnSpec<'a> {
     pub own_group: bool,
     /// What it gets when graceful dies (prctl(2), PR_SET_PDEATHSIG).
     pub parent_death_signal: Option<Signal>,
+    /// Sockets that it gets beside what it inherits; where the environment is graceful's own.
+    pub sockets: Option<&'a PassedSockets>,
+}
+
+/// Listening sockets for a child, by the protocol of sd_listen_fds(3).
+#[derive(Debug)]
+pub struct PassedSockets {
+    first: RawFd,
+    sockets: Vec<OwnedFd>,
+    /// LISTEN_FDS and LISTEN_FDNAMES.
+    variables: Vec<CString>,
+}
+
+/// What the child's own variables replace.
+const LISTEN: &[u8] = b"LISTEN_";
+/// SD_LISTEN_FDS_START.
+const FIRST_SOCKET: RawFd = 3;
+/// The name of a socket that has none, sd_listen_fds_with_names(3).
+const UNNAMED: &str = "unknown";
+
+impl PassedSockets {
+    /// These, each with its name. graceful's own handles are put out of the way of the numbers that the child sees.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn new(sockets: &[(BorrowedFd<'_>, Option<&str>)]) -> io::Result<PassedSockets> {
+        let own = getpid().to_string();
+        let variable = |name: &str| std::env::var(name).ok();
+        let is_ours = variable("LISTEN_PID").is_some_and(|pid| pid == own);
+        let told: usize = variable("LISTEN_FDS").filter(|_| is_ours).and_then(|fds| fds.parse().ok()).unwrap_or(0);
+        let inherited = told.min(fds::limit() as usize);
+        let first = FIRST_SOCKET + inherited as RawFd;
+        let above = first + sockets.len() as RawFd;
+        let raised = sockets.iter().map(|(socket, _)| fds::duplicate_above(*socket, above));
+        let inherited_names = variable("LISTEN_FDNAMES").filter(|_| is_ours).unwrap_or_default();
+        let inherited_names = inherited_names.split(':').map(|name| if name.is_empty() { UNNAMED } else { name });
+        let inherited_names = inherited_names.chain(std::iter::repeat(UNNAMED)).take(inherited);
+        let names: Vec<&str> = inherited_names.chain(sockets.iter().map(|(_, name)| name.unwrap_or(UNNAMED))).collect();
+        let variables = [format!("LISTEN_FDS={}", names.len()), format!("LISTEN_FDNAMES={}", names.join(":"))];
+        Ok(PassedSockets {
+            first,
+            sockets: raised.collect::<io::Result<_>>()?,
+            variables: variables.into_iter().map(CString::new).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The descriptors that the child finds them under.
+    pub fn numbers(&self) -> std::ops::Range<RawFd> {
+        self.first..self.first + self.sockets.len() as RawFd
+    }
+
+    /// Those of these numbers that were inherited, and would have been passed on.
+    pub fn replaced(&self) -> Vec<RawFd> {
+        fds::inherited().into_iter().filter(|fd| self.numbers().contains(fd)).collect()
+    }
 }
 
 /// A child that did not start.
@@ -115,7 +174,7 @@ fn clone_child(command: &SpawnSpec<'_>, shared: bool) -> Result<Pid, Error> {
     let env = match command.env {
         Some(env) => Some(pointers(env)),
         // Output that is redirected is that of graceful's own commands.
-        None if command.output.is_none() => naming_the_child(&mut variables, command.added),
+        None if command.output.is_none() => naming_the_child(&mut variables, command.added, command.sockets),
         None => None,
     };
     let files = candidates(command.argv.first().map_or(c"", CString::as_c_str));
@@ -179,34 +238,43 @@ fn candidates(program: &CStr) -> Vec<CString> {
 
 /// graceful's own environment with variables in it that the child will write, and with those that are added; `None` where none
 /// names graceful and nothing is added.
-fn naming_the_child(variables: &mut Variables, added: &[CString]) -> Option<Vec<*const c_char>> {
+fn naming_the_child(
+    variables: &mut Variables,
+    added: &[CString],
+    sockets: Option<&PassedSockets>,
+) -> Option<Vec<*const c_char>> {
     let own = getpid().to_string();
     let names_us = |variable: &CStr, name: &[u8]| variable.to_bytes().strip_prefix(name) == Some(own.as_bytes());
     let named = |variable: &CStr| NAMED_BY_PID.into_iter().find(|name| names_us(variable, name));
     let names = environment().any(|variable| named(variable).is_some());
-    if !names && added.is_empty() {
+    if !names && added.is_empty() && sockets.is_none() {
         return None;
     }
+    let mut to_be_named = |name: &[u8]| {
+        let mut text = Box::new([0; 32]);
+        text.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+        let pointer = text.as_ptr().cast();
+        variables.push(text);
+        pointer
+    };
     let name = |variable: &CStr| variable.to_bytes().iter().position(|byte| *byte == b'=');
-    let is_replaced = |variable: &CStr| {
+    let is_added = |variable: &CStr| {
         name(variable).is_some_and(|end| {
             let own = &variable.to_bytes()[..=end];
             added.iter().any(|other| other.to_bytes().starts_with(own))
         })
     };
+    let is_another_s = |variable: &CStr| match sockets {
+        Some(_) => variable.to_bytes().starts_with(LISTEN),
+        None => names && variable.to_bytes().starts_with(NAMED_BY_INODE),
+    };
     let mut pointers: Vec<*const c_char> = added.iter().map(|variable| variable.as_ptr()).collect();
-    let by_inode = |variable: &CStr| names && variable.to_bytes().starts_with(NAMED_BY_INODE);
-    for variable in environment().filter(|variable| !by_inode(variable) && !is_replaced(variable)) {
-        pointers.push(match named(variable) {
-            None => variable.as_ptr(),
-            Some(name) => {
-                let mut text = Box::new([0; 32]);
-                text.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
-                let pointer = text.as_ptr().cast();
-                variables.push(text);
-                pointer
-            }
-        });
+    for variable in environment().filter(|variable| !is_another_s(variable) && !is_added(variable)) {
+        pointers.push(named(variable).map_or(variable.as_ptr(), &mut to_be_named));
+    }
+    if let Some(sockets) = sockets {
+        pointers.push(to_be_named(NAMED_BY_PID[0]));
+        pointers.extend(sockets.variables.iter().map(|variable| variable.as_ptr()));
     }
     pointers.push(ptr::null());
     Some(pointers)
@@ -280,6 +348,12 @@ unsafe fn become_command(child: &mut Child<'_>) -> c_int {
         {
             // It is gone since graceful was started there: run at the root rather than not at all.
             libc::chdir(c"/".as_ptr());
+        }
+        if let Some(sockets) = command.sockets {
+            // dup2(2) clears close-on-exec. None of the numbers is that of one that is still to come.
+            for (number, socket) in sockets.numbers().zip(&sockets.sockets) {
+                libc::dup2(socket.as_raw_fd(), number);
+            }
         }
         let pid = getpid();
         child.variables.iter_mut().for_each(|variable| put_pid(variable.as_mut_slice(), pid));

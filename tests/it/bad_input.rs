@@ -527,6 +527,41 @@ fn the_probe_server() {
 }
 
 #[test]
+fn the_sockets_of_the_app() {
+    let listen = |value: &'static str, contains: &[&'static str]| {
+        let row = flags(&["--listen", value], contains);
+        Row { lines: vec![[&["--listen", value], contains].concat()], ..row }
+    };
+    let long = format!(":8000={}", "x".repeat(256));
+    all_refused(vec![
+        listen("", &["expected ADDRESS:PORT, :PORT or unix:PATH", "as :8000"]),
+        listen("web:8000", &["web is not an IP address", "expected ADDRESS:PORT"]),
+        listen("http://127.0.0.1:8000", &["not an IP address"]),
+        listen("127.0.0.1", &["no port", "as :8000"]),
+        listen(":65536", &["no port from 0 to 65535"]),
+        listen("::1:80", &["IPv6 address stands in brackets"]),
+        listen("/run/app.sock", &["did you mean unix:/run/app.sock?"]),
+        listen("unix:", &["path is empty"]),
+        // Before an @ there may be a password.
+        flags(&["--listen", "unix:@name"], &["--listen", "@name", "an abstract socket"]),
+        listen("unix:dir", &["is a directory", "path of a socket"]),
+        listen("unix:none/x", &["/none does not exist", "create it first"]),
+        listen(":8000=", &["the name behind =", "as :8000=web"]),
+        listen(":8000=a:b", &["the name behind =", "without spaces and colons"]),
+        listen(":8000=a b", &["without spaces and colons"]),
+        flags(&["--listen", &long], &["--listen", "up to 255 ASCII characters"]),
+        flags(&["--listen", ":8000", "--listen", ":8000=web"], &["--listen \":8000=web\"", "give it only once"]),
+        flags(&["--listen", ":8000", "--listen", "[::]:8000"], &["[::]:8000", "give it only once"]),
+        flags(
+            &["--listen", ":9090", "--probe-listen", ":9090"],
+            &["--listen \":9090\"", "--probe-listen listens there"],
+        ),
+        file("listen = 8000", &["graceful.toml: listen = 8000"]),
+        file("listen = ['127.0.0.1:8000=a', 'x']", &["graceful.toml: listen", "expected ADDRESS:PORT"]),
+    ]);
+}
+
+#[test]
 fn names_and_targets_of_checks() {
     let long = format!("{}=tcp://h:1", "x".repeat(64));
     // What may be a secret in the value is not said back.

@@ -42,6 +42,7 @@ mod hold_scope;
 mod hooks;
 mod install;
 mod last_resort;
+mod listen;
 mod listeners;
 mod liveness;
 mod logging;

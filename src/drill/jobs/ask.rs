@@ -112,6 +112,7 @@ impl Ask {
             own_group: true,
             // Nobody is to go on submitting jobs when the drill is gone.
             parent_death_signal: Some(Signal::KILL),
+            sockets: None,
         };
         let pid = spawn::spawn(&command).map_err(|error| match error {
             spawn::Error::Fork(error) | spawn::Error::Exec(error) => failed(error),

@@ -17,6 +17,7 @@
 //! twice.
 
 mod diag;
+pub mod holder;
 mod own_connections;
 mod owners;
 mod proc;
