@@ -54,7 +54,7 @@ pub(super) struct PlanOptions {
     /// Show these fixes as a diff, and nothing else
     #[arg(long, group = OF_FILES, help_heading = "Files")]
     diff: bool,
-    /// With --fix or --diff: put graceful before the commands in Kubernetes manifests, installed by an init container of this image
+    /// With --fix or --diff: put graceful before the commands in Kubernetes manifests and Compose files, installed by a container of this image
     #[arg(long, value_name = "IMAGE", value_parser = value(image), group = OF_FILES, help_heading = "Files")]
     wrap: Option<String>,
     /// Draw where the platform's own SIGKILL comes

@@ -55,8 +55,10 @@ pub(super) enum Edit {
     Replace(Position, String),
     /// Lines before the one of this place, indented as far.
     Insert(Position, String),
-    /// Items before this one of a list, however it is written.
+    /// Items before this one of a list, or entries before this key of a map, however it is written.
     Items(Position, Vec<String>),
+    /// The items of a list become keys of a map with this value each, behind this entry.
+    Keyed(Vec<Position>, &'static str, &'static str),
     /// All of these, or none.
     Together(Vec<Edit>),
 }

@@ -44,6 +44,7 @@ impl Changes {
             Edit::Replace(spot, new) => self.replace(lines, *spot, new),
             Edit::Insert(spot, new) => self.insert(lines, *spot, new, is_json),
             Edit::Items(spot, new) => !is_json && self.items(lines, *spot, new),
+            Edit::Keyed(spots, value, entry) => !is_json && self.keyed(lines, spots, value, entry),
             Edit::Together(edits) => {
                 let mut tried = self.clone();
                 let all = edits.iter().all(|edit| tried.add(lines, is_json, edit));
@@ -83,12 +84,56 @@ impl Changes {
             change.before.extend(new.iter().map(|item| format!("{indent}- {item}")));
             return true;
         }
-        let is_flow = before.trim_end().ends_with(['[', ',']);
+        if before.trim().is_empty() {
+            change.before.extend(new.iter().map(|entry| format!("{before}{entry}")));
+            return true;
+        }
+        let is_flow = before.trim_end().ends_with(['[', '{', ',']);
         if is_flow && change.line.is_none() {
             change.line = Some(format!("{before}{}, {after}", new.join(", ")));
             return true;
         }
         false
+    }
+
+    /// A list of names, with a line each or all in one line.
+    fn keyed(&mut self, lines: &[&str], spots: &[Position], value: &str, entry: &str) -> bool {
+        let Some(first) = spots.first() else { return false };
+        for spot in spots {
+            let number = spot.line as usize - 1;
+            let Some(line) = lines.get(number) else { return false };
+            let (before, after) = line.split_at(byte(line, spot.column));
+            let name = &after[..length(after)];
+            if before.trim() != "-" {
+                return spots.iter().all(|spot| spot.line == first.line)
+                    && self.keyed_in_line(lines, spots, value, entry);
+            }
+            let change = self.0.entry(number).or_default();
+            if change.line.is_some() {
+                return false;
+            }
+            let indent = &before[..before.len() - before.trim_start().len()];
+            change.line = Some(format!("{indent}{name}: {value}{}", &after[name.len()..]));
+            if spot == first {
+                change.before.push(format!("{indent}{entry}"));
+            }
+        }
+        true
+    }
+
+    fn keyed_in_line(&mut self, lines: &[&str], spots: &[Position], value: &str, entry: &str) -> bool {
+        let (Some(first), Some(last)) = (spots.first(), spots.last()) else { return false };
+        let number = first.line as usize - 1;
+        let Some(line) = lines.get(number) else { return false };
+        let text = |spot: &Position| line.get(byte(line, spot.column)..byte(line, spot.end_column)).map(str::trim);
+        let before = line[..byte(line, first.column)].trim_end().strip_suffix('[');
+        let after = line[byte(line, last.end_column)..].trim_start().strip_prefix(']');
+        let names: Option<Vec<&str>> = spots.iter().map(text).collect();
+        let change = self.0.entry(number).or_default();
+        let (Some(before), Some(after), Some(names), None) = (before, after, names, &change.line) else { return false };
+        let entries: Vec<String> = names.iter().map(|name| format!("{name}: {value}")).collect();
+        change.line = Some(format!("{before}{{{entry}, {}}}{after}", entries.join(", ")));
+        true
     }
 
     fn insert(&mut self, lines: &[&str], spot: Position, new: &str, is_json: bool) -> bool {

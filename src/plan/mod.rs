@@ -58,6 +58,8 @@ mod view;
 #[cfg(feature = "plan")]
 mod wrap;
 #[cfg(feature = "plan")]
+mod wrap_compose;
+#[cfg(feature = "plan")]
 mod wrapped;
 #[cfg(feature = "plan")]
 mod yaml;

@@ -61,13 +61,48 @@ pub(super) struct Workload {
     pub(super) unit: Option<Unit>,
     /// Where a key of the pod's own could be added: the first key of its spec.
     pub(super) insert_at: Option<Position>,
-    /// Where a pod could be given graceful.
+    /// Where it could be given graceful.
     pub(super) wrap: Option<WrapPlaces>,
 }
 
-/// The lists of a pod that [`super::wrap`] adds to.
+/// What [`super::wrap`] adds to.
 #[derive(Debug)]
-pub(super) struct WrapPlaces {
+pub(super) enum WrapPlaces {
+    Pod(PodPlaces),
+    Service(Box<ServicePlaces>),
+}
+
+/// The places of a service of Compose, and of its file.
+#[derive(Debug)]
+pub(super) struct ServicePlaces {
+    /// A service or a volume is called graceful.
+    pub(super) is_taken: bool,
+    /// The key of all services.
+    pub(super) services: Position,
+    /// The key of the first one.
+    pub(super) first: Position,
+    /// The file's volumes.
+    pub(super) all_volumes: ListPlace,
+    /// A key of the service with a line of its own.
+    pub(super) key: Option<Position>,
+    /// `entrypoint`, where it is a text.
+    pub(super) entrypoint: Option<Position>,
+    pub(super) volumes: ListPlace,
+    pub(super) depends_on: DependsOn,
+}
+
+/// How a service says what it waits for.
+#[derive(Debug)]
+pub(super) enum DependsOn {
+    /// As a map, or not at all.
+    Map(ListPlace),
+    /// As a list of names.
+    Names(Vec<Position>),
+}
+
+/// The lists of a pod.
+#[derive(Debug)]
+pub(super) struct PodPlaces {
     pub(super) volumes: ListPlace,
     pub(super) init_containers: ListPlace,
     /// One of them has something called graceful.

@@ -1,16 +1,17 @@
-//! `--wrap IMAGE`: graceful before the commands of Kubernetes manifests, where the images do not have it.
+//! `--wrap IMAGE`: graceful before the commands of Kubernetes manifests and Compose files, where the images do not have it.
 //!
 //! That a container does without graceful is no finding: it is somebody's choice. So no rule says it, and this is done only when it is
 //! asked for. An init container of IMAGE, which needs nothing but graceful in it, installs it into an emptyDir; the app's container
-//! mounts that, and its command begins with graceful. All that a pod needs is one change: made whole, or not at all.
+//! mounts that, and its command begins with graceful. All that a pod needs is one change: made whole, or not at all. In a Compose file
+//! a service and a volume do the same for all services, which wait for it.
 
 use super::finding::Edit;
-use super::model::{Container, ListPlace, Model, Workload};
+use super::model::{Container, ListPlace, Model, PodPlaces, Workload, WrapPlaces};
 use super::platform::Platform;
 use std::time::Duration;
 
 /// Where it is in the container.
-const DIR: &str = "/opt/graceful";
+pub(super) const DIR: &str = "/opt/graceful";
 /// What `run` takes the grace period for where nothing says it.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
@@ -29,7 +30,8 @@ pub(super) fn all(model: &Model, image: &str) -> Vec<Wrapping> {
         .workloads
         .iter()
         .filter(|workload| workload.platform == Platform::Kubernetes && !workload.kind.ends_by_itself());
-    pods.flat_map(|workload| of_pod(workload, image)).collect()
+    let of_pods = pods.flat_map(|workload| of_pod(workload, image));
+    of_pods.chain(super::wrap_compose::all(model, image)).collect()
 }
 
 fn of_pod(workload: &Workload, image: &str) -> Vec<Wrapping> {
@@ -58,20 +60,32 @@ fn of_pod(workload: &Workload, image: &str) -> Vec<Wrapping> {
 
 fn of_container(workload: &Workload, at: usize, container: &Container) -> Result<Vec<Edit>, &'static str> {
     const UNKNOWN: &str = "it has no command: name the image's own ENTRYPOINT and CMD there first";
-    let places = workload.wrap.as_ref().and_then(|places| places.containers.get(at)).ok_or("it has no place for it")?;
+    let places = pod_places(workload).and_then(|places| places.containers.get(at)).ok_or("it has no place for it")?;
     let first = container.argv.words.first().filter(|_| !container.argv.headless).ok_or(UNKNOWN)?;
+    let mount = format!("{{name: graceful, mountPath: {DIR}, readOnly: true}}");
+    let mount = in_list(places.mounts, places.key, "volumeMounts", mount)?;
+    Ok(vec![Edit::Items(first.at, words(workload, container)), mount])
+}
+
+/// What comes before a command.
+pub(super) fn words(workload: &Workload, container: &Container) -> Vec<String> {
     let (grace, _) = workload.grace_of(container);
     let grace = (grace != DEFAULT_GRACE && grace < Duration::MAX)
         .then(|| ["--grace-period".to_owned(), format!("{}s", grace.as_secs())]);
-    let words = [format!("{DIR}/graceful")].into_iter().chain(grace.into_iter().flatten()).chain(["--".to_owned()]);
-    let mount = format!("{{name: graceful, mountPath: {DIR}, readOnly: true}}");
-    let mount = in_list(places.mounts, places.key, "volumeMounts", mount)?;
-    Ok(vec![Edit::Items(first.at, words.collect()), mount])
+    let own = [format!("{DIR}/graceful")].into_iter();
+    own.chain(grace.into_iter().flatten()).chain(["--".to_owned()]).collect()
+}
+
+fn pod_places(workload: &Workload) -> Option<&PodPlaces> {
+    match &workload.wrap {
+        Some(WrapPlaces::Pod(places)) => Some(places),
+        Some(WrapPlaces::Service(_)) | None => None,
+    }
 }
 
 /// The two lists of the pod.
 fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], &'static str> {
-    let places = workload.wrap.as_ref().ok_or("it has no place for it")?;
+    let places = pod_places(workload).ok_or("it has no place for it")?;
     if places.is_taken {
         return Err("a volume or an init container is called graceful already");
     }
@@ -84,7 +98,7 @@ fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], &'static str>
 }
 
 /// One more item of a list, which may not be there yet: then the key comes before this one.
-fn in_list(
+pub(super) fn in_list(
     list: ListPlace,
     key: Option<super::place::Position>,
     name: &str,
@@ -100,27 +114,7 @@ fn in_list(
 
 #[cfg(test)]
 mod tests {
-    use crate::plan::check::Files;
-    use crate::plan::fix::Changes;
-    use crate::plan::testing::check_text;
-    use crate::plan::wrapped::Reader;
-
-    /// The text with every change that can be made, and why others were not.
-    fn wrapped(name: &str, text: &str) -> (String, Vec<String>) {
-        let beside = |_: &std::path::Path| Err("is not there".to_owned());
-        let reader = Reader::new(&crate::cli::run_options, &beside);
-        let mut files = Files::default();
-        files.add(name, Ok(text.to_owned()), &reader);
-        let (mut changes, mut said) = (Changes::default(), Vec::new());
-        for wrapping in files.outcome(&reader, &[], Some("example.org/graceful:1")).wrappings {
-            match wrapping.change {
-                Ok(edit) if changes.make(name, text, &edit) => {}
-                Ok(_) => said.push(format!("{}: cannot", wrapping.who)),
-                Err(why) => said.push(format!("{}: {why}", wrapping.who)),
-            }
-        }
-        (changes.apply(text), said)
-    }
+    use crate::plan::testing::{check_text, wrapped};
 
     const HEAD: &str = "\
 apiVersion: apps/v1

@@ -2,7 +2,7 @@
 //! is well-formed by the schema or the parser of the platform that it is for, and says the same in all of its files.
 
 use crate::support::examples::{example, examples, python};
-use crate::support::{graceful, graceful_command, systemd_analyze, venv};
+use crate::support::{docker_compose, graceful, graceful_command, systemd_analyze, venv};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
@@ -84,6 +84,48 @@ fn kubernetes_takes_what_plan_puts_graceful_into() {
     let fixed = std::fs::read_to_string(&file).expect("a file");
     assert!(fixed != bare && fixed.contains("install, /opt/graceful"), "{}", String::from_utf8_lossy(&output.stdout));
     valid(Command::new(venv.program("kubernetes-validate")).args(["--strict", "--quiet"]).arg(&file));
+}
+
+/// The same of a Compose file with services of both kinds: one that says its entrypoint, and one that is built.
+#[test]
+fn compose_takes_what_plan_puts_graceful_into() {
+    const BEFORE: &str = "\
+version: '3.8'
+services:
+  web:
+    image: python:3.12
+    entrypoint: [python3, -m, http.server]
+    depends_on: [worker]
+  worker:
+    build: .
+    volumes:
+      - data:/data
+volumes:
+  data: {}
+";
+    let Some(program) = docker_compose() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("docker-compose.yml");
+    std::fs::write(&file, BEFORE).expect("room");
+    let dockerfile = "FROM python:3.12\nENTRYPOINT [\"python3\", \"$x y.py\"]\n";
+    std::fs::write(folder.path().join("Dockerfile"), dockerfile).expect("room");
+    let mut plan = graceful_command();
+    let output = plan.args(["plan", "--fix", "--wrap", "example.org/graceful:1"]).arg(&file).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("fixed what is mechanical"), "{said}");
+    let config = Command::new(program).arg("-f").arg(&file).arg("config").output().expect("docker-compose runs");
+    assert!(config.status.success(), "{}", String::from_utf8_lossy(&config.stderr));
+    // What it makes of it is read by plan again: graceful is seen in both, and is waited for.
+    std::fs::write(folder.path().join("config.yaml"), &config.stdout).expect("room");
+    let text = String::from_utf8_lossy(&config.stdout);
+    assert_eq!(text.matches("condition: service_completed_successfully").count(), 2, "{text}");
+    assert!(text.contains("- $$x y.py") && text.contains("graceful:/opt/graceful:ro"), "{text}");
+    let again = graceful_command()
+        .args(["plan", "--fail-on", "note", "--diff", "--wrap", "example.org/graceful:1"])
+        .arg(folder.path().join("config.yaml"))
+        .output()
+        .expect("it runs");
+    assert_eq!((again.status.code(), String::from_utf8_lossy(&again.stdout).as_ref()), (Some(0), ""), "{text}");
 }
 
 #[track_caller]

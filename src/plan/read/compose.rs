@@ -4,13 +4,15 @@ use super::dockerfile::Image;
 use super::env_file;
 use crate::plan::duration::go_duration as duration;
 use crate::plan::model::{
-    Argv, Container, Elsewhere, FileSpot, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind,
+    Argv, Container, DependsOn, Elsewhere, FileSpot, ListPlace, Model, Platform, ProbeHandler, ProbeSpec, Rollout,
+    ServicePlaces, Workload, WorkloadKind, WrapPlaces,
 };
-use crate::plan::place::At;
+use crate::plan::place::{At, Position};
 use crate::plan::tree::Node;
 use crate::plan::wrapped::{NamedFile, Reader};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Whether the document is a Compose file.
@@ -48,12 +50,37 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
                 .filter(|pid| pid.text() == Some("host"))
                 .map(|pid| At { at: pid.spot, value: true }),
             insert_at: node.entries().first().map(|(key, _)| key.at),
-            wrap: None,
+            wrap: wrap_places(document, name, node).map(|places| WrapPlaces::Service(Box::new(places))),
             containers: vec![container],
             unit: None,
         });
     }
     true
+}
+
+/// Where the service could be given graceful.
+fn wrap_places(document: &Node, name: &At<String>, node: &Node) -> Option<ServicePlaces> {
+    let keys = |key: &str| document.get(key).map(Node::entries).unwrap_or_default();
+    let of_map = |node: Option<&Node>| match node {
+        None => ListPlace::Absent,
+        Some(node) => node.entries().first().map_or(ListPlace::Empty, |(key, _)| ListPlace::Before(key.at)),
+    };
+    let is_ours = |(key, _): &(At<String>, Rc<Node>)| key.value == "graceful";
+    let depends_on = node.get("depends_on");
+    let names: Vec<Position> = depends_on.map(Node::list).unwrap_or_default().iter().map(|name| name.spot).collect();
+    Some(ServicePlaces {
+        is_taken: keys("services").iter().chain(keys("volumes")).any(is_ours),
+        services: document.key("services")?,
+        first: keys("services").first().map(|(key, _)| key.at)?,
+        all_volumes: of_map(document.get("volumes")),
+        key: node.entries().iter().map(|(key, _)| key.at).find(|at| at.line != name.at.line),
+        entrypoint: node.get("entrypoint").filter(|entrypoint| entrypoint.text().is_some()).map(|line| line.spot),
+        volumes: match node.get("volumes").map(Node::list) {
+            None => ListPlace::Absent,
+            Some(items) => items.first().map_or(ListPlace::Empty, |first| ListPlace::Before(first.spot)),
+        },
+        depends_on: if names.is_empty() { DependsOn::Map(of_map(depends_on)) } else { DependsOn::Names(names) },
+    })
 }
 
 /// What the files of `env_file` give goes before what stands in the service itself; of two files the later one counts.

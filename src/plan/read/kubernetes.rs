@@ -3,7 +3,8 @@
 
 use crate::plan::model::{
     Amount, Argv, Backend, ConfigMap, Container, ContainerPlaces, DisruptionBudget, Elsewhere, ListPlace, MapKeys,
-    MapSource, Model, Platform, PreStop, ProbeHandler, ProbeSpec, Rollout, Service, Workload, WorkloadKind, WrapPlaces,
+    MapSource, Model, Platform, PodPlaces, PreStop, ProbeHandler, ProbeSpec, Rollout, Service, Workload, WorkloadKind,
+    WrapPlaces,
 };
 use crate::plan::place::At;
 use crate::plan::tree::Node;
@@ -124,11 +125,11 @@ fn workload(
         containers: containers("containers", false).into_iter().chain(containers("initContainers", true)).collect(),
         unit: None,
         insert_at: spec.key("containers"),
-        wrap: Some(wrap_places(spec)),
+        wrap: Some(WrapPlaces::Pod(wrap_places(spec))),
     })
 }
 
-fn wrap_places(spec: &Node) -> WrapPlaces {
+fn wrap_places(spec: &Node) -> PodPlaces {
     let list = |node: &Node, key: &str| match node.get(key).map(Node::list) {
         None => ListPlace::Absent,
         Some(items) => items.first().map_or(ListPlace::Empty, |first| ListPlace::Before(first.spot)),
@@ -140,7 +141,7 @@ fn wrap_places(spec: &Node) -> WrapPlaces {
         let own_line = node.entries().iter().map(|(key, _)| key.at).find(|at| at.line != node.spot.line);
         ContainerPlaces { mounts: list(node, "volumeMounts"), key: own_line }
     };
-    WrapPlaces {
+    PodPlaces {
         volumes: list(spec, "volumes"),
         init_containers: list(spec, "initContainers"),
         is_taken: items("volumes").iter().chain(items("initContainers")).any(is_ours),
