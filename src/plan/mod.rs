@@ -27,6 +27,8 @@ mod draw;
 #[cfg(feature = "plan")]
 mod duration;
 #[cfg(feature = "plan")]
+mod elsewhere;
+#[cfg(feature = "plan")]
 mod finding;
 #[cfg(feature = "plan")]
 mod fix;
@@ -59,6 +61,8 @@ mod view;
 mod wrap;
 #[cfg(feature = "plan")]
 mod wrap_compose;
+#[cfg(feature = "plan")]
+mod wrap_places;
 #[cfg(feature = "plan")]
 mod wrapped;
 #[cfg(feature = "plan")]

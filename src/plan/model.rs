@@ -1,9 +1,11 @@
 //! What the readers of all kinds of files make of them, and what the rules look at. Nothing here knows a file format.
 
+pub(super) use super::elsewhere::{ConfigMap, ConfigMaps, Elsewhere, MapKeys, MapSource};
 use super::place::{At, Position};
 pub(super) use super::platform::Platform;
+pub(super) use super::wrap_places::{ContainerPlaces, DependsOn, ListPlace, PodPlaces, ServicePlaces, WrapPlaces};
 use crate::config::{Config, ConfigError, OwnLimit};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,17 +21,6 @@ pub(super) struct Model {
     pub(super) built: Vec<(FileSpot, PathBuf)>,
     /// The same, of those that are among the files.
     pub(super) builds: Vec<(FileSpot, usize)>,
-}
-
-/// ConfigMaps by namespace and name.
-pub(super) type ConfigMaps<'a> = HashMap<(&'a str, &'a str), &'a ConfigMap>;
-
-/// What a ConfigMap has of variables.
-#[derive(Debug)]
-pub(super) struct ConfigMap {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) data: BTreeMap<String, String>,
 }
 
 /// A place in one of the files.
@@ -63,71 +54,6 @@ pub(super) struct Workload {
     pub(super) insert_at: Option<Position>,
     /// Where it could be given graceful.
     pub(super) wrap: Option<WrapPlaces>,
-}
-
-/// What [`super::wrap`] adds to.
-#[derive(Debug)]
-pub(super) enum WrapPlaces {
-    Pod(PodPlaces),
-    Service(Box<ServicePlaces>),
-}
-
-/// The places of a service of Compose, and of its file.
-#[derive(Debug)]
-pub(super) struct ServicePlaces {
-    /// A service or a volume is called graceful.
-    pub(super) is_taken: bool,
-    /// The key of all services.
-    pub(super) services: Position,
-    /// The key of the first one.
-    pub(super) first: Position,
-    /// The file's volumes.
-    pub(super) all_volumes: ListPlace,
-    /// A key of the service with a line of its own.
-    pub(super) key: Option<Position>,
-    /// `entrypoint`, where it is a text.
-    pub(super) entrypoint: Option<Position>,
-    pub(super) volumes: ListPlace,
-    pub(super) depends_on: DependsOn,
-}
-
-/// How a service says what it waits for.
-#[derive(Debug)]
-pub(super) enum DependsOn {
-    /// As a map, or not at all.
-    Map(ListPlace),
-    /// As a list of names.
-    Names(Vec<Position>),
-}
-
-/// The lists of a pod.
-#[derive(Debug)]
-pub(super) struct PodPlaces {
-    pub(super) volumes: ListPlace,
-    pub(super) init_containers: ListPlace,
-    /// One of them has something called graceful.
-    pub(super) is_taken: bool,
-    /// Of the containers that live as long as the pod, in their order.
-    pub(super) containers: Vec<ContainerPlaces>,
-}
-
-/// Those of a container.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ContainerPlaces {
-    pub(super) mounts: ListPlace,
-    /// A key with a line of its own.
-    pub(super) key: Option<Position>,
-}
-
-/// Where one item more goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ListPlace {
-    /// There is no such list.
-    Absent,
-    /// Before this item.
-    Before(Position),
-    /// It has no item.
-    Empty,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,40 +172,6 @@ pub(super) struct Container {
     pub(super) elsewhere: Elsewhere,
     /// The key to add a sibling before.
     pub(super) insert_at: Option<Position>,
-}
-
-/// What else a container's options may stand in.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Elsewhere {
-    /// What may set variables and is not in these files, as messages name it.
-    pub(super) unknown: Vec<At<String>>,
-    /// Files with variables that should be beside this one, and why they are not read.
-    pub(super) missing: Vec<At<String>>,
-    /// ConfigMaps, which may come in a later file.
-    pub(super) maps: Vec<MapSource>,
-    /// What a Dockerfile copies: where to, and where that lies.
-    pub(super) copies: Vec<(String, PathBuf)>,
-    /// It would be PID 1.
-    pub(super) as_init: bool,
-}
-
-/// What of a ConfigMap becomes a variable.
-#[derive(Clone, Debug)]
-pub(super) enum MapKeys {
-    /// This key becomes this variable.
-    One { key: String, variable: String },
-    /// All do, behind this prefix.
-    All { prefix: String },
-}
-
-/// Variables from a ConfigMap.
-#[derive(Clone, Debug)]
-pub(super) struct MapSource {
-    /// Its name.
-    pub(super) map: At<String>,
-    pub(super) keys: MapKeys,
-    /// As messages name it.
-    pub(super) how: &'static str,
 }
 
 /// What is executed.

@@ -1,0 +1,68 @@
+//! The places of a workload at which `--wrap` adds graceful.
+
+use super::place::Position;
+
+/// What [`super::wrap`] adds to.
+#[derive(Debug)]
+pub(super) enum WrapPlaces {
+    Pod(PodPlaces),
+    Service(Box<ServicePlaces>),
+}
+
+/// The places of a service of Compose, and of its file.
+#[derive(Debug)]
+pub(super) struct ServicePlaces {
+    /// A service or a volume is called graceful.
+    pub(super) is_taken: bool,
+    /// The key of all services.
+    pub(super) services: Position,
+    /// The key of the first one.
+    pub(super) first: Position,
+    /// The file's volumes.
+    pub(super) all_volumes: ListPlace,
+    /// A key of the service with a line of its own.
+    pub(super) key: Option<Position>,
+    /// `entrypoint`, where it is a text.
+    pub(super) entrypoint: Option<Position>,
+    pub(super) volumes: ListPlace,
+    pub(super) depends_on: DependsOn,
+}
+
+/// How a service says what it waits for.
+#[derive(Debug)]
+pub(super) enum DependsOn {
+    /// As a map, or not at all.
+    Map(ListPlace),
+    /// As a list of names.
+    Names(Vec<Position>),
+}
+
+/// The lists of a pod.
+#[derive(Debug)]
+pub(super) struct PodPlaces {
+    pub(super) volumes: ListPlace,
+    pub(super) init_containers: ListPlace,
+    /// One of them has something called graceful.
+    pub(super) is_taken: bool,
+    /// Of the containers that live as long as the pod, in their order.
+    pub(super) containers: Vec<ContainerPlaces>,
+}
+
+/// Those of a container.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ContainerPlaces {
+    pub(super) mounts: ListPlace,
+    /// A key with a line of its own.
+    pub(super) key: Option<Position>,
+}
+
+/// Where one item more goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ListPlace {
+    /// There is no such list.
+    Absent,
+    /// Before this item.
+    Before(Position),
+    /// It has no item.
+    Empty,
+}
