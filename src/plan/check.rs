@@ -8,6 +8,7 @@ use super::model::{ConfigMaps, Model, Workload};
 use super::request::{CheckRequest, FixMode, OutputFormat, ReadOptions};
 use super::result::{PlanResult, UnreadFile};
 use super::wrap::{self, Wrapping};
+use super::wrap_compose;
 use super::wrapped::Reader;
 use super::{read, rules, view};
 use crate::config::ConfigError;
@@ -151,7 +152,12 @@ impl Files {
     pub(super) fn outcome(self, reader: &Reader<'_>, ignore: &[String], wrap: Option<&str>) -> PlanResult {
         let Files { mut model, comments, mut outcome } = self;
         complete(&mut model, &outcome.names, reader);
-        outcome.wrappings = wrap.map(|image| wrap::all(&model, image)).unwrap_or_default();
+        outcome.wrappings = wrap
+            .map(|image| {
+                let of_pods = wrap::all(&model, image).into_iter();
+                of_pods.chain(wrap_compose::all(&model, image)).collect()
+            })
+            .unwrap_or_default();
         let all = rules::check(&mut model);
         let before = all.len();
         let is_ignored = |found: &PlanFinding| {

@@ -30,8 +30,7 @@ pub(super) fn all(model: &Model, image: &str) -> Vec<Wrapping> {
         .workloads
         .iter()
         .filter(|workload| workload.platform == Platform::Kubernetes && !workload.kind.ends_by_itself());
-    let of_pods = pods.flat_map(|workload| of_pod(workload, image));
-    of_pods.chain(super::wrap_compose::all(model, image)).collect()
+    pods.flat_map(|workload| of_pod(workload, image)).collect()
 }
 
 fn of_pod(workload: &Workload, image: &str) -> Vec<Wrapping> {

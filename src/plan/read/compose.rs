@@ -2,6 +2,7 @@
 
 use super::dockerfile::Image;
 use super::env_file;
+use super::reading::of_shell;
 use crate::plan::duration::go_duration as duration;
 use crate::plan::model::{
     Argv, Container, DependsOn, Elsewhere, FileSpot, ListPlace, Model, Platform, ProbeHandler, ProbeSpec, Rollout,
@@ -256,12 +257,6 @@ fn healthcheck(node: &Node) -> Option<ProbeSpec> {
         period: given("interval", 30),
         failures: node.get("retries").and_then(Node::number).map_or(3, |given| given.value),
     })
-}
-
-/// A line as the engine runs it.
-pub(super) fn of_shell(line: At<String>) -> Vec<At<String>> {
-    let word = |text: &str| At { at: line.at, value: text.to_owned() };
-    vec![word("/bin/sh"), word("-c"), line.clone()]
 }
 
 #[cfg(test)]

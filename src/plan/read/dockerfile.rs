@@ -1,7 +1,7 @@
 //! Dockerfiles: the last stage, with what it inherits of earlier ones. parse-dockerfile knows here-documents, continuation
 //! lines, the escape directive and the JSON form, and gives a span for each.
 
-use super::compose::of_shell;
+use super::reading::of_shell;
 use crate::plan::duration::go_duration as duration;
 use crate::plan::model::Rollout;
 use crate::plan::model::{

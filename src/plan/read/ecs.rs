@@ -1,6 +1,6 @@
 //! ECS task definitions: JSON, as register-task-definition takes it and describe-task-definition prints it.
 
-use super::compose::of_shell;
+use super::reading::of_shell;
 use crate::plan::model::{
     Argv, Container, Elsewhere, Model, Platform, ProbeHandler, ProbeSpec, Rollout, Workload, WorkloadKind,
 };

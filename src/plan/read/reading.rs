@@ -1,6 +1,6 @@
 //! What comes of one file.
 
-use crate::plan::place::Position;
+use crate::plan::place::{At, Position};
 
 /// What a reader made of a file, besides what is in the model.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -9,4 +9,10 @@ pub(in crate::plan) struct Reading {
     pub(in crate::plan) found: usize,
     /// Why it could not be read to its end.
     pub(in crate::plan) fault: Option<(Position, String)>,
+}
+
+/// A line as the engine runs it.
+pub(super) fn of_shell(line: At<String>) -> Vec<At<String>> {
+    let word = |text: &str| At { at: line.at, value: text.to_owned() };
+    vec![word("/bin/sh"), word("-c"), line.clone()]
 }
