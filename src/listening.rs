@@ -8,7 +8,7 @@ use crate::files::{Id, Spot};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -85,11 +85,19 @@ impl AsFd for BoundSocket {
     }
 }
 
-impl From<BoundSocket> for OwnedFd {
-    fn from(bound: BoundSocket) -> OwnedFd {
+/// One that only accepts from here on; of a Unix socket the file stays.
+pub enum StdListener {
+    /// On an address.
+    Tcp(TcpListener),
+    /// On a path.
+    Unix(UnixListener),
+}
+
+impl From<BoundSocket> for StdListener {
+    fn from(bound: BoundSocket) -> StdListener {
         match bound.0 {
-            Kind::Tcp(listener) => listener.into(),
-            Kind::Unix { listener, .. } => listener.into(),
+            Kind::Tcp(listener) => StdListener::Tcp(listener),
+            Kind::Unix { listener, .. } => StdListener::Unix(listener),
         }
     }
 }

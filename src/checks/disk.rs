@@ -7,7 +7,7 @@ use super::attempt::failed;
 use crate::blocking::{self, BlockingTask};
 use crate::config::Space;
 use crate::health::{Attempt, Status};
-use crate::http::error;
+use crate::sys::as_fragment;
 use crate::sys::disk::{self, Usage};
 use std::io;
 use std::path::Path;
@@ -46,7 +46,7 @@ async fn answered(
     let is_late = earlier.is_some();
     let mut question = match earlier.map_or_else(ask, Ok) {
         Ok(question) => question,
-        Err(error) => return failed(format!("no thread to ask: {}", error::os(&error)), start.elapsed()),
+        Err(error) => return failed(format!("no thread to ask: {}", as_fragment(&error)), start.elapsed()),
     };
     let answer = timeout(limit, question.wait()).await;
     let took = start.elapsed();
@@ -55,7 +55,7 @@ async fn answered(
             let (status, detail) = judged(usage, limits);
             Attempt { status, detail, said: None, took }
         }
-        Ok(Some(Err(error))) => failed(error::os(&error), took),
+        Ok(Some(Err(error))) => failed(as_fragment(&error), took),
         Ok(None) => failed("it could not be asked", took),
         Err(_) => {
             stuck.0 = Some(question);

@@ -264,8 +264,8 @@ impl Client {
             Some(verified) => verified.clone(),
             None => {
                 let started = blocking::start(move || build(tls::verified()));
-                let started =
-                    started.map_err(|e| RequestError::new(format!("no thread for TLS: {}", super::error::os(&e))))?;
+                let started = started
+                    .map_err(|e| RequestError::new(format!("no thread for TLS: {}", crate::sys::as_fragment(&e))))?;
                 self.verified.get_or_init(|| started).clone()
             }
         };

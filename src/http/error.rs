@@ -87,7 +87,7 @@ impl TlsFailure {
 pub(crate) fn of_connect(error: &io::Error) -> RequestError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => RequestError::refused(),
-        _ => RequestError::new(os(error)),
+        _ => RequestError::new(as_fragment(error)),
     }
 }
 
@@ -103,11 +103,6 @@ fn cause(error: &(dyn Error + 'static)) -> RequestError {
             None => return RequestError::new(lower(&last.to_string())),
         }
     }
-}
-
-/// An operating system's error as "no such file or directory": its own words, without the number.
-pub(crate) fn os(error: &io::Error) -> String {
-    as_fragment(error)
 }
 
 fn known(cause: &(dyn Error + 'static)) -> Option<RequestError> {
@@ -135,9 +130,9 @@ fn of_io(error: &io::Error) -> RequestError {
         io::ErrorKind::UnexpectedEof => RequestError::new(CUT_OFF),
         // How hyper reports a broken chunk.
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            RequestError::new(format!("not HTTP: {}", os(error)))
+            RequestError::new(format!("not HTTP: {}", as_fragment(error)))
         }
-        _ => RequestError::new(os(error)),
+        _ => RequestError::new(as_fragment(error)),
     }
 }
 

@@ -89,7 +89,7 @@ mod stopping;
 mod timer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use interface::{Action, HoldPlan, Input, Outcome, SignalSource, StopInProgress, StopPlan, TO_DIE};
 

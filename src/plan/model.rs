@@ -408,6 +408,12 @@ impl Workload {
 }
 
 impl Container {
+    /// What is given from elsewhere goes before what stands in the container itself, which counts.
+    pub(super) fn put_before(&mut self, mut env: Vec<At<(String, String)>>) {
+        env.append(&mut self.env);
+        self.env = env;
+    }
+
     /// The number of this port, which may be one of the container's names.
     pub(super) fn port(&self, port: Option<&At<String>>) -> Option<u64> {
         let text = &port?.value;

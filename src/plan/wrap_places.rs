@@ -1,6 +1,7 @@
 //! The places of a workload at which `--wrap` adds graceful.
 
 use super::place::Position;
+use super::tree::Node;
 
 /// What [`super::wrap`] adds to.
 #[derive(Debug)]
@@ -65,4 +66,18 @@ pub(super) enum ListPlace {
     Before(Position),
     /// It has no item.
     Empty,
+}
+
+impl ListPlace {
+    /// In a list.
+    pub(super) fn of_items(list: Option<&Node>) -> ListPlace {
+        let Some(list) = list else { return ListPlace::Absent };
+        list.list().first().map_or(ListPlace::Empty, |first| ListPlace::Before(first.spot))
+    }
+
+    /// In a map.
+    pub(super) fn of_keys(map: Option<&Node>) -> ListPlace {
+        let Some(map) = map else { return ListPlace::Absent };
+        map.entries().first().map_or(ListPlace::Empty, |(key, _)| ListPlace::Before(key.at))
+    }
 }

@@ -122,9 +122,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        // What stands in the container itself goes before it.
-        env.append(&mut container.env);
-        container.env = env;
+        container.put_before(env);
         for word in &mut container.argv.words {
             word.value = expanded(&word.value, &container.env);
         }

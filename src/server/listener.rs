@@ -3,9 +3,9 @@
 use super::limits::{ANSWER_TIME, BACKLOG, KERNEL_IN, KERNEL_OUT};
 use super::stream::ProbeStream;
 use crate::config::Listen;
-use crate::listening::BoundSocket;
+use crate::listening::{BoundSocket, StdListener};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// Where probes come in. It stays open until its last handle is dropped; the file of a Unix socket stays until
@@ -55,16 +55,15 @@ impl ProbeListener {
 
     /// Hands it to the runtime in which this is called.
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
-        let is_tcp = matches!(self.address()?, Listen::Tcp(_));
-        let socket = OwnedFd::from(self.0);
-        Ok(if is_tcp {
-            let listener = std::net::TcpListener::from(socket);
-            listener.set_nonblocking(true)?;
-            Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?)
-        } else {
-            let listener = std::os::unix::net::UnixListener::from(socket);
-            listener.set_nonblocking(true)?;
-            Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?)
+        Ok(match self.0.into() {
+            StdListener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
+            StdListener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?)
+            }
         })
     }
 }

@@ -112,7 +112,7 @@ impl Launch {
                     self.sockets = sockets;
                     config.warnings.extend(warnings);
                 }
-                Err(what) => self.refused = Some(what),
+                Err(error) => self.refused = Some(error.to_string()),
             }
         }
     }

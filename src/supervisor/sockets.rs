@@ -10,6 +10,7 @@
 
 use crate::config::{AppSocket, Listen};
 use crate::listening::BoundSocket;
+use crate::sys::in_words;
 use crate::sys::sockets::holder;
 use crate::sys::spawn::PassedSockets;
 use std::io;
@@ -17,6 +18,15 @@ use std::os::fd::AsFd;
 
 /// As many may wait as the kernel allows (net.core.somaxconn, to which listen(2) bounds it): the app may take its time to start.
 const BACKLOG: i32 = i32::MAX;
+
+/// Why the app cannot have its sockets.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SocketsError {
+    #[error("cannot listen on --listen {address}: {}", why(.address, .error))]
+    NotBound { address: Listen, error: io::Error },
+    #[error("cannot keep the sockets of --listen: {0}")]
+    NotKept(io::Error),
+}
 
 /// None of them, without `--listen`.
 #[derive(Debug, Default)]
@@ -26,19 +36,19 @@ pub(super) struct AppSockets {
 }
 
 impl AppSockets {
-    /// Binds all of them, and says what the app loses by that. Else why one of them cannot be had.
-    pub(super) fn bind(sockets: &[AppSocket]) -> Result<(AppSockets, Vec<String>), String> {
-        let bind = |socket: &AppSocket| {
-            let bound = BoundSocket::bind(&socket.address, BACKLOG, |_| {});
-            bound.map_err(|error| {
-                format!("cannot listen on --listen {}: {}", socket.address, why(&socket.address, &error))
-            })
+    /// Binds all of them, and says what the app loses by that.
+    ///
+    /// # Errors
+    /// One of them cannot be had: the app must not be started.
+    pub(super) fn bind(sockets: &[AppSocket]) -> Result<(AppSockets, Vec<String>), SocketsError> {
+        let bind = |AppSocket { address, .. }: &AppSocket| {
+            let bound = BoundSocket::bind(address, BACKLOG, |_| {});
+            bound.map_err(|error| SocketsError::NotBound { address: address.clone(), error })
         };
         let bound = sockets.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let named: Vec<_> =
             bound.iter().zip(sockets).map(|(bound, socket)| (bound.as_fd(), socket.name.as_deref())).collect();
-        let passed =
-            PassedSockets::new(&named).map_err(|error| format!("cannot keep the sockets of --listen: {error}"))?;
+        let passed = PassedSockets::new(&named).map_err(SocketsError::NotKept)?;
         let lost = passed.replaced().into_iter().map(|fd| {
             format!("descriptor {fd}, which graceful was started with, is not passed on: the app has a socket of --listen there")
         });
@@ -66,5 +76,5 @@ fn why(address: &Listen, error: &io::Error) -> String {
         Listen::Tcp(_) | Listen::Unix(_) => None,
     };
     let by = holder.map(|process| format!(" (by {process})")).unwrap_or_default();
-    format!("{}{by}", crate::sys::in_words(error))
+    format!("{}{by}", in_words(error))
 }

@@ -151,11 +151,6 @@ pub fn getppid() -> i32 {
     nix::unistd::getppid().as_raw()
 }
 
-/// The same as a fragment: "no such file or directory".
-pub fn as_fragment(error: &std::io::Error) -> String {
-    lower(&in_words(error))
-}
-
 /// "No such file" as "no such file", and "TLS handshake" as it is.
 pub fn lower(text: &str) -> String {
     let mut chars = text.chars();
@@ -171,4 +166,9 @@ pub fn lower(text: &str) -> String {
 pub fn in_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// The same as a fragment: "no such file or directory".
+pub fn as_fragment(error: &std::io::Error) -> String {
+    lower(&in_words(error))
 }

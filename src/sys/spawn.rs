@@ -69,8 +69,9 @@ pub struct PassedSockets {
     variables: Vec<CString>,
 }
 
-/// What the child's own variables replace.
+/// What the child's own variables replace; one of them names it by its pid.
 const LISTEN: &[u8] = b"LISTEN_";
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 /// SD_LISTEN_FDS_START.
 const FIRST_SOCKET: RawFd = 3;
 /// The name of a socket that has none, sd_listen_fds_with_names(3).
@@ -129,7 +130,7 @@ pub enum Error {
 
 /// Variables that name the process that the service manager started: sd_listen_fds(3), sd_watchdog_enabled(3),
 /// systemd.exec(5). Who does not find itself named there takes them for another's.
-const NAMED_BY_PID: [&[u8]; 3] = [b"LISTEN_PID=", b"WATCHDOG_PID=", b"SYSTEMD_EXEC_PID="];
+const NAMED_BY_PID: [&[u8]; 3] = [LISTEN_PID, b"WATCHDOG_PID=", b"SYSTEMD_EXEC_PID="];
 /// The same process by the inode of its pidfd, which another process cannot have. Without it the pid alone counts.
 const NAMED_BY_INODE: &[u8] = b"LISTEN_PIDFDID=";
 
@@ -264,16 +265,16 @@ fn naming_the_child(
             added.iter().any(|other| other.to_bytes().starts_with(own))
         })
     };
-    let is_another_s = |variable: &CStr| match sockets {
+    let is_out_of_date = |variable: &CStr| match sockets {
         Some(_) => variable.to_bytes().starts_with(LISTEN),
         None => names && variable.to_bytes().starts_with(NAMED_BY_INODE),
     };
     let mut pointers: Vec<*const c_char> = added.iter().map(|variable| variable.as_ptr()).collect();
-    for variable in environment().filter(|variable| !is_another_s(variable) && !is_added(variable)) {
+    for variable in environment().filter(|variable| !is_out_of_date(variable) && !is_added(variable)) {
         pointers.push(named(variable).map_or(variable.as_ptr(), &mut to_be_named));
     }
     if let Some(sockets) = sockets {
-        pointers.push(to_be_named(NAMED_BY_PID[0]));
+        pointers.push(to_be_named(LISTEN_PID));
         pointers.extend(sockets.variables.iter().map(|variable| variable.as_ptr()));
     }
     pointers.push(ptr::null());

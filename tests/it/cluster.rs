@@ -204,9 +204,8 @@ impl Site<'_> {
     /// The operation was done, and no client noticed.
     #[track_caller]
     fn nothing_is_dropped(&self, operation: &str) {
-        match self.dropped(operation) {
-            Ok(_) => {}
-            Err(text) => panic!("{text}"),
+        if let Err(text) = self.dropped(operation) {
+            panic!("{text}");
         }
     }
 

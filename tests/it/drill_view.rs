@@ -30,8 +30,7 @@ fn on_terminal(args: &[&str], term: &str, no_color: &str) -> String {
     let terminal = Terminal::start_as(&mut command, term);
     terminal.wait();
     // The verdict is written last, and the process may be over before it is read.
-    terminal.expect("request");
-    terminal.output()
+    terminal.whole_output()
 }
 
 /// What is on the screen in the end: lines, as a terminal of 80 columns shows them.

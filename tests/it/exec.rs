@@ -1,6 +1,6 @@
 //! What is executed and what cannot be, and what of graceful's own start the app is to see as its own.
 
-use crate::support::run::{folder, shell, words};
+use crate::support::run::{ended, folder, shell, words};
 use crate::support::{
     DEADLINE, Exit, Place, Proc, graceful, graceful_command, in_pid_namespace, python3, signals, tini,
 };
@@ -24,10 +24,6 @@ fn elf(machine: u16) -> Vec<u8> {
     head.extend(machine.to_le_bytes());
     head.resize(512, 0);
     head
-}
-
-fn ended(command: &mut Command) -> (Exit, String, String) {
-    Proc::spawn_group(command).wait_output(DEADLINE)
 }
 
 mod format {

@@ -1,7 +1,7 @@
 //! Sockets that graceful binds and the app accepts on (`--listen`): what the app is told, who waits, and who is refused.
 
 use crate::support::load::Load;
-use crate::support::run::{Run, folder, is_alive, python, shell, words};
+use crate::support::run::{Run, ended, folder, is_alive, python, shell, words};
 use crate::support::{
     DEADLINE, Exit, Proc, address, apps, free_port, graceful, graceful_command, node, python3, root, venv, wait_http,
 };
@@ -34,10 +34,6 @@ while True:
     c.sendall(b'served')
     c.close()
 ";
-
-fn ended(command: &mut Command) -> (Exit, String, String) {
-    Proc::spawn_group(command).wait_output(DEADLINE)
-}
 
 fn read_all(mut stream: impl Read) -> String {
     let mut text = String::new();

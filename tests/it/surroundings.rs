@@ -5,6 +5,7 @@
 //! alone.
 
 use crate::support::checks::{becomes_root, for_everybody, to_nobody};
+use crate::support::procfs;
 use crate::support::{
     DEADLINE, Exit, Place, Proc, app, catatonit, dumb_init, graceful_argv, python3, root, signals, tini,
 };
@@ -27,6 +28,12 @@ fn enter(pid1: &Proc, command: &[&str]) -> Proc {
     enter.args(["--target", &pid1.target().to_string(), "--pid", "--mount", "--"]);
     let entered = Proc::spawn(enter.args(["sh", "-c", "echo up; exec \"$@\"", "sh"]).args(command));
     entered.wait_line("up", DEADLINE);
+    // It is still the shell for a moment, and would be called so.
+    let cmdline: String = command.iter().map(|word| format!("{word}\0")).collect();
+    procfs::wait_for("the command in the place of the shell", || {
+        let mut children = procfs::children(entered.pid()).into_iter();
+        children.find(|pid| procfs::read(*pid, "cmdline").is_some_and(|found| found == cmdline))
+    });
     entered
 }
 

@@ -2,6 +2,7 @@
 //! hold, and a stop with the ends of all who are there leads to the end.
 
 use super::*;
+use crate::lifecycle::tests::random::Random;
 
 fn plans() -> Vec<RestartPlan> {
     let never = RestartPlan { failed: false, ..plan() };
@@ -97,23 +98,6 @@ fn the_invariants_hold_after_every_short_sequence() {
         all_from(&Watched::new(plan).expect("begins"), s(0), &mut Vec::new(), 4, &mut count);
     }
     assert!(count > 70_000, "{count}");
-}
-
-/// splitmix64: small, and good enough to choose inputs.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }
 
 fn random_sequence(seed: u64, plan: RestartPlan, mut tell: impl FnMut(Step)) -> Result<(), String> {

@@ -274,7 +274,7 @@ fn combined(v4: Option<Told>, v6: Option<Told>) -> Resolution {
             Ok(Reply::Failed(failure)) => why = Some(NoAnswer::Said(failure)),
             // A server that cuts off over TCP, too.
             Ok(Reply::Truncated) => why = Some(NoAnswer::Said(Failure::Lame)),
-            Err(error) => why = Some(NoAnswer::Unreachable(crate::http::error::os(&error))),
+            Err(error) => why = Some(NoAnswer::Unreachable(crate::sys::as_fragment(&error))),
         }
     }
     match why {

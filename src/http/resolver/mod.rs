@@ -105,7 +105,7 @@ impl Names {
     async fn ask_dns(&self, name: &str, until: Instant) -> Result<Vec<IpAddr>, NoAddress> {
         let file = || self.resolv_conf.clone();
         let text = fs::read(&self.resolv_conf)
-            .map_err(|error| NoAddress::NoFile { file: file(), error: super::error::os(&error) })?;
+            .map_err(|error| NoAddress::NoFile { file: file(), error: crate::sys::as_fragment(&error) })?;
         let conf = Conf::read(&text, &ResolverEnvironment::of_the_system());
         if conf.servers.is_empty() {
             return Err(NoAddress::NoServer(file()));

@@ -9,6 +9,7 @@
 
 mod model;
 mod pairs;
+pub(crate) mod random;
 mod sequences;
 mod stories;
 mod watched;

@@ -1,6 +1,7 @@
 //! All short sequences of inputs and a million random ones: whatever comes, sensible or not, the invariants of [`Watched`]
 //! hold, and time alone leads to the end.
 
+use super::random::Random;
 use super::*;
 
 const EXITED: Input = Input::AppExited(ExitStatus::Exited(3));
@@ -138,27 +139,6 @@ fn the_invariants_hold_after_every_short_sequence() {
         all_from(&life, s(0), &mut Vec::new(), 5, &mut count);
     }
     assert!(count > 100_000, "{count}");
-}
-
-/// splitmix64: small, and good enough to choose inputs.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
 }
 
 const STAGES: [Stage; 5] = [Stage::PreStart, Stage::PostStart, Stage::Ready, Stage::PreStop, Stage::PostStop];

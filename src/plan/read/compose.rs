@@ -62,10 +62,6 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
 /// Where the service could be given graceful.
 fn wrap_places(document: &Node, name: &At<String>, node: &Node) -> Option<ServicePlaces> {
     let keys = |key: &str| document.get(key).map(Node::entries).unwrap_or_default();
-    let of_map = |node: Option<&Node>| match node {
-        None => ListPlace::Absent,
-        Some(node) => node.entries().first().map_or(ListPlace::Empty, |(key, _)| ListPlace::Before(key.at)),
-    };
     let is_ours = |(key, _): &(At<String>, Rc<Node>)| key.value == "graceful";
     let depends_on = node.get("depends_on");
     let names: Vec<Position> = depends_on.map(Node::list).unwrap_or_default().iter().map(|name| name.spot).collect();
@@ -73,14 +69,14 @@ fn wrap_places(document: &Node, name: &At<String>, node: &Node) -> Option<Servic
         is_taken: keys("services").iter().chain(keys("volumes")).any(is_ours),
         services: document.key("services")?,
         first: keys("services").first().map(|(key, _)| key.at)?,
-        all_volumes: of_map(document.get("volumes")),
+        all_volumes: ListPlace::of_keys(document.get("volumes")),
         key: node.entries().iter().map(|(key, _)| key.at).find(|at| at.line != name.at.line),
         entrypoint: node.get("entrypoint").filter(|entrypoint| entrypoint.text().is_some()).map(|line| line.spot),
-        volumes: match node.get("volumes").map(Node::list) {
-            None => ListPlace::Absent,
-            Some(items) => items.first().map_or(ListPlace::Empty, |first| ListPlace::Before(first.spot)),
+        volumes: ListPlace::of_items(node.get("volumes")),
+        depends_on: match names.is_empty() {
+            true => DependsOn::Map(ListPlace::of_keys(depends_on)),
+            false => DependsOn::Names(names),
         },
-        depends_on: if names.is_empty() { DependsOn::Map(of_map(depends_on)) } else { DependsOn::Names(names) },
     })
 }
 
@@ -112,8 +108,7 @@ fn env_files(node: Option<&Node>, reader: &Reader<'_>, container: &mut Container
         }
         container.elsewhere.unknown.push(At { at, value: format!("env_file {name}, which is not here,") });
     }
-    env.append(&mut container.env);
-    container.env = env;
+    container.put_before(env);
 }
 
 /// Gives the service what the image has that it is built to; where that is said, and the path of its Dockerfile.

@@ -76,10 +76,7 @@ impl Image {
             }
             service.argv = executed.of_service(spot).argv();
         }
-        let mut env: Vec<At<(String, String)>> =
-            container.env.into_iter().map(|given| At { at: spot, ..given }).collect();
-        env.append(&mut service.env);
-        service.env = env;
+        service.put_before(container.env.into_iter().map(|given| At { at: spot, ..given }).collect());
         service.image = container.image.map(|image| At { at: spot, ..image });
         service.ports = container.ports;
         service.elsewhere.copies = container.elsewhere.copies;

@@ -130,10 +130,7 @@ fn workload(
 }
 
 fn wrap_places(spec: &Node) -> PodPlaces {
-    let list = |node: &Node, key: &str| match node.get(key).map(Node::list) {
-        None => ListPlace::Absent,
-        Some(items) => items.first().map_or(ListPlace::Empty, |first| ListPlace::Before(first.spot)),
-    };
+    let list = |node: &Node, key: &str| ListPlace::of_items(node.get(key));
     let items = |key: &str| spec.get(key).map(Node::list).unwrap_or_default();
     let is_ours = |item: &Rc<Node>| item.get("name").and_then(Node::text) == Some("graceful");
     let places = |node: &Node| {

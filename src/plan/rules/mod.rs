@@ -99,9 +99,10 @@ pub(super) fn check(model: &mut Model) -> Vec<PlanFinding> {
             if known.contains(&(found.rule.name, found.at, found.message.clone())) {
                 continue;
             }
-            // Of the container that stands before it.
-            let of_file = || unknown.iter().filter(|(at, _)| at.file == found.at.file);
-            let source = of_file().rev().find(|(at, _)| *at <= found.at).or_else(|| of_file().next());
+            // Of the container that stands before it, else of the first one of the file; they are in their order.
+            let is_of_file = |(at, _): &&(FileSpot, String)| at.file == found.at.file;
+            let before = &unknown[..unknown.partition_point(|(at, _)| *at <= found.at)];
+            let source = before.last().filter(is_of_file).or_else(|| unknown.get(before.len()).filter(is_of_file));
             let source = source.or_else(|| unknown.first()).map_or("something else", |(_, source)| source);
             let message = format!("{}, unless {source} says otherwise", found.message);
             all.push(PlanFinding { severity: Severity::Note, message, edit: None, ..found });

@@ -1,7 +1,7 @@
 //! Who listens on an address that somebody else wants.
 
-use super::owners::which_are_held;
-use super::{Sampler, unix};
+use super::Sampler;
+use super::owners::{unix_listeners, which_are_held};
 use crate::sys::tree;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -22,8 +22,9 @@ pub fn of_tcp(address: SocketAddr) -> Option<String> {
 /// The process that listens on the Unix socket of this path.
 pub fn of_unix(path: &Path) -> Option<String> {
     let name = path.to_str()?;
-    let listeners = unix::listeners(&unix::UnixSampler::default().table());
-    name_of_holder(listeners.into_values().filter(|listener| listener.name == name).map(|one| one.inode).collect())
+    name_of_holder(
+        unix_listeners().into_values().filter(|listener| listener.name == name).map(|one| one.inode).collect(),
+    )
 }
 
 fn name_of_holder(inodes: HashSet<u32>) -> Option<String> {

@@ -115,7 +115,7 @@ fn ports_given() -> RangeInclusive<u16> {
 }
 
 /// All Unix listeners of the network namespace, by inode.
-fn unix_listeners() -> HashMap<u32, UnixListener> {
+pub(super) fn unix_listeners() -> HashMap<u32, UnixListener> {
     unix::listeners(&UnixSampler::default().table())
 }
 

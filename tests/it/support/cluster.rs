@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::docker::{Image, LIMIT, docker, docker_command, stdout_of};
 use super::needs;
 use super::process::Proc;
+use super::procfs;
 
 /// How many engines.
 pub(crate) const NODES: usize = 3;
@@ -136,16 +137,17 @@ impl Cluster {
     pub(crate) fn restart(&self, number: usize, signal: libc::c_int) {
         let mut descendants = vec![self.pid(number)];
         while let Some(pid) = descendants.pop() {
-            if name_of(pid).is_some_and(|name| name == "dockerd") {
+            let is_engine = || procfs::read(pid, "comm").is_some_and(|name| name.trim_end() == "dockerd");
+            if is_engine() {
                 super::run::kill(pid, signal);
                 let end = Instant::now() + UP_WITHIN;
-                while name_of(pid).is_some_and(|name| name == "dockerd") {
+                while is_engine() {
                     assert!(Instant::now() < end, "the engine does not end\n{}", self.dump());
                     std::thread::sleep(AGAIN);
                 }
                 return self.node(number).wait_up();
             }
-            descendants.extend(super::procfs::children(pid));
+            descendants.extend(procfs::children(pid));
         }
         panic!("no engine runs\n{}", self.dump());
     }
@@ -274,10 +276,6 @@ impl Drop for Cluster {
 /// What the machine's own engine uses works for the others, too.
 fn storage_driver() -> String {
     docker(&["info", "--format", "{{.Driver}}"])
-}
-
-fn name_of(pid: libc::pid_t) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_end().to_owned())
 }
 
 #[track_caller]

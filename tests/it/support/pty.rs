@@ -177,16 +177,27 @@ impl Terminal {
     /// Waits for the end of the session's leader.
     #[track_caller]
     pub(crate) fn wait(&self) -> Exit {
+        self.wait_for("end of the session's leader", |state| state.exit)
+    }
+
+    /// All output, once no process has the terminal open any more.
+    #[track_caller]
+    pub(crate) fn whole_output(&self) -> String {
+        self.wait_for("end of the output", |state| (!state.open).then(|| state.output.clone()))
+    }
+
+    #[track_caller]
+    fn wait_for<T>(&self, what: &str, look: impl Fn(&State) -> Option<T>) -> T {
         let end = Instant::now() + DEADLINE;
         let mut state = self.news.lock();
         loop {
-            if let Some(exit) = state.exit {
-                return exit;
+            if let Some(found) = look(&state) {
+                return found;
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 drop(state);
-                panic!("the session's leader did not end\n{}", self.dump());
+                panic!("no {what}\n{}", self.dump());
             }
             state = self.news.changed.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner()).0;
         }
