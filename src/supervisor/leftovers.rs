@@ -364,10 +364,17 @@ impl Supervisor {
         }
         let listed = told.len() - before;
         // A chain, each link of which forks the next one and ends, has moved on while all of /proc was read. Its links
-        // are children of ours by then, who can be told in no time and by their pid.
+        // are children of ours by then, who can be told in no time and by their pid; and the next one with them by their
+        // group, which no fork escapes: fork(2) fails and is begun again while a signal is pending, of a group's as of
+        // its own (copy_process() in kernel/fork.c).
         for _ in 0..QUICK_LOOKS {
             for pid in tree::children().into_iter().filter(|pid| told.insert(*pid)).filter_map(Pid::new) {
-                // It may have ended, and cannot be another's: nobody has reaped it.
+                // It may have ended, and cannot be another's: nobody has reaped it. Nor can its group.
+                if !process::shares_our_group(pid)
+                    && let Some(group) = process::group_of(pid)
+                {
+                    _ = process::signal_group(group, signal);
+                }
                 _ = process::signal_child(pid, signal, None);
             }
         }

@@ -33,10 +33,11 @@ pub fn signal_child(pid: Pid, signal: Signal, value: Option<usize>) -> io::Resul
     check(result.into()).map(drop)
 }
 
-/// Sends a signal to every process of a group whose leader is an own child that has not been reaped yet.
-pub fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
+/// Sends a signal to every process of a group of which an own child that has not been reaped yet is a member: until then
+/// its number is no other group's.
+pub fn signal_group(group: Pid, signal: Signal) -> io::Result<()> {
     // SAFETY: kill(2) takes two numbers, of which the first names one group: it is below -1.
-    check(unsafe { libc::kill(-leader.number(), signal.number()) }.into()).map(drop)
+    check(unsafe { libc::kill(-group.number(), signal.number()) }.into()).map(drop)
 }
 
 /// Sends a signal to a process seen in /proc, if it is still that process.

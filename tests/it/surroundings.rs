@@ -7,7 +7,7 @@
 use crate::support::checks::{becomes_root, for_everybody, to_nobody};
 use crate::support::procfs;
 use crate::support::{
-    DEADLINE, Exit, Place, Proc, app, catatonit, dumb_init, graceful_argv, python3, root, signals, tini,
+    DEADLINE, Exit, Place, Proc, app, catatonit, dumb_init, graceful_argv, python3, root, signals, strace, tini,
 };
 use std::process::Command;
 
@@ -436,6 +436,18 @@ mod a_chain_of_forks {
 
     #[test]
     fn does_not_outlive_a_wrappers_sigkill() {
+        ends_with(&[]);
+    }
+
+    /// The chain moves on many times while graceful looks once: each of its system calls takes a tracer's time, too.
+    #[test]
+    fn does_not_outlive_the_sigkill_of_a_slow_wrapper() {
+        let Some(strace) = strace() else { return };
+        ends_with(&[&strace.to_string_lossy(), "-o", "/dev/null"]);
+    }
+
+    #[track_caller]
+    fn ends_with(tracer: &[&str]) {
         let dir = tempfile::tempdir().expect("a directory");
         let links = dir.path().join("links").to_string_lossy().into_owned();
         // PID 1 is the shell, and graceful a wrapper: what outlives it could not hide behind the end of the namespace.
@@ -443,7 +455,7 @@ mod a_chain_of_forks {
         let script = "for i in $(seq 300); do sleep 1000 & done; \"$@\"; echo code $?; sleep 1000";
         let options = ["--grace-period", "1s", "--kill-margin", "500ms"];
         let app = [compiled(&dir), links.clone()];
-        let outer = Place::Pid1.spawn(graceful_argv(&["sh", "-c", script, "sh"], &options, &app));
+        let outer = Place::Pid1.spawn(graceful_argv(&[&["sh", "-c", script, "sh"], tracer].concat(), &options, &app));
         outer.wait_line("code 3", DEADLINE);
         let read = || std::fs::read(&links).expect("it has begun");
         let (before, _) = (read(), std::thread::sleep(std::time::Duration::from_millis(300)));
