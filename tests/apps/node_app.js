@@ -22,6 +22,8 @@ exports.start = () => {
       response.end('hello world\n');
     }
   });
+  // Longer than the router before it keeps idle connections, as every load balancer asks.
+  server.keepAliveTimeout = Number(process.env.KEEP_ALIVE_MS ?? server.keepAliveTimeout);
   server.listen(Number(process.argv[2]), process.argv[3] ?? '127.0.0.1', () => say('worker ready'));
   return server;
 };

@@ -80,9 +80,25 @@ fn image_of_servers() -> Option<Arc<Image>> {
     })
 }
 
-/// What people bring: its name, and how it is started.
+/// What people bring: its name, and how it is started. A server that closes an idle connection (uvicorn and Node after five
+/// seconds, gunicorn after two) while the router sends a request on it loses that request, whether anything is stopped or
+/// not; so, as every load balancer's manual asks, they keep them for longer than the router does.
 const SERVERS: [(&str, &[&str]); 3] = [
-    ("FastAPI", &["/usr/bin/python3", "-m", "uvicorn", "--host", "0.0.0.0", "--port", "8000", "fastapi_app:app"]),
+    (
+        "FastAPI",
+        &[
+            "/usr/bin/python3",
+            "-m",
+            "uvicorn",
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "8000",
+            "--timeout-keep-alive",
+            KEEP_ALIVE_S,
+            "fastapi_app:app",
+        ],
+    ),
     ("Node", &["/usr/bin/node", "/apps/node_bare.js", "8000", "0.0.0.0"]),
     (
         "gunicorn",
@@ -96,10 +112,13 @@ const SERVERS: [(&str, &[&str]); 3] = [
             "2",
             "--threads",
             "8",
+            "--keep-alive",
+            KEEP_ALIVE_S,
             "wsgi_app:app",
         ],
     ),
 ];
+const KEEP_ALIVE_S: &str = "75";
 
 /// `tests/run cluster`: with the servers that people bring, ten times, and what else happens to a cluster.
 fn is_whole() -> bool {
@@ -245,7 +264,8 @@ fn the_example_is_deployed(cluster: &Cluster, image: &Image) {
 /// All replicas are replaced, and the command waits for that.
 const UPDATE: &str = "service update --quiet --force web";
 /// Where the servers' modules and apps are in their image; and two of the six at a time, which is half the time.
-const MODULES: [&str; 4] = ["--env", "PYTHONPATH=/apps:/modules", "--update-parallelism", "2"];
+const MODULES: [&str; 6] =
+    ["--env", "PYTHONPATH=/apps:/modules", "--env", "KEEP_ALIVE_MS=75000", "--update-parallelism", "2"];
 /// A service's options that are the same with graceful and with tini.
 const SERVICE: [&str; 14] = [
     "--health-interval",
