@@ -97,6 +97,9 @@ struct StageRun {
     abort: bool,
 }
 
+/// The numbers of two runs' requests are so far apart.
+const POSTS_OF_A_RUN: u32 = 1 << 16;
+
 /// All hooks of one run.
 pub struct Hooks {
     configured: Vec<Hook>,
@@ -138,7 +141,13 @@ impl Hooks {
         self.go_on(now, stage, origin);
     }
 
-    /// For another run of the app: what is left of the one before, and could not even be killed, is nobody's.
+    /// The same hooks for another run of the app; their requests have other numbers.
+    pub fn of_another(&self) -> Hooks {
+        let next_post = self.next_post.wrapping_add(POSTS_OF_A_RUN);
+        Hooks { next_post, ..Hooks::new(self.configured.clone()) }
+    }
+
+    /// The run of the app is over: what is left of the one before, and could not even be killed, is nobody's.
     pub fn begin_anew(&mut self) {
         self.stages.clear();
         self.happened.clear();

@@ -13,7 +13,7 @@
 
 use crate::output::{Complain, Lines, Writer};
 use crate::timeline::{Entry, Event, LogLevel, Timeline, text};
-use std::fmt::{self, Write as _};
+use std::fmt::{self, Display as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -70,7 +70,15 @@ impl Log {
             // There is one main loop in a process.
             _ = tracing::dispatcher::set_global_default(Dispatch::new(subscriber));
         }
-        let (at, fields, words) = (nanos(entry.at), text::fields(&entry.event), text::describe(timeline, entry));
+        let (at, mut words) = (nanos(entry.at), text::describe(timeline, entry));
+        let marked = timeline.marked();
+        if let Some(generation) = marked {
+            words.insert_str(0, &format!("generation {generation}: "));
+        }
+        let fields = fmt::from_fn(|f| {
+            text::fields(&entry.event).fmt(f)?;
+            marked.map_or(Ok(()), |generation| write!(f, ",\"of_generation\":{generation}"))
+        });
         // A level is part of what is known of an event when it is compiled.
         match text::level(&entry.event) {
             LogLevel::Error => event!(name: TIMELINE, Level::ERROR, at, %fields, "{words}"),

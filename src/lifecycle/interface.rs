@@ -106,6 +106,10 @@ pub enum Input {
     Undelivered(usize),
     /// The app shows no life: it is to be stopped without delay and hold.
     Hung,
+    /// Another run of the app gets what is new: this one is to be stopped without delay.
+    Replaced,
+    /// It was to take another one's place, and is not ready: it is to be stopped, and serves nobody.
+    NotReady,
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
     /// The caller's timers fire so late that SIGKILL, to be there by K, has to go out so much before it.

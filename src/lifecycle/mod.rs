@@ -66,7 +66,10 @@
 //! get no signal: it ends when nothing is left and nothing is undelivered. SIGINT ends that wait, and so does K, at which
 //! there is nobody to kill then.
 //! "Hung" begins the stop of a running app as SIGTERM does, but for the delay and the hold: nobody is served by what does not
-//! answer. In any other phase it says nothing new.
+//! answer. "Not ready" does the same for a run of the app that was to take the place of another one, and "replaced" for the one
+//! whose place was taken, but that it holds for what is in flight; of both nobody outside is told (drain file, pre-stop hooks),
+//! since the app as such stays. In any other phase they say nothing new, but before the start
+//! "not ready" is a stop signal like any other.
 //! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
 //! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`SignalSource::Shared`])
@@ -107,6 +110,16 @@ enum App {
     Starting,
     Running,
     Gone,
+}
+
+/// What the stop leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    None,
+    /// The delay: nothing new comes.
+    Unrouted,
+    /// The hold as well: nobody is served.
+    Useless,
 }
 
 /// From SIGKILL to the next look at what survived it.
@@ -150,8 +163,7 @@ pub struct Lifecycle {
     /// Nothing was said in time, and nobody waits for it any more.
     looked: bool,
     no_handler: bool,
-    /// It is stopped for showing no life.
-    hung: bool,
+    haste: Haste,
     delay_over: bool,
     pre_stop_hooks_run: bool,
     next_escalation: usize,
@@ -186,7 +198,7 @@ impl Lifecycle {
             in_flight: None,
             looked: false,
             no_handler: false,
-            hung: false,
+            haste: Haste::None,
             delay_over: false,
             pre_stop_hooks_run: false,
             next_escalation: 0,
@@ -231,7 +243,9 @@ impl Lifecycle {
             Input::NothingListens => self.nothing_listens(now),
             Input::Undelivered(count) => self.undelivered(count),
             Input::Ready => self.ready(),
-            Input::Hung => self.hung(now),
+            Input::Hung => self.stop_early(now, Haste::Useless, StopCause::Hung),
+            Input::NotReady => self.not_ready(now),
+            Input::Replaced => self.stop_early(now, Haste::Unrouted, StopCause::Replaced),
             Input::Late(lead) => self.late(now, lead),
             Input::Left(count) => self.left(now, count),
         }

@@ -1,7 +1,7 @@
 //! From t0 to the app's signal and its escalations: PreStop, Hold, Drain.
 
 use super::timer::Timer;
-use super::{Action, FIRST_LOOK, HoldPlan, Lifecycle, TO_DIE};
+use super::{Action, FIRST_LOOK, Haste, HoldPlan, Lifecycle, SignalSource, TO_DIE};
 use crate::signal::{Signal, SignalSet};
 use crate::timeline::{Event, Phase, SignalReason, Stage, StopCause};
 use std::time::Duration;
@@ -13,16 +13,22 @@ impl Lifecycle {
         self.begin(now, cause);
         self.enter(Phase::PreStop);
         self.cancel_hooks(&[Stage::PostStart, Stage::Ready]);
-        self.act(Action::CreateDrainFile);
+        // Where another run takes the place of this one nothing leaves: whoever routes is told nothing.
+        let leaves = !matches!(cause, StopCause::Replaced | StopCause::NotReady);
+        if leaves {
+            self.act(Action::CreateDrainFile);
+        }
         self.act(Action::WatchInFlight);
-        self.act(Action::WatchReadiness);
-        self.pre_stop_hooks_run = self.run_hooks(Stage::PreStop);
+        if leaves {
+            self.act(Action::WatchReadiness);
+        }
+        self.pre_stop_hooks_run = leaves && self.run_hooks(Stage::PreStop);
         self.delay_over = self.skips_delay(signal) || self.plan.budget.pre_stop_delay.is_zero();
         if !self.delay_over {
             self.timers
                 .set(Timer::PreStopDelay, self.t0.unwrap_or(now).saturating_add(self.plan.budget.pre_stop_delay));
         }
-        if self.plan.hold.is_some_and(|hold| hold.watches) && !self.has_one_already() && !self.hung {
+        if self.plan.hold.is_some_and(|hold| hold.watches) && !self.has_one_already() && self.haste != Haste::Useless {
             self.timers.set(Timer::FirstLook, now.saturating_add(FIRST_LOOK));
         } else {
             self.looked = true;
@@ -30,11 +36,20 @@ impl Lifecycle {
         self.pre_stop_may_end(now);
     }
 
-    /// Stops it, without delay and hold.
-    pub(super) fn hung(&mut self, now: Duration) {
+    /// Stops it although no signal has come.
+    pub(super) fn stop_early(&mut self, now: Duration, haste: Haste, cause: StopCause) {
         if self.phase == Phase::Running {
-            self.hung = true;
-            self.stop(now, Signal::TERM, StopCause::Hung);
+            self.haste = haste;
+            self.stop(now, Signal::TERM, cause);
+        }
+    }
+
+    /// The same, or it is not even started.
+    pub(super) fn not_ready(&mut self, now: Duration) {
+        if self.phase == Phase::PreStart {
+            self.stop_requested(now, Signal::TERM, SignalSource::Process);
+        } else {
+            self.stop_early(now, Haste::Useless, StopCause::NotReady);
         }
     }
 
@@ -67,7 +82,7 @@ impl Lifecycle {
 
     /// A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
     fn skips_delay(&self, signal: Signal) -> bool {
-        signal == Signal::INT || self.has_one_already() || self.hung
+        signal == Signal::INT || self.has_one_already() || self.haste != Haste::None
     }
 
     /// A stop signal while the app is left alone. Only SIGINT hurries, and what the terminal has given to the app.
@@ -105,7 +120,9 @@ impl Lifecycle {
     fn hold_or_drain(&mut self, now: Duration) {
         let nothing = |hold: HoldPlan| hold.watches && self.in_flight == Some(false);
         match self.plan.hold {
-            Some(hold) if !self.has_one_already() && !self.hung && !nothing(hold) => self.hold(now, hold),
+            Some(hold) if !self.has_one_already() && self.haste != Haste::Useless && !nothing(hold) => {
+                self.hold(now, hold)
+            }
             Some(_) | None => self.drain(now),
         }
     }

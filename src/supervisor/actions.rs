@@ -19,16 +19,16 @@ impl Supervisor {
     /// from its end.
     pub(super) fn act(&mut self) {
         loop {
-            while let Some(action) = self.lifecycle.poll_action() {
+            while let Some(action) = self.run.lifecycle.poll_action() {
                 self.carry_out(action);
             }
             if self.generations_act() {
                 continue;
             }
-            let Some(input) = self.inputs.pop_front() else { return };
-            let (now, asked) = (self.now(), self.lifecycle.is_asked());
-            self.lifecycle.handle(now, input);
-            if !asked && self.lifecycle.is_asked() {
+            let Some(input) = self.run.inputs.pop_front() else { return };
+            let (now, asked) = (self.now(), self.run.lifecycle.is_asked());
+            self.run.lifecycle.handle(now, input);
+            if !asked && self.run.lifecycle.is_asked() {
                 self.asked_to_stop();
             }
         }
@@ -38,11 +38,11 @@ impl Supervisor {
         match action {
             Action::Spawn => self.spawn(),
             Action::RunHooks(stage) => self.run_hooks(stage),
-            Action::SignalHooks(signal) => self.hooks.signal(signal),
-            Action::NoMoreHooks => self.hooks.no_more(),
+            Action::SignalHooks(signal) => self.run.hooks.signal(signal),
+            Action::NoMoreHooks => self.run.hooks.no_more(),
             Action::CancelHooks(stage) => {
                 let now = self.now();
-                self.hooks.cancel(now, stage, &self.origin);
+                self.run.hooks.cancel(now, stage, &self.origin);
                 self.hook_news();
             }
             Action::SignalApp { signal, reason, value, from_outside } => {
@@ -66,7 +66,7 @@ impl Supervisor {
             Action::SignalLeftovers(signal) => self.signal_leftovers(signal),
             Action::KillEverything => self.kill_everything(),
             Action::HoldTimedOut { signal } => {
-                let detail = if self.holds_for_requests() { self.in_flight.words() } else { String::new() };
+                let detail = if self.holds_for_requests() { self.run.in_flight.words() } else { String::new() };
                 self.record(Event::HoldTimedOut { detail, signal });
             }
             Action::Record(Event::StopBegan { cause }) => {
@@ -80,7 +80,7 @@ impl Supervisor {
                     | StopCause::ReadyHookFailed => {
                         self.advise(AdviceAt::Stop);
                     }
-                    StopCause::AppExited | StopCause::NotStarted => {}
+                    StopCause::AppExited | StopCause::NotStarted | StopCause::Replaced | StopCause::NotReady => {}
                 }
             }
             Action::Record(Event::AppExited { status, phase, told, .. }) => {
@@ -95,7 +95,7 @@ impl Supervisor {
 
     /// What tells the app of a stop, if it looks, before its signal does.
     fn hint(&self) -> Option<&'static str> {
-        let hook = || self.hooks.stages().contains(&Stage::PreStop).then_some("a pre-stop hook");
+        let hook = || self.run.hooks.stages().contains(&Stage::PreStop).then_some("a pre-stop hook");
         self.config.drain_file.as_ref().map(|_| "--drain-file").or_else(hook)
     }
 
@@ -103,7 +103,7 @@ impl Supervisor {
         let result = match self.launch.app.take() {
             Some(result) => result,
             None => {
-                let added = generations::app_environment(&self.config, self.succession.facts());
+                let added = generations::app_environment(&self.config, self.run.facts());
                 self.launch.spawn(&self.config.command, &added)
             }
         };
@@ -114,7 +114,7 @@ impl Supervisor {
     }
 
     fn spawned(&mut self, pid: Pid) {
-        self.app = Some(pid);
+        self.run.app = Some(pid);
         let alone = self.health.is_none()
             && !self.http.runs()
             && !self.http.wakes()
@@ -123,15 +123,15 @@ impl Supervisor {
             && self.launch.sockets.passed().is_none()
             && !signals::holds_descriptor();
         let now = self.now();
-        self.succession.app_started(now);
+        self.run.started = Some(now);
         if !self.config.restarts() {
             fds::release_inherited(alone, !self.launch.init);
             // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
             _ = std::env::set_current_dir("/");
         }
-        self.oom_kills = self.oom_kills_from_now_on();
+        self.run.oom_kills = self.oom_kills_from_now_on();
         self.record(Event::AppStarted { pid: pid.number() });
-        self.inputs.push_back(Input::Started);
+        self.run.inputs.push_back(Input::Started);
         self.health_started();
         self.await_ready();
         if self.config.ready.is_none() {
@@ -142,7 +142,7 @@ impl Supervisor {
     /// That of the metrics, unless hooks came before the app, or another run of it.
     fn oom_kills_from_now_on(&self) -> Option<cgroup::OomKills> {
         match &self.health {
-            Some(health) if !self.succession.is_later() && !self.hooks.stages().contains(&Stage::PreStart) => {
+            Some(health) if !self.run.is_later() && !self.run.hooks.stages().contains(&Stage::PreStart) => {
                 health.oom_kills()
             }
             Some(_) | None => cgroup::OomKills::from_now_on(),
@@ -174,26 +174,26 @@ impl Supervisor {
         let program = logging::program(&self.config.command).to_string_lossy().into_owned();
         self.record(Event::SpawnFailed { program, why, code });
         self.app_is_gone();
-        self.inputs.push_back(Input::SpawnFailed(code));
+        self.run.inputs.push_back(Input::SpawnFailed(code));
     }
 
     fn run_hooks(&mut self, stage: Stage) {
         let now = self.now();
-        let (generation, cause) = self.succession.facts();
+        let (generation, cause) = self.run.facts();
         let facts = HookEnvironment {
             generation,
             cause,
-            signal: self.lifecycle.stop_signal(),
-            app: self.timeline.app(),
-            exit_code: self.lifecycle.outcome().map(|outcome| self.exit_code(outcome)),
+            signal: self.run.lifecycle.stop_signal(),
+            app: self.run.timeline.app(),
+            exit_code: self.run.lifecycle.outcome().map(|outcome| self.exit_code(outcome)),
         };
-        self.hooks.run(now, stage, facts, &self.origin);
+        self.run.hooks.run(now, stage, facts, &self.origin);
         self.hook_news();
     }
 
     /// What hooks did becomes events, and at the end of a stage an input, for the next `act`.
     pub(super) fn hook_news(&mut self) {
-        while let Some(happened) = self.hooks.poll() {
+        while let Some(happened) = self.run.hooks.poll() {
             match happened {
                 HookEvent::Began { name, stage } => {
                     self.record(Event::HookBegan { name, stage });
@@ -208,7 +208,7 @@ impl Supervisor {
                 HookEvent::Post { id, url, timeout } => self.post(id, url, timeout),
                 HookEvent::StageDone { stage, abort } => {
                     self.stage_done(stage, abort);
-                    self.inputs.push_back(Input::HooksDone { stage, abort });
+                    self.run.inputs.push_back(Input::HooksDone { stage, abort });
                 }
             }
         }
@@ -217,7 +217,7 @@ impl Supervisor {
     fn post(&mut self, id: u32, url: Url, timeout: Duration) {
         if !self.ask_http(WorkerCommand::Post { id, url, timeout }) {
             let now = self.now();
-            self.hooks.posted(
+            self.run.hooks.posted(
                 now,
                 id,
                 HookResult::Failed("the HTTP thread could not be started".to_owned()),
@@ -228,19 +228,19 @@ impl Supervisor {
 
     fn start_hold(&mut self, until: Duration) {
         let now = self.now();
-        self.in_flight.hold_begins(now);
+        self.run.in_flight.hold_begins(now);
         let what = match &self.config.hold {
             config::Hold::Never => String::new(),
             config::Hold::Idle | config::Hold::Quiet => {
-                let words = self.in_flight.words();
+                let words = self.run.in_flight.words();
                 format!("requests in flight ({})", if words.is_empty() { "not seen yet" } else { &words })
             }
             config::Hold::Url(url) => url.to_string(),
             config::Hold::Command(argv) => argv.to_string(),
         };
-        let signal = self.lifecycle.app_signal();
+        let signal = self.run.lifecycle.app_signal();
         self.record(Event::HoldBegan { what, signal, at_most: until.saturating_sub(now) });
-        let begun = self.hold.begin(now, &self.config.hold, &self.origin);
+        let begun = self.run.hold.begin(now, &self.config.hold, &self.origin);
         self.hold_begun(begun);
     }
 
@@ -258,17 +258,17 @@ impl Supervisor {
     }
 
     pub(super) fn hold_tick(&mut self, now: Duration) {
-        let begun = self.hold.tick(now, &self.origin);
+        let begun = self.run.hold.tick(now, &self.origin);
         self.hold_begun(begun);
     }
 
     pub(super) fn hold_over(&mut self, why: String) {
         // What ended it may be seen twice before the lifecycle hears of it.
-        if self.inputs.contains(&Input::HoldOver) {
+        if self.run.inputs.contains(&Input::HoldOver) {
             return;
         }
         self.record(Event::HoldEnded { why });
-        self.inputs.push_back(Input::HoldOver);
+        self.run.inputs.push_back(Input::HoldOver);
     }
 
     /// A hold command that cannot be run holds for nothing, as long as it may.
@@ -286,7 +286,7 @@ impl Supervisor {
     }
 
     fn end_hold(&mut self) {
-        self.hold.end();
+        self.run.hold.end();
         self.http.tell(WorkerCommand::StopHold);
     }
 }

@@ -22,7 +22,7 @@ const SETTLES: Duration = Duration::from_millis(20);
 impl Supervisor {
     /// The app has ended like this, and there are children left: whether one of them is the app now.
     pub(super) fn goes_on_in_background(&mut self, status: ExitStatus) -> bool {
-        if status != ExitStatus::Exited(0) || self.lifecycle.phase() != Phase::Running {
+        if status != ExitStatus::Exited(0) || self.run.lifecycle.phase() != Phase::Running {
             return false;
         }
         let followed = self.config.leftovers == Leftovers::Wait;
@@ -32,7 +32,7 @@ impl Supervisor {
         let foreground = self.config.foreground.or(known).map(str::to_owned);
         self.record(Event::InBackground { pid, name, foreground, followed });
         if followed {
-            self.app = Pid::new(pid);
+            self.run.app = Pid::new(pid);
         }
         followed
     }
@@ -40,7 +40,7 @@ impl Supervisor {
     /// The eldest of those that the app has left: one that has a session of its own, as daemons have, or where anything is to
     /// be followed, another. Who forks twice may be in the middle of it.
     fn daemon(&self, any: bool) -> Option<Process> {
-        let commands = self.hooks.pids().chain(self.hold.pid()).chain(self.check_pids());
+        let commands = self.run.hooks.pids().chain(self.run.hold.pid()).chain(self.check_pids());
         let commands: Vec<i32> = commands.map(Pid::number).collect();
         let (own, until) = (process::session_of(self.launch.pid), Instant::now() + SETTLES);
         loop {

@@ -16,6 +16,7 @@
 //! in them, later ones only where their number is a power of two. The rest is at debug level, until a stop signal comes or the
 //! app has run for longer than the longest pause.
 
+use super::run::Run;
 use super::{Supervisor, plan};
 use crate::config::{Config, Restart, RestartWhen};
 use crate::generations::{
@@ -26,28 +27,15 @@ use crate::lifecycle::{Input, Lifecycle, Outcome, StopPlan};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::sys::signals::Received;
-use crate::timeline::{Event, GenerationCause, Phase, RestartCause, Stage, StopCause, text};
+use crate::timeline::{Event, GenerationCause, Phase, Stage, StopCause, text};
 use std::ffi::CString;
 use std::time::Duration;
 
 /// The runs of the app: which one there is, and what the next one needs.
 pub(super) struct Succession {
     generations: Generations,
-    current: GenerationId,
-    cause: GenerationCause,
     /// What each lifecycle begins with; where there is only one, nobody needs it a second time.
     plan: Option<Box<StopPlan>>,
-    /// When the app of this run was started, and how long it ran.
-    started: Option<Duration>,
-    ran: Duration,
-    /// Something of it was killed for want of memory.
-    oom: bool,
-    /// graceful has stopped it unasked.
-    stopped: bool,
-    /// The app showed no life.
-    hung: bool,
-    /// The app has ended, and will be started again.
-    comes_back: bool,
     /// The first end of the tries in a row.
     row_began: Duration,
     /// This run is one of too many to be told of.
@@ -59,25 +47,10 @@ impl Succession {
     pub(super) fn new(config: &Config, plan: &StopPlan) -> Succession {
         Succession {
             generations: Generations::new(restart_plan(&config.restart)),
-            current: GenerationId::FIRST,
-            cause: GenerationCause::Start,
             plan: config.restarts().then(|| Box::new(plan.clone())),
-            started: None,
-            ran: Duration::ZERO,
-            oom: false,
-            stopped: false,
-            hung: false,
-            comes_back: false,
             row_began: Duration::ZERO,
             hushed: false,
         }
-    }
-
-    /// Another one.
-    fn begin(&mut self, current: GenerationId, cause: GenerationCause) {
-        (self.current, self.cause) = (current, cause);
-        (self.started, self.ran) = (None, Duration::ZERO);
-        (self.oom, self.stopped, self.hung, self.comes_back) = (false, false, false, false);
     }
 
     /// When to call `generations_tick`.
@@ -90,46 +63,9 @@ impl Succession {
         self.generations.is_waiting()
     }
 
-    /// It is not the run that graceful was started with.
-    pub(super) fn is_later(&self) -> bool {
-        self.current != GenerationId::FIRST
-    }
-
-    /// The app has ended, and this is not the end.
-    pub(super) fn comes_back(&self) -> bool {
-        self.comes_back
-    }
-
-    /// What hooks are told of it.
-    pub(super) fn facts(&self) -> (u64, &'static str) {
-        (self.current.number(), self.cause.name())
-    }
-
-    /// The app has been started.
-    pub(super) fn app_started(&mut self, now: Duration) {
-        self.started = Some(now);
-    }
-
-    /// The app was reaped; `oom`: the kernel has killed it, or something of it, for want of memory.
-    pub(super) fn app_ended(&mut self, now: Duration, oom: bool) {
-        self.ran = self.started.map_or(Duration::ZERO, |started| now.saturating_sub(started));
-        self.oom = oom;
-    }
-
     /// What happens now is told at debug level.
-    pub(super) fn hushes(&self, now: Duration, longest: Duration) -> bool {
-        self.hushed && self.started.is_none_or(|started| now.saturating_sub(started) <= longest)
-    }
-
-    fn restart_cause(&self, outcome: Outcome) -> RestartCause {
-        match outcome {
-            Outcome::NotStarted(_) => RestartCause::NotStarted,
-            _ if self.hung => RestartCause::Hung,
-            _ if self.stopped => RestartCause::Stopped,
-            _ if self.oom => RestartCause::OutOfMemory,
-            Outcome::App(ExitStatus::Signaled(_)) | Outcome::Stuck => RestartCause::Signal,
-            Outcome::App(ExitStatus::Exited(_)) => RestartCause::Exit,
-        }
+    pub(super) fn hushes(&self, run: &Run, now: Duration, longest: Duration) -> bool {
+        self.hushed && run.started.is_none_or(|started| now.saturating_sub(started) <= longest)
     }
 }
 
@@ -169,7 +105,7 @@ impl Supervisor {
         match action {
             GenerationAction::Start { generation, cause } => self.begin_generation(generation, cause),
             GenerationAction::Promote(generation) => self.count_generation(generation.number()),
-            GenerationAction::Stop { why: WhyStopped::Hung, .. } => self.inputs.push_back(Input::Hung),
+            GenerationAction::Stop { why: WhyStopped::Hung, .. } => self.run.inputs.push_back(Input::Hung),
             // A signal its lifecycle has got itself, and there is one generation at a time.
             GenerationAction::Stop { .. } => {}
             GenerationAction::Wait { pause, tries, .. } => self.wait_for_restart(pause, tries),
@@ -199,13 +135,13 @@ impl Supervisor {
 
     /// The app shows no life, and is to be started again for that.
     pub(super) fn generation_hung(&mut self) {
-        self.decide(GenerationInput::Hung(self.succession.current));
+        self.decide(GenerationInput::Hung(self.run.generation));
     }
 
     /// A stop signal: whatever ends from here on is not started again.
     pub(super) fn asked_to_stop(&mut self) {
         self.succession.hushed = false;
-        if std::mem::take(&mut self.succession.comes_back) {
+        if std::mem::take(&mut self.run.comes_back) {
             self.app_comes_back(false);
         }
         self.decide(GenerationInput::Stop);
@@ -217,19 +153,19 @@ impl Supervisor {
             Event::StopBegan {
                 cause: StopCause::StartupTimeout | StopCause::HookFailed | StopCause::ReadyHookFailed,
             } => {
-                self.succession.stopped = true;
+                self.run.stopped = true;
             }
-            Event::StopBegan { cause: StopCause::Hung } => self.succession.hung = true,
+            Event::StopBegan { cause: StopCause::Hung } => self.run.hung = true,
             // By a key at the terminal, which was the app's alone.
             Event::AppExited { told: true, phase, .. } if *phase < Phase::Drain => self.asked_to_stop(),
             Event::AppExited { status, .. } => {
                 let clean = self.is_clean(*status);
-                let ran = self.succession.ran;
-                self.succession.comes_back = self.succession.generations.would_go_on(clean, ran);
+                let ran = self.run.ran;
+                self.run.comes_back = self.succession.generations.would_go_on(clean, ran);
             }
             Event::SpawnFailed { .. } => {
                 let goes_on = self.succession.generations.would_go_on(false, Duration::ZERO);
-                self.succession.comes_back = self.succession.is_later() && goes_on;
+                self.run.comes_back = self.run.is_later() && goes_on;
             }
             _ => {}
         }
@@ -237,29 +173,29 @@ impl Supervisor {
 
     /// The app has its stop signal: what it closes is to be closed, unless another run is to have it.
     pub(super) fn app_is_told(&mut self) {
-        if !(self.config.restarts() && (self.succession.stopped || self.succession.hung)) {
+        if !(self.config.restarts() && (self.run.stopped || self.run.hung)) {
             self.launch.sockets.close();
         }
     }
 
     /// Who connects from here on waits for the next run of the app, or is refused if there is none.
     pub(super) fn app_is_gone(&mut self) {
-        if !self.succession.comes_back() {
+        if !self.run.comes_back {
             self.launch.sockets.close();
         }
     }
 
     /// One that had to be stopped unasked has failed, however it ended.
     fn is_clean(&self, status: ExitStatus) -> bool {
-        !self.succession.stopped && self.config.ended_cleanly(status)
+        !self.run.stopped && self.config.ended_cleanly(status)
     }
 
     /// The run of the app is over, with all that was left of it.
     pub(super) fn generation_over(&mut self, outcome: Outcome) {
-        let generation = self.succession.current;
+        let generation = self.run.generation;
         self.decide(match outcome {
             Outcome::App(status) => {
-                let (clean, ran) = (self.is_clean(status), self.succession.ran);
+                let (clean, ran) = (self.is_clean(status), self.run.ran);
                 GenerationInput::Exited { generation, status, clean, ran }
             }
             Outcome::NotStarted(code) => GenerationInput::Failed { generation, code },
@@ -269,8 +205,8 @@ impl Supervisor {
 
     fn wait_for_restart(&mut self, delay: Duration, tries: u32) {
         let now = self.now();
-        let outcome = self.lifecycle.outcome().unwrap_or(Outcome::Stuck);
-        let cause = self.succession.restart_cause(outcome);
+        let outcome = self.run.lifecycle.outcome().unwrap_or(Outcome::Stuck);
+        let cause = self.run.restart_cause(outcome);
         let status = match outcome {
             Outcome::App(status) => Some(status),
             Outcome::NotStarted(_) | Outcome::Stuck => None,
@@ -278,7 +214,7 @@ impl Supervisor {
         if tries <= 1 {
             self.succession.row_began = now;
         }
-        let (ran, row) = (self.succession.ran, now.saturating_sub(self.succession.row_began));
+        let (ran, row) = (self.run.ran, now.saturating_sub(self.succession.row_began));
         self.leave_terminal(outcome);
         let hushed = text::is_hushed(tries);
         self.succession.hushed = false;
@@ -289,31 +225,29 @@ impl Supervisor {
 
     /// Another run of the app: everything that belongs to one begins anew.
     fn begin_generation(&mut self, generation: GenerationId, cause: GenerationCause) {
-        let Some(plan) = self.succession.plan.as_deref().filter(|_| generation != GenerationId::FIRST) else { return };
-        let plan = plan.clone();
+        let Some(next) = self.another_run(generation, cause) else { return };
         // What is still on its way is of the one before.
         self.http_news();
-        self.hooks.begin_anew();
-        self.hold.end();
-        self.inputs.clear();
+        self.run.hooks.begin_anew();
+        self.run.hold.end();
         if let Some(path) = &self.config.drain_file {
             self.writer.remove("--drain-file", path);
         }
-        self.succession.begin(generation, cause);
-        self.timeline.begin_generation(generation.number());
         self.reaper.begin_generation();
-        (self.app, self.ended, self.oom_kills) = (None, None, None);
-        (self.left, self.lateness) = Default::default();
-        (self.readiness, self.liveness, self.in_flight, self.foreign) = Default::default();
-        (self.app_stopped, self.job_stopped, self.continue_expected) = (false, false, false);
-        self.wants_terminal = false;
-        self.lifecycle = Lifecycle::new(plan);
+        self.run = next;
         self.say_if_hooks_come_first();
+    }
+
+    /// One that nothing has happened to yet; none for the first, which is there from the start.
+    fn another_run(&self, generation: GenerationId, cause: GenerationCause) -> Option<Run> {
+        let plan = self.succession.plan.as_deref().filter(|_| generation != GenerationId::FIRST)?;
+        let timeline = self.run.timeline.of_another(generation.number(), cause == GenerationCause::Restart);
+        Some(Run::new(generation, cause, Lifecycle::new(plan.clone()), timeline, self.run.hooks.of_another()))
     }
 
     /// Where hooks come first the lifecycle begins with them; otherwise this phase has no length.
     pub(super) fn say_if_hooks_come_first(&mut self) {
-        if self.hooks.stages().contains(&Stage::PreStart) {
+        if self.run.hooks.stages().contains(&Stage::PreStart) {
             self.record(Event::PhaseBegan { phase: Phase::PreStart });
         }
     }
@@ -322,7 +256,7 @@ impl Supervisor {
     pub(super) fn signal_in_the_wait(&mut self, received: &Received) {
         let signal: Signal = received.signal;
         let source = self.source(received);
-        if !self.lifecycle.stops(signal, source) {
+        if !self.run.lifecycle.stops(signal, source) {
             return self.record(Event::SignalUnheard { signal });
         }
         self.asked_to_stop();

@@ -156,7 +156,7 @@ impl Supervisor {
         if self.config.ready.is_none() {
             health.board.was_ready();
         }
-        if !self.hooks.stages().contains(&Stage::PostStart) {
+        if !self.run.hooks.stages().contains(&Stage::PostStart) {
             health.board.hooks_done();
         }
         self.start_checks();
@@ -228,9 +228,9 @@ impl Supervisor {
                 }
             }
             Event::AppStarted { .. } => health.board.app_started(at),
-            Event::SpawnFailed { .. } => health.board.app_gone(self.succession.comes_back()),
+            Event::SpawnFailed { .. } => health.board.app_gone(self.run.comes_back),
             Event::AppExited { status, .. } => {
-                health.board.app_gone(self.succession.comes_back());
+                health.board.app_gone(self.run.comes_back);
                 self.note(ProbeNote::AppExited(*status));
             }
             Event::SignalSent { signal, error: None, .. } => health.board.sent(*signal),
@@ -416,8 +416,8 @@ impl Supervisor {
         if self.health.as_ref().is_some_and(|health| health.checking) {
             self.start_checks();
         }
-        if self.app.is_some() {
-            match self.lifecycle.t0() {
+        if self.run.app.is_some() {
+            match self.run.lifecycle.t0() {
                 None => self.await_ready(),
                 Some(_) => self.watch_readiness(),
             }

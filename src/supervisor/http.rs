@@ -112,9 +112,9 @@ impl Supervisor {
                 WorkerEvent::Posted { id, observation } => {
                     let ok = observation.verdict != RequestResult::NotReady;
                     let result = if ok { HookResult::Ok } else { HookResult::Failed(observation.detail) };
-                    self.hooks.posted(now, id, result, &self.origin);
+                    self.run.hooks.posted(now, id, result, &self.origin);
                 }
-                WorkerEvent::HoldOver { detail } if self.lifecycle.phase() == Phase::Hold => self.hold_over(detail),
+                WorkerEvent::HoldOver { detail } if self.run.lifecycle.phase() == Phase::Hold => self.hold_over(detail),
                 // It came when the hold was over for another reason.
                 WorkerEvent::HoldOver { .. } => {}
                 WorkerEvent::HoldCheck(observation) => self.record(Event::HoldCheck { detail: observation.detail }),
@@ -132,8 +132,8 @@ impl Supervisor {
         self.http.lost();
         self.health_lost();
         let now = self.now();
-        self.hooks.posts_failed(now, why, &self.origin);
-        if self.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
+        self.run.hooks.posts_failed(now, why, &self.origin);
+        if self.run.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
             self.hold_over("it can no longer be polled".to_owned());
         }
     }

@@ -102,7 +102,7 @@ impl Supervisor {
             Hold::Never => false,
         };
         let looks = self.config.delay_is_for_listeners() && !self.config.budget.pre_stop_delay.is_zero();
-        if self.app.is_none() || !(samples || looks) {
+        if self.run.app.is_none() || !(samples || looks) {
             return;
         }
         let task = Task {
@@ -113,7 +113,7 @@ impl Supervisor {
                 .config
                 .stop_signal
                 .or(self.config.profile_signal)
-                .or(self.lifecycle.stop_signal())
+                .or(self.run.lifecycle.stop_signal())
                 .unwrap_or(Signal::TERM),
             start: self.start,
             counts_own: false,
@@ -121,12 +121,12 @@ impl Supervisor {
             samples,
         };
         let started = self.http.other_waker().and_then(|waker| WatchThread::start(task.clone(), move || waker.wake()));
-        self.in_flight.watch = Some(started.unwrap_or_else(|_| WatchThread::here(task)));
+        self.run.in_flight.watch = Some(started.unwrap_or_else(|_| WatchThread::here(task)));
     }
 
     /// Looks, where there is no thread for it.
     pub(super) fn in_flight_tick(&mut self) {
-        if let Some(watch) = &mut self.in_flight.watch {
+        if let Some(watch) = &mut self.run.in_flight.watch {
             watch.turn();
             self.in_flight_news();
         }
@@ -134,37 +134,37 @@ impl Supervisor {
 
     /// The app is gone; what is not delivered is told by the thread that has watched it.
     pub(super) fn look_after(&mut self) {
-        let asked = self.in_flight.watch.as_mut().is_some_and(WatchThread::look_after);
+        let asked = self.run.in_flight.watch.as_mut().is_some_and(WatchThread::look_after);
         if !asked {
-            self.in_flight.watch_no_longer();
-            self.inputs.push_back(Input::Undelivered(0));
+            self.run.in_flight.watch_no_longer();
+            self.run.inputs.push_back(Input::Undelivered(0));
         }
     }
 
     fn undelivered(&mut self, connections: usize, bytes: u64) {
         let now = self.now();
-        if let Some(event) = self.in_flight.undelivered(now, connections, bytes) {
+        if let Some(event) = self.run.in_flight.undelivered(now, connections, bytes) {
             self.record(event);
         }
-        self.inputs.push_back(Input::Undelivered(connections));
+        self.run.inputs.push_back(Input::Undelivered(connections));
     }
 
     /// It is not waited for any longer, if there is any.
     pub(super) fn not_delivered(&mut self, why: &str) {
-        if let Some(Undelivered { connections, bytes, .. }) = self.in_flight.undelivered.take() {
+        if let Some(Undelivered { connections, bytes, .. }) = self.run.in_flight.undelivered.take() {
             self.record(Event::NotDelivered { connections, bytes, why: why.to_owned() });
         }
     }
 
     /// Everything that the watching thread has to say.
     pub(super) fn in_flight_news(&mut self) {
-        while let Some(news) = self.in_flight.try_recv() {
+        while let Some(news) = self.run.in_flight.try_recv() {
             match news {
                 InFlightEvent::Sampled { at, counts, reached, words } => {
                     self.sampled(Seen { at, counts, words }, reached)
                 }
-                InFlightEvent::NoHandler => self.inputs.push_back(Input::NoHandler),
-                InFlightEvent::NothingListens => self.inputs.push_back(Input::NothingListens),
+                InFlightEvent::NoHandler => self.run.inputs.push_back(Input::NoHandler),
+                InFlightEvent::NothingListens => self.run.inputs.push_back(Input::NothingListens),
                 // A hold of another kind does not depend on it.
                 InFlightEvent::WentOn(pause) if self.holds_for_requests() => {
                     self.record(Event::AnswerWentOn { pause: pause.lasted, quiet_window: pause.quiet_window })
@@ -173,9 +173,9 @@ impl Supervisor {
                 InFlightEvent::NotWatched(what) => self.record(Event::NotWatched { what }),
                 InFlightEvent::Undelivered { connections, bytes } => self.undelivered(connections, bytes),
                 InFlightEvent::Stalled(after) => {
-                    self.in_flight.watch_no_longer();
+                    self.run.in_flight.watch_no_longer();
                     self.not_delivered(&format!("nobody has taken any of it for {}", text::human(after)));
-                    self.inputs.push_back(Input::Undelivered(0));
+                    self.run.inputs.push_back(Input::Undelivered(0));
                 }
                 InFlightEvent::Trouble(what) => self.trouble_once(what),
                 InFlightEvent::Blind(why) => self.blind(&why),
@@ -184,15 +184,15 @@ impl Supervisor {
     }
 
     fn sampled(&mut self, seen: Seen, reached: bool) {
-        if self.in_flight.over {
+        if self.run.in_flight.over {
             return;
         }
-        if self.lifecycle.phase() == Phase::Hold && reached && self.holds_for_requests() {
-            let after = text::human(seen.at.saturating_sub(self.in_flight.hold_began));
+        if self.run.lifecycle.phase() == Phase::Hold && reached && self.holds_for_requests() {
+            let after = text::human(seen.at.saturating_sub(self.run.in_flight.hold_began));
             self.hold_over(format!("{} after {after}", seen.words));
         }
         self.publish_in_flight(&seen.counts);
-        if self.in_flight.see(seen) {
+        if self.run.in_flight.see(seen) {
             self.record_in_flight(InFlightMoment::Stop);
         }
         self.tell_lifecycle(!reached);
@@ -205,18 +205,18 @@ impl Supervisor {
     }
 
     fn tell_lifecycle(&mut self, in_flight: bool) {
-        if self.in_flight.is_news(in_flight) {
-            self.inputs.push_back(Input::InFlight(in_flight));
+        if self.run.in_flight.is_news(in_flight) {
+            self.run.inputs.push_back(Input::InFlight(in_flight));
         }
     }
 
     fn blind(&mut self, why: &str) {
-        self.in_flight.watch_no_longer();
-        if self.app.is_some() {
+        self.run.in_flight.watch_no_longer();
+        if self.run.app.is_some() {
             return self.cannot_see(why);
         }
         self.not_delivered(why);
-        self.inputs.push_back(Input::Undelivered(0));
+        self.run.inputs.push_back(Input::Undelivered(0));
     }
 
     /// Nothing is held for what cannot be seen.
@@ -226,9 +226,9 @@ impl Supervisor {
             return;
         }
         self.trouble_once(format!("requests in flight cannot be seen ({why}): nothing is held for them"));
-        self.in_flight.last = None;
+        self.run.in_flight.last = None;
         self.tell_lifecycle(false);
-        if self.lifecycle.phase() == Phase::Hold && self.holds_for_requests() {
+        if self.run.lifecycle.phase() == Phase::Hold && self.holds_for_requests() {
             self.hold_over("requests in flight can no longer be seen".to_owned());
         }
     }
@@ -240,11 +240,11 @@ impl Supervisor {
     /// The last numbers, for the report.
     pub(super) fn record_in_flight(&mut self, at: InFlightMoment) {
         if at == InFlightMoment::Signal
-            && let Some(watch) = &mut self.in_flight.watch
+            && let Some(watch) = &mut self.run.in_flight.watch
         {
             watch.look_closely();
         }
-        let Some(seen) = &self.in_flight.last else { return };
+        let Some(seen) = &self.run.in_flight.last else { return };
         let (counts, age) = (seen.counts, self.now().saturating_sub(seen.at));
         self.record(Event::InFlight { at, counts, age });
     }
@@ -252,17 +252,17 @@ impl Supervisor {
     /// The app has exited: what was in flight in the moment before is lost.
     pub(super) fn in_flight_over(&mut self) {
         self.in_flight_news();
-        self.in_flight.over = true;
+        self.run.in_flight.over = true;
         // It may be asked to look after what the app has left.
-        if !self.launch.init || self.lifecycle.phase() >= Phase::Leftovers {
-            self.in_flight.watch_no_longer();
+        if !self.launch.init || self.run.lifecycle.phase() >= Phase::Leftovers {
+            self.run.in_flight.watch_no_longer();
         }
-        let lost = self.in_flight.last.as_ref().and_then(|seen| seen.counts.lost());
+        let lost = self.run.in_flight.last.as_ref().and_then(|seen| seen.counts.lost());
         self.record_in_flight(InFlightMoment::Exit);
         if let Some(what) = lost {
             self.record(Event::Unanswered { what });
         }
-        self.in_flight.last = None;
+        self.run.in_flight.last = None;
         self.publish_in_flight(&Counts::default());
     }
 }

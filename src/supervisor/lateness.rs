@@ -52,14 +52,14 @@ impl Lateness {
 
 impl Supervisor {
     pub(super) fn lateness_tick(&mut self, now: Duration) {
-        let Some(kill_at) = self.lifecycle.kill_at().filter(|_| self.lifecycle.phase() < Phase::Kill) else {
-            self.lateness.pulse_at = None;
+        let Some(kill_at) = self.run.lifecycle.kill_at().filter(|_| self.run.lifecycle.phase() < Phase::Kill) else {
+            self.run.lateness.pulse_at = None;
             return;
         };
-        if self.lateness.pulse_at.is_some_and(|at| at > now) {
+        if self.run.lateness.pulse_at.is_some_and(|at| at > now) {
             return;
         }
-        let late = &mut self.lateness;
+        let late = &mut self.run.lateness;
         if late.pulse_at.is_none() {
             // What it was before the stop says nothing.
             late.worst = Duration::ZERO;
@@ -73,9 +73,9 @@ impl Supervisor {
         late.pulse_at = Some((now + PULSE).min(close.max(now + PULSE / 10)));
         if late.told != lead {
             late.told = lead;
-            self.inputs.push_back(Input::Late(lead));
+            self.run.inputs.push_back(Input::Late(lead));
         }
-        let (early, last) = (&mut self.lateness.reported.0, &mut self.lateness.reported.1);
+        let (early, last) = (&mut self.run.lateness.reported.0, &mut self.run.lateness.reported.1);
         let is_close = now >= close && !std::mem::replace(last, true);
         let is_late = !lead.is_zero() && !std::mem::replace(early, true);
         if is_close || is_late {

@@ -117,13 +117,13 @@ fn is_from_outside(process: &Process, parents: &HashMap<i32, i32>) -> bool {
 impl Supervisor {
     /// Counts who is left and waited for: an input for the next `act`.
     pub(super) fn look(&mut self) {
-        if self.lifecycle.phase() == Phase::Kill {
+        if self.run.lifecycle.phase() == Phase::Kill {
             // To look can take long, and who has ended by now must not be missed for it.
             self.take_exits();
         }
         let children = self.reaper.has_children();
-        self.left.look_at = None;
-        let left = if children && self.lifecycle.phase() == Phase::Kill && self.reaper.is_dying() {
+        self.run.left.look_at = None;
+        let left = if children && self.run.lifecycle.phase() == Phase::Kill && self.reaper.is_dying() {
             // How many is of no interest, and to count ten thousand takes longer than to kill them.
             Some(1)
         } else if self.launch.init {
@@ -132,7 +132,7 @@ impl Supervisor {
             self.left_of_ours()
         };
         match left {
-            Some(left) => self.inputs.push_back(Input::Left(left)),
+            Some(left) => self.run.inputs.push_back(Input::Left(left)),
             None => self.reaper.look_again(),
         }
     }
@@ -160,7 +160,7 @@ impl Supervisor {
     /// `None`: only commands of checks, which graceful itself has just killed; when they are reaped it can be told.
     fn count(&mut self, mut all: Vec<Process>) -> Option<usize> {
         all.retain(|process| !self.is_of_killed_check(process));
-        let in_a_stop = self.lifecycle.stop_signal().is_some();
+        let in_a_stop = self.run.lifecycle.stop_signal().is_some();
         let left = Left::sort(all, process::may_signal, in_a_stop);
         self.watch_ends(&left);
         // Those who stay would keep wait(2) from ever saying that nobody is left.
@@ -189,11 +189,11 @@ impl Supervisor {
     /// Says who is left behind, and tells those who can be told.
     fn take_leave(&mut self, left: &Left) {
         for (why, who) in [(Unwaited::NotAllowed, &left.not_allowed), (Unwaited::FromOutside, &left.from_outside)] {
-            let stay = why == Unwaited::FromOutside && self.succession.comes_back();
-            if who.is_empty() || stay || self.left.said.contains(&why) {
+            let stay = why == Unwaited::FromOutside && self.run.comes_back;
+            if who.is_empty() || stay || self.run.left.said.contains(&why) {
                 continue;
             }
-            self.left.said.push(why);
+            self.run.left.said.push(why);
             let names =
                 who.iter().take(LEFTOVERS_NAMED).map(|process| format!("{} (pid {})", process.name, process.pid));
             let names = names.collect::<Vec<_>>().join(", ");
@@ -206,37 +206,37 @@ impl Supervisor {
     }
 
     fn watch_ends(&mut self, left: &Left) {
-        self.left.ends.clear();
+        self.run.left.ends.clear();
         let now = self.now();
         for process in left.unheard(self.launch.pid).take(WATCHED) {
             match process::pidfd_open(process.pid) {
-                Ok(end) => self.left.ends.push(end),
+                Ok(end) => self.run.left.ends.push(end),
                 // It has ended since it was listed.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.left.look_at = Some(now),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.run.left.look_at = Some(now),
                 // Before Linux 5.3, denied by a seccomp profile that knows no pidfd, or no descriptor to be had.
-                Err(_) => self.left.look_at = self.left.look_at.or(Some(now + fds::BLIND)),
+                Err(_) => self.run.left.look_at = self.run.left.look_at.or(Some(now + fds::BLIND)),
             }
         }
     }
 
     /// One of those whose end raises no SIGCHLD has ended: look again.
     pub(super) fn look_after_ends(&mut self) {
-        let polled: Vec<BorrowedFd<'_>> = self.left.fds().collect();
+        let polled: Vec<BorrowedFd<'_>> = self.run.left.fds().collect();
         if !polled.is_empty() && fds::poll(&polled, Some(Duration::ZERO)).contains(&true) {
-            self.left.ends.clear();
+            self.run.left.ends.clear();
             self.look_if_asked();
         }
     }
 
     /// Their end can only be seen by looking.
     pub(super) fn leftovers_tick(&mut self, now: Duration) {
-        if self.left.look_at.take_if(|at| *at <= now).is_some() {
+        if self.run.left.look_at.take_if(|at| *at <= now).is_some() {
             self.look_if_asked();
         }
     }
 
     fn look_if_asked(&mut self) {
-        if self.lifecycle.is_waiting_for_the_last() {
+        if self.run.lifecycle.is_waiting_for_the_last() {
             self.look();
         }
     }
@@ -247,7 +247,7 @@ impl Supervisor {
     pub(super) fn signal_leftovers(&mut self, signal: Signal) {
         let list = if self.launch.init { tree::others() } else { tree::descendants() };
         let list = self.seen(list);
-        let all = self.launch.init && !(self.succession.comes_back() && list.is_some());
+        let all = self.launch.init && !(self.run.comes_back && list.is_some());
         if list.is_none() && all {
             _ = process::signal_namespace(Signal::CONT);
         }
@@ -295,13 +295,13 @@ impl Supervisor {
 
     /// SIGKILL to the app and all the rest. First the deed, then the words.
     pub(super) fn kill_everything(&mut self) {
-        let app = self.app.is_some();
+        let app = self.run.app.is_some();
         let first = !self.reaper.is_sigkill_sent();
         let hint = if first { self.stop_to_hint() } else { None };
         if first {
             // The numbers are there already: nothing waits for this.
             self.record_in_flight(InFlightMoment::Kill);
-            self.in_flight.watch_no_longer();
+            self.run.in_flight.watch_no_longer();
         }
         let count = if self.launch.init { self.kill_namespace() } else { self.kill_ours() };
         self.reaper.sigkill_was_sent();
@@ -326,7 +326,7 @@ impl Supervisor {
     }
 
     fn kill_ours(&mut self) -> Option<usize> {
-        if let Some(app) = self.app
+        if let Some(app) = self.run.app
             && let Err(error) = process::signal_child(app, Signal::KILL, None)
         {
             self.trouble_once(format!("SIGKILL to the app (pid {app}) failed: {error}"));
@@ -335,7 +335,7 @@ impl Supervisor {
             return Some(0);
         }
         let until = self.now() + PASSES_LAST;
-        let mut killed: HashSet<i32> = self.app.into_iter().map(Pid::number).collect();
+        let mut killed: HashSet<i32> = self.run.app.into_iter().map(Pid::number).collect();
         let (mut count, _) = self.tell_all_of_ours(Signal::KILL, &mut killed)?;
         // More that came meanwhile: they fork faster than they are killed, and each that dies makes room for another one
         // (pids.max). So all are stopped before any more are killed.

@@ -44,31 +44,33 @@ impl LivenessWatch {
 impl Supervisor {
     /// The app is ready for the first time, or the thread that asks is a new one.
     pub(super) fn begin_liveness(&mut self) {
-        let Some(live) = self.config.live.as_ref().filter(|_| self.lifecycle.t0().is_none()) else { return };
+        let Some(live) = self.config.live.as_ref().filter(|_| self.run.lifecycle.t0().is_none()) else { return };
         let job = WorkerCommand::PollLiveness { url: live.url.clone(), interval: live.interval, timeout: live.timeout };
-        if !self.liveness.asks {
-            self.liveness.asks = self.ask_http(job);
+        if !self.run.liveness.asks {
+            self.run.liveness.asks = self.ask_http(job);
         }
     }
 
     /// The thread that asks has failed; where it was asked, another one goes on.
     pub(super) fn resume_liveness(&mut self) {
-        if std::mem::take(&mut self.liveness.asks) {
+        if std::mem::take(&mut self.run.liveness.asks) {
             self.begin_liveness();
         }
     }
 
     /// The stop has begun.
     pub(super) fn liveness_over(&mut self) {
-        if std::mem::take(&mut self.liveness.asks) {
+        if std::mem::take(&mut self.run.liveness.asks) {
             self.http.tell(WorkerCommand::StopLiveness);
         }
     }
 
     pub(super) fn observed_liveness(&mut self, observation: Observation) {
-        let Some(live) = self.config.live.as_ref().filter(|_| self.liveness.asks && self.app.is_some()) else { return };
+        let Some(live) = self.config.live.as_ref().filter(|_| self.run.liveness.asks && self.run.app.is_some()) else {
+            return;
+        };
         let (threshold, action) = (live.threshold, live.action);
-        match self.liveness.see(observation.verdict.is_ready(), threshold) {
+        match self.run.liveness.see(observation.verdict.is_ready(), threshold) {
             None => {}
             Some(true) => {
                 self.app_shows_life(true);

@@ -25,17 +25,17 @@ impl Supervisor {
     pub(super) fn record(&mut self, event: Event) {
         let at = match event {
             // All deadlines count from the lifecycle's t0, so all that is said must, too.
-            Event::StopBegan { .. } => self.lifecycle.t0().unwrap_or(self.now()),
+            Event::StopBegan { .. } => self.run.lifecycle.t0().unwrap_or(self.now()),
             _ => self.now(),
         };
         self.note_for_restart(&event);
         // First of all: a probe that comes now must not be told of what was.
         self.publish(at, &event);
-        let entry = self.timeline.record(at, event);
+        let entry = self.run.timeline.record(at, event);
         let level = text::level(&entry.event);
-        let hushed = self.succession.hushes(at, self.config.restart.delay_max);
+        let hushed = self.succession.hushes(&self.run, at, self.config.restart.delay_max);
         if (if hushed { level.max(LogLevel::Debug) } else { level }) <= self.config.log_level {
-            self.log.write(&self.timeline, &entry);
+            self.log.write(&self.run.timeline, &entry);
         }
     }
 
@@ -60,7 +60,7 @@ impl Supervisor {
     }
 
     pub(super) fn trouble_once(&mut self, what: String) {
-        if !self.timeline.has_trouble(&what) {
+        if !self.run.timeline.has_trouble(&what) {
             self.trouble(what);
         }
     }
@@ -91,7 +91,7 @@ impl Supervisor {
     /// The shell that started graceful goes on with its terminal.
     pub(super) fn leave_terminal(&self, outcome: Outcome) {
         let terminal = &self.launch.terminal;
-        if terminal.had_foreground() || self.wants_terminal {
+        if terminal.had_foreground() || self.run.wants_terminal {
             terminal.take_back();
         }
         if matches!(outcome, Outcome::App(ExitStatus::Signaled(_)) | Outcome::Stuck) {
@@ -102,7 +102,7 @@ impl Supervisor {
     /// Within G where there is anything left of it, and a little of that for the exit itself.
     fn last_words(&mut self) {
         let now = self.now();
-        let t0 = self.timeline.t0().unwrap_or(now);
+        let t0 = self.run.timeline.t0().unwrap_or(now);
         let left = (t0 + self.config.budget.grace_period).saturating_sub(now);
         self.writer.finish(LAST_FILES.min(left / 2).max(LAST_LEAST), LAST_LINES.min(left / 4).max(LAST_LEAST));
     }
@@ -119,14 +119,14 @@ impl Supervisor {
             (!of_another()).then_some(path)
         };
         if let Some(path) = asked.or_else(default) {
-            let message = Report::new(&self.timeline, end, code).to_message();
+            let message = Report::new(&self.run.timeline, end, code).to_message();
             let sink = self.launch.sink(path);
             // Unasked, it is Kubernetes that makes the file.
             self.writer.append("--termination-log", sink, message, TERMINATION_MESSAGE_MAX as u64, asked.is_some());
         }
         // Last: it may go to a FIFO whose reader never reads.
         if let Some(path) = &self.config.report {
-            let report = Report::new(&self.timeline, end, code);
+            let report = Report::new(&self.run.timeline, end, code);
             self.writer.write("--report", self.launch.sink(path), report.to_json());
         }
     }
@@ -141,13 +141,13 @@ impl Supervisor {
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
         if replaced && matches!(sink, Sink::Path(_)) {
-            let report = Report::new(&self.timeline, self.now(), code).in_advance();
+            let report = Report::new(&self.run.timeline, self.now(), code).in_advance();
             self.writer.write("--report", sink, report.to_json());
         }
     }
 
     fn worth_a_message(&self) -> bool {
-        self.timeline.events().any(|event| {
+        self.run.timeline.events().any(|event| {
             matches!(
                 event,
                 Event::StopBegan {
@@ -164,7 +164,7 @@ impl Supervisor {
 
     /// By a signal whose status counts as success: there is no app whose end could say more.
     fn was_stopped_before_the_start(&self, code: u8) -> bool {
-        let status = self.lifecycle.stop_signal().map(ExitStatus::Signaled);
+        let status = self.run.lifecycle.stop_signal().map(ExitStatus::Signaled);
         status.is_some_and(|status| status.code() == code && self.config.success.contains(status))
     }
 

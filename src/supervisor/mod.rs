@@ -28,6 +28,7 @@ mod liveness;
 mod logging;
 mod readiness;
 mod reaper;
+mod run;
 mod signalling;
 mod sockets;
 mod stop_to;
@@ -35,9 +36,9 @@ mod threads;
 
 use crate::command::LaunchContext;
 use crate::config::{Config, Hold as HoldConfig, LogFormat, StartupAction};
-use crate::hold::{HoldCondition, HoldLook};
+use crate::hold::HoldLook;
 use crate::hooks::Hooks;
-use crate::lifecycle::{HoldPlan, Input, Lifecycle, Outcome, SignalSource, StopPlan};
+use crate::lifecycle::{HoldPlan, Input, Outcome, SignalSource, StopPlan};
 use crate::log::{self, Log};
 use crate::output::Writer;
 use crate::panics;
@@ -50,7 +51,6 @@ use crate::sys::signals::{self, Inherited};
 use crate::sys::{cgroup, process};
 use crate::timeline::{Event, SignalReason, Timeline, text};
 use launch::Launch;
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,11 +73,11 @@ pub fn run(mut config: Config, inherited: Inherited, start: Instant) -> ExitStat
     complain_of(&mut supervisor, &panic);
     let status = match &supervisor {
         // It failed over its last words: what counts is known.
-        Some(Supervisor { app: None, lifecycle, .. }) => {
-            ExitStatus::Exited(lifecycle.outcome().map_or(status::FAILURE, Outcome::code))
+        Some(Supervisor { run, .. }) if run.app.is_none() => {
+            ExitStatus::Exited(run.lifecycle.outcome().map_or(status::FAILURE, Outcome::code))
         }
-        Some(Supervisor { app, app_stopped, lifecycle, .. }) => {
-            last_resort::run(*app, *app_stopped, lifecycle.stop_in_progress(), start)
+        Some(Supervisor { run, .. }) => {
+            last_resort::run(run.app, run.app_stopped, run.lifecycle.stop_in_progress(), start)
         }
         None => last_resort::run(early, false, None, start),
     };
@@ -104,44 +104,16 @@ struct Supervisor {
     launch: Launch,
     origin: LaunchContext,
     start: Instant,
-    /// Of the run of the app that there is, or was last.
-    lifecycle: Lifecycle,
+    /// The run of the app that there is, or was last.
+    run: run::Run,
     succession: generations::Succession,
-    timeline: Timeline,
     writer: Writer,
     log: Log,
-    hooks: Hooks,
-    hold: HoldCondition,
     http: http::HttpThread,
     notifier: Option<OwnedFd>,
-    /// The app, from its start until it is reaped.
-    app: Option<Pid>,
-    /// How the app ended, until it is known whether it goes on in the background.
-    ended: Option<ExitStatus>,
-    /// Answers of actions, before anything from outside.
-    inputs: VecDeque<Input>,
     reaper: reaper::Reaper,
-    /// Those who are left and waited for.
-    left: leftovers::LeftoverWatch,
-    lateness: lateness::Lateness,
-    /// From the app's start on.
-    oom_kills: Option<cgroup::OomKills>,
-    readiness: readiness::ReadinessWatch,
-    liveness: liveness::LivenessWatch,
-    /// From t0 on, unless there is no hold.
-    in_flight: inflight::InFlightState,
     /// Probe server and checks, if there are any.
     health: Option<Box<health::Health>>,
-    /// Signals from outside of the PID namespace.
-    foreign: signalling::Foreign,
-    /// wait(2) told last that the app is stopped.
-    app_stopped: bool,
-    /// graceful has stopped itself with the app, as a job of a shell, and the app has not gone on yet.
-    job_stopped: bool,
-    /// It was continued after that, and the SIGCONT that did it is still to come out of the mask.
-    continue_expected: bool,
-    /// An app in a group of its own was stopped because it is not the terminal's foreground.
-    wants_terminal: bool,
     outcome: Option<Outcome>,
 }
 
@@ -152,33 +124,17 @@ impl Supervisor {
         let hooks = Hooks::new(std::mem::take(&mut config.hooks));
         let (lifecycle, succession) = generations::begin(&mut config, &hooks, launch.init);
         let started_at = SystemTime::now();
+        let timeline = Timeline::new(started_at, program, budget, config.hold.mode());
         let writer = Writer::new(log::complain(config.log_format == LogFormat::Json, started_at, start));
         Supervisor {
-            lifecycle,
+            run: run::Run::first(lifecycle, timeline, hooks, launch.started()),
             succession,
-            timeline: Timeline::new(started_at, program, budget, config.hold.mode()),
             log: Log::new(&writer, config.log_level, config.log_format == LogFormat::Json, started_at, start),
             writer,
-            hooks,
-            hold: HoldCondition::default(),
             http: http::HttpThread::default(),
             notifier: None,
-            app: launch.started(),
-            ended: None,
-            inputs: VecDeque::new(),
             reaper: reaper::Reaper::new(launch.children.clone()),
-            left: leftovers::LeftoverWatch::default(),
-            lateness: lateness::Lateness::default(),
-            oom_kills: None,
-            readiness: readiness::ReadinessWatch::default(),
-            liveness: liveness::LivenessWatch::default(),
-            in_flight: inflight::InFlightState::default(),
             health: health::Health::new(&config, launch.listener.take(), start),
-            foreign: signalling::Foreign::default(),
-            app_stopped: false,
-            job_stopped: false,
-            continue_expected: false,
-            wants_terminal: false,
             outcome: None,
             origin: LaunchContext {
                 inherited: launch.inherited,
@@ -213,9 +169,9 @@ impl Supervisor {
             self.wait(deadline);
             let now = self.now();
             if let Some(wanted) = deadline {
-                self.lateness.woke(wanted, now);
+                self.run.lateness.woke(wanted, now);
             }
-            self.hooks.tick(now, &self.origin);
+            self.run.hooks.tick(now, &self.origin);
             self.hook_news();
             self.hold_tick(now);
             self.readiness_tick(now);
@@ -224,10 +180,10 @@ impl Supervisor {
             self.leftovers_tick(now);
             self.lateness_tick(now);
             self.generations_tick(now);
-            if self.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
+            if self.run.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
                 // Whoever has ended by now has ended in time.
                 self.reap();
-                self.inputs.push_back(Input::Tick);
+                self.run.inputs.push_back(Input::Tick);
             }
             self.act();
         }
@@ -240,10 +196,7 @@ impl Supervisor {
 
     fn deadline(&self) -> Option<Duration> {
         let health = self.health.as_ref().and_then(|health| health.deadline());
-        let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
-        let more = [self.readiness.deadline(), health, self.left.deadline(), self.lateness.deadline()];
-        let others = [self.in_flight.deadline(self.start), self.succession.deadline()];
-        all.into_iter().chain(more).chain(others).flatten().min()
+        [self.run.deadline(self.start), health, self.succession.deadline()].into_iter().flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
@@ -286,10 +239,10 @@ impl Supervisor {
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let mut fds: Vec<BorrowedFd<'_>> = self.hooks.fds().collect();
-        fds.extend(self.hold.fd());
+        let mut fds: Vec<BorrowedFd<'_>> = self.run.hooks.fds().collect();
+        fds.extend(self.run.hold.fd());
         fds.extend(self.health.iter().flat_map(|health| health.fds()));
-        fds.extend(self.left.fds());
+        fds.extend(self.run.left.fds());
         fds
     }
 
@@ -307,8 +260,8 @@ impl Supervisor {
         if !any {
             return;
         }
-        self.hooks.read();
-        self.hold.read();
+        self.run.hooks.read();
+        self.run.hold.read();
         self.health.iter_mut().for_each(|health| health.read());
         self.hook_news();
         self.http_news();
@@ -320,7 +273,7 @@ impl Supervisor {
     fn reap(&mut self) {
         self.take_exits();
         self.act();
-        if self.reaper.is_to_look() && self.lifecycle.is_waiting_for_the_last() {
+        if self.reaper.is_to_look() && self.run.lifecycle.is_waiting_for_the_last() {
             self.look();
         }
     }
@@ -337,7 +290,7 @@ impl Supervisor {
             }
         }
         // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
-        if let Some(status) = self.ended.take()
+        if let Some(status) = self.run.ended.take()
             && !(self.reaper.may_have_children() && self.goes_on_in_background(status))
         {
             self.app_ended(status);
@@ -346,15 +299,15 @@ impl Supervisor {
 
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
         let now = self.now();
-        if self.app == Some(pid) {
-            self.app = None;
-            self.ended = Some(status);
+        if self.run.app == Some(pid) {
+            self.run.app = None;
+            self.run.ended = Some(status);
             return;
         }
         self.reaper.other_ended();
-        if self.hooks.exited(now, pid, status, &self.origin) {
+        if self.run.hooks.exited(now, pid, status, &self.origin) {
             self.hook_news();
-        } else if let Some(look) = self.hold.exited(now, pid, status) {
+        } else if let Some(look) = self.run.hold.exited(now, pid, status) {
             match look {
                 HoldLook::Over => self.hold_over("the command exited 0".to_owned()),
                 HoldLook::NotYet(detail) => {
@@ -373,14 +326,14 @@ impl Supervisor {
         self.in_flight_over();
         self.readiness_over();
         self.foreign_signal_may_have_ended_it();
-        self.inputs.push_back(Input::AppExited(status));
+        self.run.inputs.push_back(Input::AppExited(status));
     }
 
     /// The kernel kills whom it will: the app, or a process of it whose death shows in the app's own status or not at all.
     fn out_of_memory(&mut self, status: ExitStatus) {
-        let count = self.oom_kills.as_ref().map_or(0, cgroup::OomKills::count);
+        let count = self.run.oom_kills.as_ref().map_or(0, cgroup::OomKills::count);
         let now = self.now();
-        self.succession.app_ended(now, count > 0);
+        self.run.app_ended(now, count > 0);
         if status == ExitStatus::Signaled(Signal::KILL) && !self.reaper.is_sigkill_sent() {
             self.record(Event::KilledFromOutside { oom_kills: (count > 0).then_some(count) });
         } else if count > 0 {
@@ -394,9 +347,9 @@ impl Supervisor {
     /// (setpgid(2)); a group of the app's own is not, but only since graceful is its parent, so the app goes on. After
     /// SIGTTIN and SIGTTOU it needs the foreground: what raised them would raise them again at once.
     fn stopped(&mut self, pid: Pid, signal: Signal) {
-        self.app_stopped |= self.app == Some(pid);
+        self.run.app_stopped |= self.run.app == Some(pid);
         let by_terminal = matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
-        if self.app != Some(pid) || !by_terminal || !self.launch.terminal.is_present() {
+        if self.run.app != Some(pid) || !by_terminal || !self.launch.terminal.is_present() {
             return;
         }
         let in_our_group = process::shares_our_group(pid);
@@ -405,13 +358,13 @@ impl Supervisor {
                 self.signal_app(Signal::CONT, SignalReason::JobControl, None, false);
             } else if !in_our_group {
                 // Kept out of the foreground, and it reads the terminal.
-                self.wants_terminal = self.own_job_goes_on_in_foreground();
+                self.run.wants_terminal = self.own_job_goes_on_in_foreground();
             }
             return;
         }
-        self.job_stopped = true;
-        self.continue_expected = in_our_group;
-        self.wants_terminal |= !in_our_group && signal != Signal::TSTP;
+        self.run.job_stopped = true;
+        self.run.continue_expected = in_our_group;
+        self.run.wants_terminal |= !in_our_group && signal != Signal::TSTP;
         // The foreground may be graceful's already, since a `fg` that came before the app asked.
         if in_our_group || signal == Signal::TSTP || !self.own_job_goes_on_in_foreground() {
             process::stop_self();
@@ -421,8 +374,8 @@ impl Supervisor {
     /// A shell's `fg` or `bg` continues graceful's group alone: an app in a group of its own goes on with it, as the
     /// foreground if that is what it was stopped for the want of.
     fn own_job_goes_on(&mut self) -> bool {
-        let Some(group) = self.own_group().filter(|_| self.job_stopped) else { return false };
-        if self.wants_terminal {
+        let Some(group) = self.own_group().filter(|_| self.run.job_stopped) else { return false };
+        if self.run.wants_terminal {
             self.launch.terminal.hand_over(group);
         }
         self.continue_job(group)
@@ -433,18 +386,18 @@ impl Supervisor {
     }
 
     fn continue_job(&mut self, group: Pid) -> bool {
-        self.job_stopped = false;
+        self.run.job_stopped = false;
         process::signal_group(group, Signal::CONT).is_ok()
     }
 
     /// The group that the app leads.
     fn own_group(&self) -> Option<Pid> {
-        self.app.filter(|app| process::group_of(*app) == Some(*app))
+        self.run.app.filter(|app| process::group_of(*app) == Some(*app))
     }
 
     fn continued(&mut self, pid: Pid) {
-        if self.app == Some(pid) {
-            (self.app_stopped, self.job_stopped) = (false, false);
+        if self.run.app == Some(pid) {
+            (self.run.app_stopped, self.run.job_stopped) = (false, false);
         }
     }
 
@@ -452,16 +405,16 @@ impl Supervisor {
     /// that came meanwhile. Whoever continues graceful alone means the app too, which then is still stopped. wait(2) tells
     /// the one from the other, and keeps them in order, which a look at the app's present state would not.
     fn job_was_continued(&mut self) -> bool {
-        let expected = std::mem::take(&mut self.continue_expected);
+        let expected = std::mem::take(&mut self.run.continue_expected);
         if expected {
             self.reap();
         }
-        expected && !self.job_stopped
+        expected && !self.run.job_stopped
     }
 
     /// One input to the lifecycle and everything that follows from it.
     fn feed(&mut self, input: Input) {
-        self.inputs.push_back(input);
+        self.run.inputs.push_back(input);
         self.act();
     }
 }

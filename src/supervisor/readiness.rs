@@ -112,7 +112,7 @@ impl Supervisor {
         if self.config.ready.is_some() {
             let now = self.now();
             self.poll_readiness(false, Some(CLOSE_LOOK));
-            self.readiness.look_closely(now);
+            self.run.readiness.look_closely(now);
         }
     }
 
@@ -126,27 +126,27 @@ impl Supervisor {
     }
 
     pub(super) fn readiness_tick(&mut self, now: Duration) {
-        if self.readiness.relaxes(now) {
+        if self.run.readiness.relaxes(now) {
             self.poll_readiness(false, None);
         }
-        if self.readiness.is_still_ready(now) {
+        if self.run.readiness.is_still_ready(now) {
             self.record(Event::StillReady);
         }
     }
 
     /// The app is gone, there is nothing to ask any more.
     pub(super) fn readiness_over(&mut self) {
-        self.readiness.over();
+        self.run.readiness.over();
         if self.config.ready.is_some() {
             self.http.tell(WorkerCommand::StopPolling);
         }
     }
 
     pub(super) fn observed(&mut self, observation: Observation) {
-        if self.app.is_none() {
+        if self.run.app.is_none() {
             return;
         }
-        for event in self.readiness.see(observation, self.lifecycle.t0().is_some()) {
+        for event in self.run.readiness.see(observation, self.run.lifecycle.t0().is_some()) {
             let ready = matches!(event, Event::Ready { .. });
             self.record(event);
             if ready {

@@ -56,7 +56,7 @@ impl Supervisor {
             return self.signal_in_the_wait(&received);
         }
         let source = self.source(&received);
-        if self.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
+        if self.run.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
         }
         self.feed(Input::Signal { signal, source, value: received.value });
@@ -71,7 +71,7 @@ impl Supervisor {
                 signal,
                 Signal::INT | Signal::QUIT | Signal::TSTP | Signal::TTIN | Signal::TTOU | Signal::WINCH
             );
-        if by_key && self.app.is_some_and(process::shares_our_group)
+        if by_key && self.run.app.is_some_and(process::shares_our_group)
             || signal == Signal::CONT && (self.job_was_continued() || self.own_job_goes_on())
         {
             SignalSource::Shared
@@ -92,33 +92,33 @@ impl Supervisor {
         value: Option<usize>,
         from_outside: bool,
     ) {
-        let Some(pid) = self.app else { return };
-        let foreign = from_outside && !self.foreign.told;
+        let Some(pid) = self.run.app else { return };
+        let foreign = from_outside && !self.run.foreign.told;
         let ignored = foreign && ignores(pid, signal);
         let (error, others) = self.send(pid, signal, reason, value);
         self.record(Event::SignalSent { signal, reason, pid: pid.number(), error });
         self.also_signalled(signal, others);
         if ignored {
-            self.foreign.told = true;
+            self.run.foreign.told = true;
             self.record(Event::ForeignSignal { signal, ignored });
         } else if foreign {
-            self.foreign.last = Some((signal, self.now()));
+            self.run.foreign.last = Some((signal, self.now()));
         }
     }
 
     /// The app has ended by itself; was it told to by a signal of which graceful did not know that it means a stop?
     pub(super) fn foreign_signal_may_have_ended_it(&mut self) {
-        let Some((signal, at)) = self.foreign.last.take() else { return };
+        let Some((signal, at)) = self.run.foreign.last.take() else { return };
         let recent = self.now().saturating_sub(at) <= self.config.budget.grace_period;
-        if recent && self.lifecycle.phase() == Phase::Running && !self.foreign.told {
-            self.foreign.told = true;
+        if recent && self.run.lifecycle.phase() == Phase::Running && !self.run.foreign.told {
+            self.run.foreign.told = true;
             self.record(Event::ForeignSignal { signal, ignored: false });
         }
     }
 
     /// `shared`: it has this signal already, from the terminal.
     pub(super) fn stop_app(&mut self, signal: Signal, shared: bool) {
-        if let Some(pid) = self.app {
+        if let Some(pid) = self.run.app {
             if self.is_stopped(pid) {
                 self.signal_app(Signal::CONT, SignalReason::JobControl, None, false);
             }
@@ -136,7 +136,7 @@ impl Supervisor {
 
     /// As /proc shows it; where that cannot be read, as wait(2) told it last.
     fn is_stopped(&self, pid: Pid) -> bool {
-        tree::process(pid.number()).map_or(self.app_stopped, |process| process.stopped)
+        tree::process(pid.number()).map_or(self.run.app_stopped, |process| process.stopped)
     }
 
     fn stop_is_ignored(&mut self, pid: Pid, signal: Signal) {

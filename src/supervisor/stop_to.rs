@@ -50,7 +50,7 @@ impl Supervisor {
 
     fn others_to_stop(&mut self, app: Pid) -> Vec<Process> {
         let group = process::group_of(app).filter(|_| self.config.stop_to == StopTo::Group);
-        let commands = self.hooks.pids().chain(self.hold.pid()).chain(self.check_pids());
+        let commands = self.run.hooks.pids().chain(self.run.hold.pid()).chain(self.check_pids());
         let commands: Vec<i32> = commands.map(Pid::number).collect();
         let mut others = self.seen(tree::descendants_but(&commands)).unwrap_or_default();
         others
@@ -68,10 +68,10 @@ impl Supervisor {
     /// For an app that is to be killed although it may well have done all that it could: a shell acts on a trapped signal
     /// when the command that it waits for has ended (POSIX, 2.11), and that one has heard nothing.
     pub(super) fn stop_to_hint(&self) -> Option<String> {
-        let app = self.app.filter(|_| self.config.stop_to == StopTo::App)?;
+        let app = self.run.app.filter(|_| self.config.stop_to == StopTo::App)?;
         let shell = tree::name_of(app.number()).filter(|name| SHELLS.contains(&name.as_str()))?;
         // The terminal's keys have reached all of its foreground.
-        if process::shares_our_group(app) && self.lifecycle.stop_signal() == Some(Signal::INT) {
+        if process::shares_our_group(app) && self.run.lifecycle.stop_signal() == Some(Signal::INT) {
             return None;
         }
         // Not all processes are looked through: SIGKILL waits for this.

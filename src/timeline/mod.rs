@@ -40,6 +40,10 @@ pub enum StopCause {
     StartupTimeout,
     /// The app showed no life.
     Hung,
+    /// A newer run of the app has taken its place.
+    Replaced,
+    /// It was to take the place of another one, and was not ready in time.
+    NotReady,
     /// The app never ran.
     NotStarted,
 }
@@ -334,6 +338,41 @@ pub enum Event {
     GivenUp {
         tries: u32,
     },
+    /// A new run of the app is started beside the one that there is.
+    ReloadBegan {
+        /// What asked for it.
+        by: String,
+        /// The new one.
+        generation: u64,
+    },
+    /// The new one has taken the place of the other.
+    Reloaded {
+        generation: u64,
+        #[serde(rename = "took_s", serialize_with = "seconds")]
+        took: Duration,
+        /// What was taken for its being ready.
+        ready: String,
+    },
+    /// It has not, and the other one goes on.
+    ReloadFailed {
+        generation: u64,
+        why: String,
+    },
+    /// There is another run of the app besides, which this was asked for in the middle of.
+    ReloadWaits {
+        by: String,
+    },
+    /// Nothing can be reloaded now.
+    ReloadRefused {
+        by: String,
+        why: String,
+    },
+    /// What was replaced is gone.
+    Retired {
+        status: Option<ExitStatus>,
+        #[serde(rename = "took_s", serialize_with = "seconds")]
+        took: Duration,
+    },
     /// A stop signal came while nothing ran.
     NotRestarted {
         signal: Signal,
@@ -414,6 +453,8 @@ pub struct Timeline {
     generation: u64,
     /// How often the app was started again so far.
     restarts: u64,
+    /// It is not the run that counts, or was not for long: its lines say which it is.
+    marked: bool,
 }
 
 /// At most this many of those who outlived the app are named.
@@ -438,15 +479,30 @@ impl Timeline {
             forgotten: 0,
             generation: 1,
             restarts: 0,
+            marked: false,
         }
     }
 
-    /// From here on it is about another run of the app. What was warned of holds for graceful as a whole.
-    pub fn begin_generation(&mut self, generation: u64) {
-        (self.generation, self.restarts) = (generation, self.restarts + 1);
-        (self.app, self.app_started, self.t0, self.told) = (None, Duration::ZERO, None, None);
-        self.entries.retain(|entry| matches!(entry.event, Event::Trouble { .. }));
-        self.forgotten = 0;
+    /// That of another run of the app, which begins with nothing but what was warned of: that holds for graceful as a whole.
+    /// `again`: the app was started again, since it had ended.
+    pub fn of_another(&self, generation: u64, again: bool) -> Timeline {
+        let warnings = self.entries.iter().filter(|entry| matches!(entry.event, Event::Trouble { .. }));
+        Timeline {
+            entries: warnings.cloned().collect(),
+            generation,
+            restarts: self.restarts + u64::from(again),
+            ..Timeline::new(self.started_at, self.program.clone(), self.budget, self.hold_mode)
+        }
+    }
+
+    /// Whether its lines in the log say which run of the app they are about: there are two.
+    pub fn mark(&mut self, marked: bool) {
+        self.marked = marked;
+    }
+
+    /// The run of the app, where its lines are to say so.
+    pub fn marked(&self) -> Option<u64> {
+        self.marked.then_some(self.generation)
     }
 
     /// Adds an event and returns it as kept.
@@ -527,6 +583,8 @@ fn is_chatter(event: &Event) -> bool {
             | Event::NotReady { .. }
             | Event::NotLive { .. }
             | Event::LiveAgain { .. }
+            | Event::ReloadWaits { .. }
+            | Event::ReloadRefused { .. }
             | Event::CheckChanged { .. }
             | Event::Trouble { .. }
     )
@@ -541,6 +599,8 @@ impl fmt::Display for StopCause {
             StopCause::ReadyHookFailed => f.write_str("a ready hook failed"),
             StopCause::StartupTimeout => f.write_str("the startup timeout"),
             StopCause::Hung => f.write_str("the app shows no life"),
+            StopCause::Replaced => f.write_str("replaced"),
+            StopCause::NotReady => f.write_str("not ready in time"),
             StopCause::NotStarted => f.write_str("the app did not start"),
         }
     }

@@ -420,6 +420,8 @@ impl Report {
             | Event::SignalIgnored { .. }
             | Event::ForeignSignal { .. }
             | Event::GivenUp { .. }
+            | Event::ReloadFailed { .. }
+            | Event::ReloadRefused { .. }
             | Event::NotDead => self.warn(timeline, at, event),
             Event::Trouble { what } => self.warnings.push(what.clone()),
             Event::KeyShared { .. }
@@ -444,6 +446,10 @@ impl Report {
             | Event::Restarting { .. }
             | Event::LiveAgain { .. }
             | Event::NotRestarted { .. }
+            | Event::ReloadBegan { .. }
+            | Event::Reloaded { .. }
+            | Event::ReloadWaits { .. }
+            | Event::Retired { .. }
             | Event::Finished { .. } => {}
         }
     }

@@ -46,6 +46,8 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::NotDelivered { .. }
         | Event::StillReady
         | Event::NotLive { .. }
+        | Event::ReloadFailed { .. }
+        | Event::ReloadRefused { .. }
         | Event::SignalIgnored { .. }
         | Event::ForeignSignal { .. }
         | Event::ReadyWarning { .. }
@@ -94,6 +96,10 @@ pub fn level(event: &Event) -> LogLevel {
         | Event::AlsoSignalled { .. }
         | Event::InBackground { .. }
         | Event::NotRestarted { .. }
+        | Event::ReloadBegan { .. }
+        | Event::Reloaded { .. }
+        | Event::ReloadWaits { .. }
+        | Event::Retired { .. }
         | Event::LiveAgain { .. }
         | Event::NotWaitedFor { .. } => LogLevel::Info,
         Event::PhaseBegan { .. }
@@ -257,6 +263,19 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
             let times = plural(usize::try_from(*tries).unwrap_or(usize::MAX), "time", "times");
             format!("the app was started again {tries} {times} in a row (--restart-limit), and has ended once more")
         }
+        Event::ReloadBegan { by, generation } => format!("{by}: generation {generation} is started"),
+        Event::Reloaded { generation, took, ready } => {
+            format!("generation {generation} serves ({ready}), {} after the reload began", human(*took))
+        }
+        Event::ReloadFailed { generation, why } => {
+            format!("the reload failed: generation {generation} {why}; the one before it serves on")
+        }
+        Event::ReloadWaits { by } => format!("{by}: a reload is under way; another one follows it"),
+        Event::ReloadRefused { by, why } => format!("{by}: no reload: {why}"),
+        Event::Retired { status: Some(status), took } => {
+            format!("gone {} after it was replaced ({status})", human(*took))
+        }
+        Event::Retired { status: None, took } => format!("gone {} after it was replaced", human(*took)),
         Event::NotRestarted { signal } => format!("{signal}: the app has ended, and is not started again"),
         Event::Trouble { what } => what.clone(),
         Event::Finished { code } => format!("exit {code}"),
@@ -357,9 +376,12 @@ fn stop_began(timeline: &Timeline, cause: StopCause) -> String {
             format!("{cause}: stopping; the app serves on for {}, SIGKILL after {kill}", human(delay))
         }
         StopCause::AppExited | StopCause::NotStarted => format!("{cause}: {budget} for what is left"),
-        StopCause::HookFailed | StopCause::ReadyHookFailed | StopCause::StartupTimeout | StopCause::Hung => {
-            format!("{cause}: stopping, SIGKILL after {kill}")
-        }
+        StopCause::HookFailed
+        | StopCause::ReadyHookFailed
+        | StopCause::StartupTimeout
+        | StopCause::Hung
+        | StopCause::Replaced
+        | StopCause::NotReady => format!("{cause}: stopping, SIGKILL after {kill}"),
     }
 }
 

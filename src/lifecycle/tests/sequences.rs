@@ -178,7 +178,7 @@ fn random_input(random: &mut Random, phase: Phase) -> Input {
         11 => Input::InFlight(random.below(2) == 0),
         12 => Input::NoHandler,
         13 => Input::Late(ms(random.below(8_000))),
-        14 => Input::Hung,
+        14 => random.one(&[Input::Hung, Input::Replaced, Input::NotReady]),
         _ => Input::Tick,
     }
 }

@@ -84,6 +84,8 @@ fn input(words: &[&str]) -> Input {
         ["undelivered", count] => Input::Undelivered(count.parse().expect("a count")),
         ["ready"] => Input::Ready,
         ["hung"] => Input::Hung,
+        ["replaced"] => Input::Replaced,
+        ["not", "ready"] => Input::NotReady,
         ["left", count] => Input::Left(count.parse().expect("a count")),
         [signal] => {
             let bare = signal.trim_matches(['(', ')', '<', '>']);
@@ -747,6 +749,34 @@ fn an_app_that_hung_is_stopped_without_delay_and_hold() {
          12s pre-stop hooks done -> [Drain], TERM ->app
          13s app exits 0 -> app gone, [Leftovers], no more hooks, look
          13s left 0     -> [PostStop], [Done], exit 0",
+    );
+}
+
+#[test]
+fn one_that_is_replaced_holds_and_tells_nobody_that_it_leaves() {
+    let hold = Some(HoldPlan { timeout: None, watches: true });
+    let plan = StopPlan { hold, hooks: vec![Stage::PreStop, Stage::PostStop], ..plan() };
+    running(
+        plan.clone(),
+        "10s replaced   -> stop (Replaced), [PreStop], watch connections
+         10s in flight  -> [Hold], hold until 24.5s
+         12s hold over  -> hold over, [Drain], TERM ->app
+         12s replaced   ->
+         13s app exits 0 -> app gone, [Leftovers], no more hooks, look
+         13s left 0     -> [PostStop], run post-stop hooks
+         13s post-stop hooks done -> [Done], exit 0",
+    );
+    running(
+        plan,
+        "10s not ready  -> stop (NotReady), [PreStop], watch connections, [Drain], TERM ->app
+         13s app exits 0 -> app gone, [Leftovers], no more hooks, look
+         13s left 0     -> [PostStop], run post-stop hooks
+         13s post-stop hooks done -> [Done], exit 0",
+    );
+    story(
+        with_hooks(&[Stage::PreStart]),
+        "begin         -> run pre-start hooks
+         2s not ready  -> stop (TERM), no more hooks, TERM ->hooks",
     );
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Watched {
     hurry: bool,
     /// It showed no life, and is stopped for that.
     hung: bool,
+    /// Another run of the app takes its place, or was to.
+    stays: bool,
     /// No process was left, as it was told last.
     none_left: bool,
     stop_sent: bool,
@@ -54,6 +56,7 @@ impl Watched {
             t0: None,
             hurry: false,
             hung: false,
+            stays: false,
             none_left: false,
             stop_sent: false,
             killed: None,
@@ -133,7 +136,11 @@ impl Watched {
             | Input::Undelivered(_)
             | Input::Ready => {}
             Input::Hung if self.phase == Phase::Running => (self.hurry, self.hung) = (true, true),
-            Input::Hung => {}
+            Input::NotReady if self.phase == Phase::Running => {
+                (self.hurry, self.hung, self.stays) = (true, true, true);
+            }
+            Input::Replaced if self.phase == Phase::Running => (self.hurry, self.stays) = (true, true),
+            Input::Hung | Input::NotReady | Input::Replaced => {}
             Input::NothingListens => self.hurry |= self.life.plan.delay_is_for_listeners,
             Input::Left(count) => self.none_left = count == 0,
         }
@@ -171,6 +178,7 @@ impl Watched {
             Action::EndHold => ensure(std::mem::take(&mut self.hold), "the end of no hold")?,
             Action::WatchInFlight | Action::WatchReadiness | Action::CreateDrainFile => {
                 ensure(self.phase == Phase::PreStop, "the stop's first steps outside of PreStop")?;
+                ensure(!self.stays || *action == Action::WatchInFlight, "a replaced run tells of its leave")?;
             }
             Action::Look => ensure(self.app != Seen::Running || self.phase == Phase::Kill, "Look while the app runs")?,
             Action::LookAfter => {
