@@ -20,6 +20,7 @@ mod load;
 pub(crate) mod options;
 mod profile;
 mod raw;
+mod reload;
 mod restart;
 pub(crate) mod suggest;
 mod table;
@@ -108,6 +109,8 @@ pub struct Config {
     pub success: SuccessStatuses,
     /// `--restart` and what hangs on it.
     pub restart: Restart,
+    /// `--reload-on` and what hangs on it.
+    pub reload: Option<Reload>,
     /// `--termination-log`, absolute; `None` means /dev/termination-log if it is there.
     pub termination_log: Option<PathBuf>,
     /// `--report`, absolute.
@@ -450,6 +453,28 @@ impl Default for Restart {
     }
 }
 
+/// `--reload-on`, `--reload-ready`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// The signal that begins one.
+    pub on: Signal,
+    /// What makes the new run ready; none: `notify` if the app has ever said so, else a second.
+    pub ready: Option<ReadyCondition>,
+    /// One that is not ready so long after its start is stopped.
+    pub within: Duration,
+}
+
+/// How a new run of the app is known to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyCondition {
+    /// It says so (sd_notify(3), READY=1).
+    Notify,
+    /// `--ready-url` answers so.
+    Url,
+    /// It has been alive for so long.
+    Alive(Duration),
+}
+
 /// After which ends the app is started again, if it ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestartWhen {
@@ -545,10 +570,15 @@ impl Config {
         self.delay_is_default && self.ports.is_none() && self.ready.is_none() && self.drain_file.is_none()
     }
 
-    /// Whether the app can be started more than once.
+    /// Whether the app is started again when it has ended.
     pub fn restarts(&self) -> bool {
         let hung = self.live.as_ref().is_some_and(|live| live.action == LiveAction::Restart);
         self.restart.when != RestartWhen::Never || hung
+    }
+
+    /// Whether the app can be started more than once.
+    pub fn has_generations(&self) -> bool {
+        self.restarts() || self.reload.is_some()
     }
 
     /// Whether this end of the app is no failure: 0, what `--success-exit-status` says, and what the server of the profile ends a
@@ -601,6 +631,7 @@ impl Config {
             parent_death_signal: None,
             success: SuccessStatuses::default(),
             restart: Restart::default(),
+            reload: None,
             termination_log: None,
             report: None,
             log_format: LogFormat::Text,

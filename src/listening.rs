@@ -48,6 +48,42 @@ impl BoundSocket {
         }
     }
 
+    /// Another socket on the address of this one, if that was bound with `prepare` setting SO_REUSEPORT: a group (socket(7)).
+    /// Of a Unix socket, which knows no groups, another handle.
+    ///
+    /// # Errors
+    /// Another process has bound the address meanwhile, or no descriptor is to be had.
+    pub fn beside(&self, backlog: i32) -> io::Result<BoundSocket> {
+        match &self.0 {
+            Kind::Tcp(listener) => {
+                let address = listener.local_addr()?;
+                let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+                if address.ip() == Ipv6Addr::UNSPECIFIED {
+                    socket.set_only_v6(false)?;
+                }
+                socket.set_reuse_address(true)?;
+                socket.set_reuse_port(true)?;
+                socket.bind(&address.into())?;
+                socket.listen(backlog)?;
+                Ok(BoundSocket(Kind::Tcp(socket.into())))
+            }
+            Kind::Unix { .. } => self.try_clone(),
+        }
+    }
+
+    /// Whether it can be one of a group.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.0, Kind::Tcp(_))
+    }
+
+    /// Nobody accepts on it any more, whoever else has a handle; what waits there is reset. Of a Unix socket nothing: others use
+    /// it.
+    pub fn shut_down(&self) {
+        if let Kind::Tcp(listener) = &self.0 {
+            _ = socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
     /// Another handle to the same socket.
     pub fn try_clone(&self) -> io::Result<BoundSocket> {
         Ok(BoundSocket(match &self.0 {

@@ -91,7 +91,10 @@ impl ConfigFile {
 
 /// The text of a value, as a flag would have given it.
 fn as_text(value: &Value, spec: &OptionSpec) -> Result<String, Reason> {
-    let numeric = matches!(spec.value, ValueKind::Signal | ValueKind::Statuses | ValueKind::Ports | ValueKind::Count);
+    let numeric = matches!(
+        spec.value,
+        ValueKind::Signal | ValueKind::SignalOrNone | ValueKind::Statuses | ValueKind::Ports | ValueKind::Count
+    );
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) if numeric => Ok(number.to_string()),

@@ -66,6 +66,7 @@ impl Draft {
         let restart = self.restart(problems);
         let explicit = self.explicit();
         let stop_on = self.stop_signals(surroundings);
+        let reload = self.reload(stop_on, problems);
         let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
         self.check_paths(&surroundings.cwd, problems);
         let mut file = |path: &GivenPath, purpose| path.resolve(surroundings, purpose, problems);
@@ -100,6 +101,7 @@ impl Draft {
             parent_death_signal: self.parent_death_signal.map(|given| given.value),
             success: success(&self.success),
             restart,
+            reload,
             termination_log: file(&self.termination_log, Purpose::Append),
             report: file(&self.report, Purpose::Replace),
             log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),

@@ -85,6 +85,10 @@ pub(crate) enum ValueKind {
     File,
     Statuses,
     Ports,
+    /// A signal, or `none`.
+    SignalOrNone,
+    /// How a new run of the app is known to be ready.
+    Ready,
     /// A number from 1 on.
     Count,
     Profile,
@@ -97,10 +101,10 @@ impl ValueKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             ValueKind::Duration => "DUR",
-            ValueKind::Signal => "SIG",
+            ValueKind::Signal | ValueKind::SignalOrNone => "SIG",
             ValueKind::Rewrite => "FROM:TO",
             ValueKind::Escalation => "DUR:SIG",
-            ValueKind::Hold => "WHEN",
+            ValueKind::Hold | ValueKind::Ready => "WHEN",
             ValueKind::Hook => "STAGE=WHAT",
             ValueKind::Check => "NAME=TARGET",
             ValueKind::Url => "URL",
@@ -120,6 +124,8 @@ impl ValueKind {
         match self {
             ValueKind::Duration => "30s",
             ValueKind::Signal => "TERM",
+            ValueKind::SignalOrNone => "HUP",
+            ValueKind::Ready => "notify",
             ValueKind::Rewrite => "HUP:USR1",
             ValueKind::Escalation => "25s:QUIT",
             ValueKind::Hold => "never",
@@ -159,7 +165,7 @@ pub(crate) mod heading {
     pub(crate) const HEALTH: &str = "Health";
     pub(crate) const SOCKETS: &str = "Sockets of the app";
     pub(crate) const ENDING: &str = "Leftovers and exit status";
-    pub(crate) const RESTART: &str = "Restart";
+    pub(crate) const RESTART: &str = "Reload and restart";
     pub(crate) const OUTPUT: &str = "Output";
     /// Also that of `--help` and `--version`.
     pub(crate) const OTHER: &str = "Other";
@@ -243,6 +249,8 @@ pub(crate) static OPTIONS: &[&OptionSpec] = &[
     &LEFTOVERS,
     &PARENT_DEATH_SIGNAL,
     &SUCCESS_EXIT_STATUS,
+    &RELOAD_ON,
+    &RELOAD_READY,
     &RESTART,
     &RESTART_DELAY,
     &RESTART_DELAY_MAX,
@@ -639,6 +647,31 @@ pub(crate) static SUCCESS_EXIT_STATUS: OptionSpec = OptionSpec {
     heading: heading::ENDING,
     help: "Exit codes and signal names that become exit 0, as 143,SIGTERM; repeatable. Default: none",
     read: |draft, raw, problems| set_all(&mut draft.success, raw, problems, values::success_status),
+};
+
+pub(crate) static RELOAD_ON: OptionSpec = OptionSpec {
+    name: "reload-on",
+    variable: "GRACEFUL_RELOAD_ON",
+    key: Some("reload_on"),
+    value: ValueKind::SignalOrNone,
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "This signal starts the app anew beside the one that runs; once the new one is ready it gets what comes, and the \
+           old one is stopped, without delay. One that is not ready within --startup-timeout, or 60s, is stopped, and \
+           nothing has changed; or none. Default: HUP with --listen, else none",
+    read: |draft, raw, problems| set_last(&mut draft.reload_on, raw, problems, values::reload_on),
+};
+
+pub(crate) static RELOAD_READY: OptionSpec = OptionSpec {
+    name: "reload-ready",
+    variable: "GRACEFUL_RELOAD_READY",
+    key: Some("reload_ready"),
+    value: ValueKind::Ready,
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "What makes the new one ready: notify (READY=1, sd_notify(3)), url (--ready-url, asked of the new one alone) or so \
+           long alive, as 2s. Default: notify if the app has ever said so, else 1s",
+    read: |draft, raw, problems| set_last(&mut draft.reload_ready, raw, problems, values::reload_ready),
 };
 
 pub(crate) static RESTART: OptionSpec = OptionSpec {

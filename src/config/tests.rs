@@ -572,7 +572,7 @@ fn every_option_is_read_from_every_source() {
         let value = match (spec.value, spec.name) {
             (ValueKind::Path, "drain-file") => "/tmp/graceful-is-draining",
             (ValueKind::Path, _) => "/dev/null",
-            (ValueKind::Signal, _) => "USR1",
+            (ValueKind::Signal | ValueKind::SignalOrNone, _) => "USR1",
             (ValueKind::Hold, _) => "true",
             (_, "grace-period") => "31s",
             (ValueKind::Duration, _) => "1500ms",
@@ -588,6 +588,7 @@ fn every_option_is_read_from_every_source() {
             "hold-timeout" => &[("hold", "true")],
             "check" | "fail-readiness" => &[("probe-listen", ":9090")],
             "live-interval" | "live-timeout" | "live-threshold" | "live-action" => &[("live-url", "http://h/")],
+            "reload-ready" => &[("listen", ":8000")],
             "restart-delay" | "restart-delay-max" | "restart-limit" => &[("restart", "always")],
             _ => &[],
         };

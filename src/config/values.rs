@@ -4,7 +4,7 @@
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
 use super::suggest::{did_you_mean, listed};
-use super::{AppSocket, Escalation, Hold, HookAction, Listen};
+use super::{AppSocket, Escalation, Hold, HookAction, Listen, ReadyCondition};
 use crate::reason::Reason;
 use crate::secret::{Url, hidden};
 use crate::signal::Signal;
@@ -76,6 +76,29 @@ pub(crate) fn stop_signal(text: &str) -> Result<Signal, Reason> {
 /// `--stop-on`.
 pub(crate) fn stop_on(text: &str) -> Result<Signal, Reason> {
     receivable(signal(text)?)
+}
+
+/// `--reload-on`.
+pub(crate) fn reload_on(text: &str) -> Result<Option<Signal>, Reason> {
+    if text.trim() == "none" {
+        return Ok(None);
+    }
+    signal(text).and_then(receivable).map(Some)
+}
+
+/// `--reload-ready`.
+pub(crate) fn reload_ready(text: &str) -> Result<ReadyCondition, Reason> {
+    match text.trim() {
+        "notify" => Ok(ReadyCondition::Notify),
+        "url" => Ok(ReadyCondition::Url),
+        other if other.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
+            duration(other).map(ReadyCondition::Alive)
+        }
+        other => {
+            let hint = did_you_mean(other, ["notify", "url"], str::to_owned);
+            Err(format!("expected notify, url or a duration, as 2s{hint}").into())
+        }
+    }
 }
 
 /// `--parent-death-signal`: SIGKILL included, of which graceful dies at once, and its app by the signal for that.

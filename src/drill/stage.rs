@@ -361,6 +361,7 @@ impl DrillRun<'_> {
             counts_own: true,
             trusts_handler: true,
             samples: true,
+            of: None,
         };
         self.watch = Some(WatchThread::start(task, || {})?);
         let end = Instant::now() + FIRST_LOOK;

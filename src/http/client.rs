@@ -29,6 +29,7 @@ use hyper::{Method, Request, Response, StatusCode};
 #[cfg(feature = "https")]
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::io;
+use std::net::Ipv4Addr;
 #[cfg(feature = "https")]
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub const MAX_BODY: usize = 10 * 1024;
 /// Makes requests; each on a connection of its own. Needs a tokio runtime with I/O and time.
 pub struct Client {
     names: Names,
+    /// Where connections come from; none: the kernel chooses.
+    from: Option<Ipv4Addr>,
     /// For https:// on loopback.
     #[cfg(feature = "https")]
     unverified: OnceLock<Tls>,
@@ -98,9 +101,15 @@ impl Client {
         Client::with_names(Names::of_the_system())
     }
 
+    /// The same, whose connections come from this address of the machine's own, and go to no other machine.
+    pub(crate) fn coming_from(from: Ipv4Addr) -> Client {
+        Client { from: Some(from), ..Client::new() }
+    }
+
     pub(crate) fn with_names(names: Names) -> Client {
         Client {
             names,
+            from: None,
             #[cfg(feature = "https")]
             unverified: OnceLock::new(),
             #[cfg(feature = "https")]
@@ -114,7 +123,7 @@ impl Client {
         if let ("tcp", Some(host), Some(port)) = (url.scheme(), url.host_str(), url.port()) {
             let deadline = Deadline::after(timeout);
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            let connected = connect::to_host(&self.names, host, port, deadline).await;
+            let connected = connect::to_host_from(self.from, &self.names, host, port, deadline).await;
             return deadline.observed(connected.map(|_stream| (RequestResult::Ready, "connected".to_owned())));
         }
         self.observe(url, timeout, readiness).await
@@ -204,7 +213,7 @@ impl Client {
         let request = request(method, url)?;
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         let wire = async {
-            let stream = connect::to_host(&self.names, host, port, deadline).await?;
+            let stream = connect::to_host_from(self.from, &self.names, host, port, deadline).await?;
             // A Nagle's delay would be taken for the app's.
             _ = stream.set_nodelay(true);
             Ok::<_, RequestError>(Wire::new(stream, Bound::new(Some(port))))

@@ -3,14 +3,25 @@
 use super::error::{RequestError, of_connect};
 use super::observation::Deadline;
 use super::resolver::Names;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 /// Connects to a host by name or address (an IPv6 address with or without brackets).
 pub(crate) async fn to_host(
+    names: &Names,
+    host: &str,
+    port: u16,
+    deadline: Deadline,
+) -> Result<TcpStream, RequestError> {
+    to_host_from(None, names, host, port, deadline).await
+}
+
+/// The same, from that address of this machine's own, and then to no other machine.
+pub(crate) async fn to_host_from(
+    from: Option<Ipv4Addr>,
     names: &Names,
     host: &str,
     port: u16,
@@ -25,7 +36,18 @@ pub(crate) async fn to_host(
             .map_err(|error| RequestError::new(error.to_string()))?,
     };
     let addresses: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-    to_first(&addresses, deadline).await
+    let Some(from) = from else { return to_first(&addresses, deadline).await };
+    let own = addresses.into_iter().find(|address| address.is_ipv4() && address.ip().is_loopback());
+    let own = own.ok_or_else(|| RequestError::new("no address of 127.0.0.0/8"))?;
+    let connected = async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from.into(), 0))?;
+        socket.connect(own).await
+    };
+    match timeout_at(deadline.at(), connected).await {
+        Ok(connected) => connected.map_err(|error| of_connect(&error)),
+        Err(_) => Err(RequestError::new(format!("no connection within {}", deadline.shown()))),
+    }
 }
 
 /// Connects to the first address that takes it. Each gets an equal share of the time that is left, so that one
@@ -80,8 +102,7 @@ mod tests {
     use super::*;
     use crate::http::testing::{ClosedPort, DEADLINE, FullPort};
     use std::io::Write;
-    use std::net::{Ipv4Addr, TcpListener};
-    use tokio::net::TcpSocket;
+    use std::net::TcpListener;
 
     fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,6 +5,7 @@ use crate::sys::sockets::{
     Held, Listener, Sampler, Unavailable, UnixListener, UnixSampler, held_by, held_while, is_all_there_is,
     unix_of_others,
 };
+use crate::sys::whose::Ownership;
 use crate::sys::{getpid, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -34,17 +35,22 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Looks at every descriptor of every process of the tree, for these ports or for whatever it listens on. What it says once `go_on` says no is worth nothing.
+    /// Looks at every descriptor of every process of the tree, for these ports or for whatever it listens on; of two
+    /// runs of the app only those of one. What it says once `go_on` says no is worth nothing.
     pub(super) fn look(
         ports: Option<&[u16]>,
+        of: Option<&Ownership>,
         go_on: &dyn Fn() -> bool,
         sampler: &mut Sampler,
         unix: &mut UnixSampler,
     ) -> Result<Found, Unavailable> {
         let all: Vec<Listener> = sampler.listeners()?.to_vec();
         let source = sampler.source();
-        let tree = tree::eldest_descendants(LOOKED_THROUGH, go_on).unwrap_or_default();
+        let mut tree = tree::eldest_descendants(LOOKED_THROUGH, go_on).unwrap_or_default();
         let cut = tree.len() >= LOOKED_THROUGH;
+        if let Some(of) = of {
+            of.keep(&mut tree);
+        }
         let tree: Vec<i32> = tree.iter().map(|process| process.pid).collect();
         let held = held_while(go_on, &tree, &all);
         if let Some(ports) = ports {

@@ -132,6 +132,7 @@ mod exchange;
 mod found;
 mod handler;
 mod inside;
+mod own;
 mod tracker;
 mod unix;
 mod verdict;

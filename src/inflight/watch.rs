@@ -19,12 +19,15 @@
 use super::found::{Found, LOOKED_THROUGH};
 use super::handler::{self, Handler};
 use super::inside::Inside;
+use super::own::OwnSockets;
 use super::{Pause, Tracker};
 use crate::counts::Counts;
 use crate::panics;
 use crate::signal::Signal;
 use crate::sys::signals;
 use crate::sys::sockets::{SampleSource, Sampler, Unavailable, UnixSampler, own_ends, take_closed};
+use crate::sys::whose::Ownership;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -55,6 +58,9 @@ const STALLED: Duration = Duration::from_secs(5);
 /// Number of looks at a dying app that are kept to oneself.
 const DYING: u32 = 10;
 
+/// After so many samples in a row in which nobody waits to be accepted, nobody will: what is new goes to another socket.
+const SETTLED: u32 = 3;
+
 /// What is to be watched.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -75,6 +81,15 @@ pub struct Task {
     pub trusts_handler: bool,
     /// Connections are looked at; otherwise only whether anything listens, once.
     pub samples: bool,
+    /// Another run of the app is beside the one that is watched, and may listen on the same addresses.
+    pub of: Option<Ownership>,
+}
+
+impl Task {
+    /// Another run of the app gets what is new.
+    fn is_replaced(&self) -> bool {
+        self.of.is_some_and(|of| !of.counts)
+    }
 }
 
 /// What the thread has to tell.
@@ -282,12 +297,18 @@ struct Watcher {
     sampler: Sampler,
     unix: UnixSampler,
     inside: Inside,
+    /// Where another run of the app has some, too.
+    own_sockets: Option<OwnSockets>,
     tracker: Tracker,
     found: Found,
     find_took: Duration,
     /// Own connections that were closed before the last sample.
     closed: Vec<SocketAddr>,
     told: HashSet<String>,
+    /// The app has a handler that is trusted.
+    has_handler: bool,
+    /// Samples in a row in which nobody waited to be accepted.
+    none_waits: u32,
     /// The app has no handler, and that was told.
     unhandled: bool,
     /// An answer that was taken for over went on, and that was told.
@@ -299,6 +320,7 @@ struct Watcher {
 impl Watcher {
     fn new(task: Task, over: Arc<AtomicBool>) -> Watcher {
         let tracker = Tracker::new(task.quiet_window);
+        let own_sockets = task.of.map(OwnSockets::new);
         Watcher {
             task,
             over,
@@ -307,11 +329,14 @@ impl Watcher {
             sampler: Sampler::new(&[]),
             unix: UnixSampler::default(),
             inside: Inside::default(),
+            own_sockets,
             tracker,
             found: Found::default(),
             find_took: Duration::ZERO,
             closed: Vec::new(),
             told: HashSet::new(),
+            has_handler: false,
+            none_waits: 0,
             unhandled: false,
             went_on: false,
             untold: 0,
@@ -368,7 +393,8 @@ impl Watcher {
         let begin = Instant::now();
         let over = Arc::clone(&self.over);
         let go_on = || !over.load(Ordering::Relaxed);
-        let found = Found::look(self.task.ports.as_deref(), &go_on, &mut self.sampler, &mut self.unix)?;
+        let of = self.task.of.as_ref();
+        let found = Found::look(self.task.ports.as_deref(), of, &go_on, &mut self.sampler, &mut self.unix)?;
         if !go_on() {
             return Ok(());
         }
@@ -389,6 +415,7 @@ impl Watcher {
                 handler => handler,
             };
             self.tracker.handler(handler);
+            self.has_handler = handler == Handler::Present;
             if handler == Handler::Missing && !std::mem::replace(&mut self.unhandled, true) {
                 tell(InFlightEvent::NoHandler);
             }
@@ -421,7 +448,7 @@ impl Watcher {
         if self.is_over() {
             return Ok(self.interval);
         }
-        let Watcher { task, sampler, unix, inside, tracker, found, closed, .. } = self;
+        let Watcher { task, sampler, unix, inside, own_sockets, tracker, found, closed, .. } = self;
         let open = own_now(task, found);
         let mut own = open.clone();
         // Once more: what was made and closed since the last sample may only be in this one. Not for ever: the port may
@@ -429,7 +456,10 @@ impl Watcher {
         own.extend(closed.drain(..));
         let mut over_unix = unix.sample(&found.unix);
         inside.leave_out(&mut over_unix, &found.tree);
-        let sampled = sampler.sample()?;
+        let mut sampled = Cow::Borrowed(sampler.sample()?);
+        if let Some(own_sockets) = own_sockets {
+            own_sockets.keep(sampled.to_mut());
+        }
         own.extend(own_now(task, found));
         *closed = take_closed();
         own.extend(closed.iter());
@@ -438,7 +468,7 @@ impl Watcher {
         let now = task.start.elapsed();
         tracker.sample_unix(now, &over_unix);
         let before = tracker.last();
-        let counts = tracker.sample(now, sampled);
+        let counts = tracker.sample(now, &sampled);
         let Counts { busy, unknown, idle, unaccepted } = counts;
         if before == Some(counts) {
             trace!(name: "sampled", busy, unknown, idle, unaccepted, "in flight, still: {counts}; {idle} at rest");
@@ -478,7 +508,20 @@ impl Watcher {
             let verdict = if self.task.quiet { self.tracker.quiet() } else { self.tracker.idle() };
             // There was nothing to be quiet about; but a client may have come since.
             let reached = verdict.is_reached() || self.found.nothing_listens && counts.is_idle();
-            tell(InFlightEvent::Sampled { at: self.task.start.elapsed(), counts, reached, words: verdict.to_string() });
+            // Clients stay with the run that accepted them, and with a successor there is nobody who would send them away
+            // but the app's own handler: it finishes what it has and closes.
+            self.none_waits = if counts.unaccepted == 0 { self.none_waits.saturating_add(1) } else { 0 };
+            let all_accepted = self.task.is_replaced() && self.has_handler && self.none_waits >= SETTLED;
+            let words = match all_accepted && !reached {
+                true => format!("nobody waits to be accepted, and the app's handler finishes the rest ({verdict})"),
+                false => verdict.to_string(),
+            };
+            tell(InFlightEvent::Sampled {
+                at: self.task.start.elapsed(),
+                counts,
+                reached: reached || all_accepted,
+                words,
+            });
         }
     }
 

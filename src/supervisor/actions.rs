@@ -9,7 +9,7 @@ use crate::pid::Pid;
 use crate::secret::Url;
 use crate::status::{self, ExitStatus};
 use crate::sys::{cgroup, executable, fds, signals, spawn};
-use crate::timeline::{Event, HookResult, Stage, StopCause};
+use crate::timeline::{Event, HookResult, Phase, Stage, StopCause};
 use crate::worker::WorkerCommand;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -19,16 +19,33 @@ impl Supervisor {
     /// from its end.
     pub(super) fn act(&mut self) {
         loop {
+            self.act_on_one();
+            if self.is_beside() {
+                // Whoever has changed the two over goes on.
+                return;
+            }
+            self.on_beside(Supervisor::act_on_one);
+            if self.beside.as_ref().is_some_and(|run| run.lifecycle.phase() == Phase::Done) {
+                self.beside_over();
+            }
+            if !self.generations_act() {
+                return;
+            }
+        }
+    }
+
+    fn act_on_one(&mut self) {
+        loop {
             while let Some(action) = self.run.lifecycle.poll_action() {
                 self.carry_out(action);
             }
-            if self.generations_act() {
+            if !self.is_beside() && self.generations_act() {
                 continue;
             }
             let Some(input) = self.run.inputs.pop_front() else { return };
             let (now, asked) = (self.now(), self.run.lifecycle.is_asked());
             self.run.lifecycle.handle(now, input);
-            if !asked && self.run.lifecycle.is_asked() {
+            if !asked && self.run.lifecycle.is_asked() && !self.is_beside() {
                 self.asked_to_stop();
             }
         }
@@ -104,7 +121,7 @@ impl Supervisor {
             Some(result) => result,
             None => {
                 let added = generations::app_environment(&self.config, self.run.facts());
-                self.launch.spawn(&self.config.command, &added)
+                self.launch.spawn(&self.config.command, &added, self.run.generation)
             }
         };
         match result {
@@ -120,11 +137,11 @@ impl Supervisor {
             && !self.http.wakes()
             && self.notifier.is_none()
             && self.launch.kept.is_empty()
-            && self.launch.sockets.passed().is_none()
+            && !self.launch.sockets.are_there()
             && !signals::holds_descriptor();
         let now = self.now();
         self.run.started = Some(now);
-        if !self.config.restarts() {
+        if !self.config.has_generations() {
             fds::release_inherited(alone, !self.launch.init);
             // So that the disk that graceful was started on can be unmounted. It is in nobody's way if it fails.
             _ = std::env::set_current_dir("/");
@@ -132,6 +149,9 @@ impl Supervisor {
         self.run.oom_kills = self.oom_kills_from_now_on();
         self.record(Event::AppStarted { pid: pid.number() });
         self.run.inputs.push_back(Input::Started);
+        if self.is_beside() {
+            return self.ask_successor();
+        }
         self.health_started();
         self.await_ready();
         if self.config.ready.is_none() {

@@ -22,7 +22,8 @@ const SETTLES: Duration = Duration::from_millis(20);
 impl Supervisor {
     /// The app has ended like this, and there are children left: whether one of them is the app now.
     pub(super) fn goes_on_in_background(&mut self, status: ExitStatus) -> bool {
-        if status != ExitStatus::Exited(0) || self.run.lifecycle.phase() != Phase::Running {
+        // Of two runs, whose child it is that goes on takes longer to find out than a daemon takes to fork.
+        if status != ExitStatus::Exited(0) || self.run.lifecycle.phase() != Phase::Running || self.beside.is_some() {
             return false;
         }
         let followed = self.config.leftovers == Leftovers::Wait;

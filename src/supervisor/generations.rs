@@ -19,11 +19,9 @@
 use super::run::Run;
 use super::{Supervisor, plan};
 use crate::config::{Config, Restart, RestartWhen};
-use crate::generations::{
-    GenerationAction, GenerationId, GenerationInput, Generations, GiveUpReason, RestartPlan, WhyStopped,
-};
+use crate::generations::{GenerationAction, GenerationId, GenerationInput, Generations, GiveUpReason, RestartPlan};
 use crate::hooks::Hooks;
-use crate::lifecycle::{Input, Lifecycle, Outcome, StopPlan};
+use crate::lifecycle::{Lifecycle, Outcome, StopPlan};
 use crate::signal::Signal;
 use crate::status::ExitStatus;
 use crate::sys::signals::Received;
@@ -40,6 +38,9 @@ pub(super) struct Succession {
     row_began: Duration,
     /// This run is one of too many to be told of.
     hushed: bool,
+    /// Who has asked for the reload, and what was taken for its being ready.
+    pub(super) asked_by: String,
+    pub(super) ready_by: String,
 }
 
 impl Succession {
@@ -47,9 +48,11 @@ impl Succession {
     pub(super) fn new(config: &Config, plan: &StopPlan) -> Succession {
         Succession {
             generations: Generations::new(restart_plan(&config.restart)),
-            plan: config.restarts().then(|| Box::new(plan.clone())),
+            plan: config.has_generations().then(|| Box::new(plan.clone())),
             row_began: Duration::ZERO,
             hushed: false,
+            asked_by: String::new(),
+            ready_by: String::new(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Succession {
 /// The variables that tell the app which run of it this is; none where there is only one.
 pub(super) fn app_environment(config: &Config, (generation, cause): (u64, &str)) -> Vec<CString> {
     let variables = [format!("GRACEFUL_GENERATION={generation}"), format!("GRACEFUL_CAUSE={cause}")];
-    let wanted = variables.into_iter().filter(|_| config.restarts());
+    let wanted = variables.into_iter().filter(|_| config.has_generations());
     wanted.filter_map(|variable| CString::new(variable).ok()).collect()
 }
 
@@ -103,11 +106,13 @@ impl Supervisor {
     pub(super) fn generations_act(&mut self) -> bool {
         let Some(action) = self.succession.generations.poll_action() else { return false };
         match action {
-            GenerationAction::Start { generation, cause } => self.begin_generation(generation, cause),
-            GenerationAction::Promote(generation) => self.count_generation(generation.number()),
-            GenerationAction::Stop { why: WhyStopped::Hung, .. } => self.run.inputs.push_back(Input::Hung),
-            // A signal its lifecycle has got itself, and there is one generation at a time.
-            GenerationAction::Stop { .. } => {}
+            GenerationAction::Start { generation, cause } if self.run.lifecycle.phase() == Phase::Done => {
+                self.begin_generation(generation, cause);
+            }
+            GenerationAction::Start { generation, .. } if generation == GenerationId::FIRST => {}
+            GenerationAction::Start { generation, cause } => self.begin_beside(generation, cause),
+            GenerationAction::Promote(generation) => self.promote(generation),
+            GenerationAction::Stop { generation, why } => self.stop_generation(generation, why),
             GenerationAction::Wait { pause, tries, .. } => self.wait_for_restart(pause, tries),
             GenerationAction::GiveUp { outcome, why } => {
                 self.succession.hushed = false;
@@ -122,7 +127,7 @@ impl Supervisor {
         true
     }
 
-    fn decide(&mut self, input: GenerationInput) {
+    pub(super) fn decide(&mut self, input: GenerationInput) {
         let now = self.now();
         self.succession.generations.handle(now, input);
     }
@@ -157,13 +162,15 @@ impl Supervisor {
             }
             Event::StopBegan { cause: StopCause::Hung } => self.run.hung = true,
             // By a key at the terminal, which was the app's alone.
-            Event::AppExited { told: true, phase, .. } if *phase < Phase::Drain => self.asked_to_stop(),
-            Event::AppExited { status, .. } => {
+            Event::AppExited { told: true, phase, .. } if *phase < Phase::Drain && !self.is_beside() => {
+                self.asked_to_stop()
+            }
+            Event::AppExited { status, .. } if !self.is_beside() => {
                 let clean = self.is_clean(*status);
                 let ran = self.run.ran;
                 self.run.comes_back = self.succession.generations.would_go_on(clean, ran);
             }
-            Event::SpawnFailed { .. } => {
+            Event::SpawnFailed { .. } if !self.is_beside() => {
                 let goes_on = self.succession.generations.would_go_on(false, Duration::ZERO);
                 self.run.comes_back = self.run.is_later() && goes_on;
             }
@@ -173,14 +180,14 @@ impl Supervisor {
 
     /// The app has its stop signal: what it closes is to be closed, unless another run is to have it.
     pub(super) fn app_is_told(&mut self) {
-        if !(self.config.restarts() && (self.run.stopped || self.run.hung)) {
+        if !self.is_beside() && !(self.config.restarts() && (self.run.stopped || self.run.hung)) {
             self.launch.sockets.close();
         }
     }
 
     /// Who connects from here on waits for the next run of the app, or is refused if there is none.
     pub(super) fn app_is_gone(&mut self) {
-        if !self.run.comes_back {
+        if !self.run.comes_back && !self.is_beside() {
             self.launch.sockets.close();
         }
     }
@@ -234,12 +241,13 @@ impl Supervisor {
             self.writer.remove("--drain-file", path);
         }
         self.reaper.begin_generation();
+        self.launch.sockets.succeed(self.run.generation, generation);
         self.run = next;
         self.say_if_hooks_come_first();
     }
 
     /// One that nothing has happened to yet; none for the first, which is there from the start.
-    fn another_run(&self, generation: GenerationId, cause: GenerationCause) -> Option<Run> {
+    pub(super) fn another_run(&self, generation: GenerationId, cause: GenerationCause) -> Option<Run> {
         let plan = self.succession.plan.as_deref().filter(|_| generation != GenerationId::FIRST)?;
         let timeline = self.run.timeline.of_another(generation.number(), cause == GenerationCause::Restart);
         Some(Run::new(generation, cause, Lifecycle::new(plan.clone()), timeline, self.run.hooks.of_another()))
@@ -255,6 +263,9 @@ impl Supervisor {
     /// A signal while nothing runs. What is not a stop is nobody's: the next run of the app begins with what it finds.
     pub(super) fn signal_in_the_wait(&mut self, received: &Received) {
         let signal: Signal = received.signal;
+        if self.is_reload(received) {
+            return self.reload(signal.to_string());
+        }
         let source = self.source(received);
         if !self.run.lifecycle.stops(signal, source) {
             return self.record(Event::SignalUnheard { signal });

@@ -177,6 +177,9 @@ impl Supervisor {
     }
 
     pub(super) fn stage_done(&mut self, stage: Stage, abort: bool) {
+        if self.is_beside() {
+            return;
+        }
         if let Some(health) = self.health.as_mut().filter(|_| stage == Stage::PostStart && !abort) {
             health.board.hooks_done();
             health.changed = true;
@@ -239,6 +242,14 @@ impl Supervisor {
         }
     }
 
+    /// Another run of the app counts, and answers where the other one did.
+    pub(super) fn health_moved(&mut self, now: Duration) {
+        if let Some(health) = &mut self.health {
+            health.board.app_started(now);
+            health.changed = true;
+        }
+    }
+
     /// Of an app that has ended.
     pub(super) fn app_comes_back(&mut self, comes_back: bool) {
         if let Some(health) = &mut self.health {
@@ -287,6 +298,7 @@ impl Supervisor {
             WorkerEvent::RunCommand { id, command } => self.run_command(id, command),
             WorkerEvent::ServerEnded(why) | WorkerEvent::Died(why) => self.server_lost(&why),
             WorkerEvent::Readiness(_)
+            | WorkerEvent::Successor { .. }
             | WorkerEvent::Liveness(_)
             | WorkerEvent::Posted { .. }
             | WorkerEvent::HoldOver { .. }

@@ -11,6 +11,7 @@ use crate::worker::{Worker, WorkerCommand, WorkerEvent};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The thread that asks, once there was a question, and the end by which the main loop hears of this and other threads.
 #[derive(Default)]
@@ -108,15 +109,21 @@ impl Supervisor {
             let now = self.now();
             match fact {
                 WorkerEvent::Readiness(observation) => self.observed(observation),
+                WorkerEvent::Successor { generation, observation } => self.observed_successor(generation, &observation),
                 WorkerEvent::Liveness(observation) => self.observed_liveness(observation),
                 WorkerEvent::Posted { id, observation } => {
                     let ok = observation.verdict != RequestResult::NotReady;
                     let result = if ok { HookResult::Ok } else { HookResult::Failed(observation.detail) };
-                    self.run.hooks.posted(now, id, result, &self.origin);
+                    self.run.hooks.posted(now, id, result.clone(), &self.origin);
+                    self.on_beside(|this| {
+                        this.run.hooks.posted(now, id, result, &this.origin);
+                        this.hook_news();
+                    });
                 }
-                WorkerEvent::HoldOver { detail } if self.run.lifecycle.phase() == Phase::Hold => self.hold_over(detail),
-                // It came when the hold was over for another reason.
-                WorkerEvent::HoldOver { .. } => {}
+                WorkerEvent::HoldOver { detail } => {
+                    self.url_holds_no_longer(&detail);
+                    self.on_beside(|this| this.url_holds_no_longer(&detail));
+                }
                 WorkerEvent::HoldCheck(observation) => self.record(Event::HoldCheck { detail: observation.detail }),
                 WorkerEvent::CheckChanged(_) | WorkerEvent::RunCommand { .. } => self.health_news(fact),
                 // It is the other thread's.
@@ -127,14 +134,25 @@ impl Supervisor {
         }
     }
 
+    /// If it is still what is waited for.
+    fn url_holds_no_longer(&mut self, detail: &str) {
+        if self.run.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
+            self.hold_over(detail.to_owned());
+        }
+    }
+
     fn http_lost(&mut self, why: &str) {
         self.trouble_once(format!("the HTTP thread failed: {why}"));
         self.http.lost();
         self.health_lost();
         let now = self.now();
+        self.posts_failed(now, why);
+        self.on_beside(|this| this.posts_failed(now, why));
+    }
+
+    fn posts_failed(&mut self, now: Duration, why: &str) {
         self.run.hooks.posts_failed(now, why, &self.origin);
-        if self.run.lifecycle.phase() == Phase::Hold && matches!(self.config.hold, Hold::Url(_)) {
-            self.hold_over("it can no longer be polled".to_owned());
-        }
+        self.hook_news();
+        self.url_holds_no_longer("it can no longer be polled");
     }
 }

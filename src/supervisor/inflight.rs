@@ -119,6 +119,7 @@ impl Supervisor {
             counts_own: false,
             trusts_handler: self.config.hold_reserve.is_none(),
             samples,
+            of: self.ownership(),
         };
         let started = self.http.other_waker().and_then(|waker| WatchThread::start(task.clone(), move || waker.wake()));
         self.run.in_flight.watch = Some(started.unwrap_or_else(|_| WatchThread::here(task)));
@@ -199,7 +200,7 @@ impl Supervisor {
     }
 
     fn publish_in_flight(&self, counts: &Counts) {
-        if let Some(health) = &self.health {
+        if let Some(health) = self.health.as_ref().filter(|_| !self.is_beside()) {
             health.in_flight(*counts);
         }
     }

@@ -5,6 +5,7 @@ use super::sockets::AppSockets;
 use super::threads::Threads;
 use crate::config::{CheckConfig, CheckTarget, Config, Hold, Stage};
 use crate::files;
+use crate::generations::GenerationId;
 use crate::output::Sink;
 use crate::pid::Pid;
 use crate::server::ProbeListener;
@@ -89,7 +90,7 @@ impl Launch {
         launch.start_threads(config);
         let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart);
         if launch.refused.is_none() && !later {
-            launch.app = Some(launch.spawn(&config.command, &first_environment(config)));
+            launch.app = Some(launch.spawn(&config.command, &first_environment(config), GenerationId::FIRST));
         }
         launch
     }
@@ -107,7 +108,7 @@ impl Launch {
     /// For the app, which may have less privilege than graceful.
     fn listen_for_the_app(&mut self, config: &mut Config) {
         if self.refused.is_none() && !config.listen.is_empty() {
-            match AppSockets::bind(&config.listen) {
+            match AppSockets::bind(&config.listen, config.reload.is_some()) {
                 Ok((sockets, warnings)) => {
                     self.sockets = sockets;
                     config.warnings.extend(warnings);
@@ -142,7 +143,12 @@ impl Launch {
     }
 
     /// Starts it with these variables on top of the environment that graceful has.
-    pub(super) fn spawn(&self, command: &[OsString], added: &[CString]) -> Result<Pid, spawn::Error> {
+    pub(super) fn spawn(
+        &self,
+        command: &[OsString],
+        added: &[CString],
+        generation: GenerationId,
+    ) -> Result<Pid, spawn::Error> {
         let argv: Vec<CString> = command
             .iter()
             .map(|part| CString::new(part.as_bytes()))
@@ -159,7 +165,7 @@ impl Launch {
             own_group: self.own_group,
             // As PID 1 the kernel ends the whole namespace with graceful.
             parent_death_signal: (!self.init).then_some(Signal::TERM),
-            sockets: self.sockets.passed(),
+            sockets: self.sockets.passed(generation),
         })?;
         self.children.forked();
         Ok(pid)

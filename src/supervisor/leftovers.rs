@@ -123,7 +123,9 @@ impl Supervisor {
         }
         let children = self.reaper.has_children();
         self.run.left.look_at = None;
-        let left = if children && self.run.lifecycle.phase() == Phase::Kill && self.reaper.is_dying() {
+        let left = if self.beside.is_some() {
+            Some(self.left_of_this_run())
+        } else if children && self.run.lifecycle.phase() == Phase::Kill && self.reaper.is_dying() {
             // How many is of no interest, and to count ten thousand takes longer than to kill them.
             Some(1)
         } else if self.launch.init {
@@ -145,6 +147,16 @@ impl Supervisor {
             Some(left) => self.count(left),
             None => Some(1),
         }
+    }
+
+    /// The other one's are not waited for.
+    fn left_of_this_run(&mut self) -> usize {
+        let list = self.seen(tree::descendants()).unwrap_or_default();
+        let mut left = self.own(list);
+        left.retain(|process| process::may_signal(process.pid) && !self.is_of_killed_check(process));
+        let left = Left { waited_for: left, ..Left::default() };
+        self.watch_ends(&left);
+        left.waited_for.len()
     }
 
     fn left_in_namespace(&mut self) -> Option<usize> {
@@ -235,7 +247,7 @@ impl Supervisor {
         }
     }
 
-    fn look_if_asked(&mut self) {
+    pub(super) fn look_if_asked(&mut self) {
         if self.run.lifecycle.is_waiting_for_the_last() {
             self.look();
         }
@@ -245,14 +257,16 @@ impl Supervisor {
     /// /proc does not tell who is: as PID 1, to all); behind it SIGHUP to a shell that leads a terminal's session,
     /// because interactive shells ignore SIGTERM and end on a hang-up (systemd.kill(5), SendSIGHUP=).
     pub(super) fn signal_leftovers(&mut self, signal: Signal) {
-        let list = if self.launch.init { tree::others() } else { tree::descendants() };
-        let list = self.seen(list);
-        let all = self.launch.init && !(self.run.comes_back && list.is_some());
+        // With another run beside it nothing goes to all.
+        let alone = self.beside.is_none();
+        let list = if self.launch.init && alone { tree::others() } else { tree::descendants() };
+        let list = self.seen(list).map(|list| self.own(list));
+        let all = self.launch.init && alone && !(self.run.comes_back && list.is_some());
         if list.is_none() && all {
             _ = process::signal_namespace(Signal::CONT);
         }
         let mut list = list.unwrap_or_default();
-        if !all && self.launch.init {
+        if !all && self.launch.init && alone {
             list = Left::sort(list, |_| true, false).waited_for;
         }
         for process in list.iter().filter(|process| process.stopped) {
@@ -303,7 +317,8 @@ impl Supervisor {
             self.record_in_flight(InFlightMoment::Kill);
             self.run.in_flight.watch_no_longer();
         }
-        let count = if self.launch.init { self.kill_namespace() } else { self.kill_ours() };
+        let all = self.launch.init && self.beside.is_none();
+        let count = if all { self.kill_namespace() } else { self.kill_ours() };
         self.reaper.sigkill_was_sent();
         if first {
             self.record(Event::EverythingKilled { count, app });
@@ -351,10 +366,17 @@ impl Supervisor {
         Some(count)
     }
 
+    /// Whether a child is of the run in focus.
+    fn is_own(&self, pid: Pid) -> bool {
+        let Some(of) = self.ownership() else { return true };
+        tree::process(pid.number()).is_some_and(|process| of.is(&process))
+    }
+
     /// A signal to all who have not been told yet: how many of them were seen alive, and how many there were in all.
     fn tell_all_of_ours(&mut self, signal: Signal, told: &mut HashSet<i32>) -> Option<(usize, usize)> {
         let before = told.len();
         let list = self.seen(tree::descendants())?;
+        let list = self.own(list);
         for process in list.into_iter().filter(|process| told.insert(process.pid)) {
             if let Err(error) = process::signal_process(&process, signal)
                 && error.raw_os_error() != Some(libc::ESRCH)
@@ -368,7 +390,12 @@ impl Supervisor {
         // group, which no fork escapes: fork(2) fails and is begun again while a signal is pending, of a group's as of
         // its own (copy_process() in kernel/fork.c).
         for _ in 0..QUICK_LOOKS {
-            for pid in tree::children().into_iter().filter(|pid| told.insert(*pid)).filter_map(Pid::new) {
+            let new: Vec<i32> = tree::children().into_iter().filter(|pid| told.insert(*pid)).collect();
+            for pid in new.into_iter().filter_map(Pid::new) {
+                if !self.is_own(pid) {
+                    told.remove(&pid.number());
+                    continue;
+                }
                 // It may have ended, and cannot be another's: nobody has reaped it. Nor can its group.
                 if !process::shares_our_group(pid)
                     && let Some(group) = process::group_of(pid)

@@ -30,10 +30,12 @@ impl Supervisor {
         };
         self.note_for_restart(&event);
         // First of all: a probe that comes now must not be told of what was.
-        self.publish(at, &event);
+        if !self.is_beside() {
+            self.publish(at, &event);
+        }
         let entry = self.run.timeline.record(at, event);
         let level = text::level(&entry.event);
-        let hushed = self.succession.hushes(&self.run, at, self.config.restart.delay_max);
+        let hushed = !self.is_beside() && self.succession.hushes(&self.run, at, self.config.restart.delay_max);
         if (if hushed { level.max(LogLevel::Debug) } else { level }) <= self.config.log_level {
             self.log.write(&self.run.timeline, &entry);
         }
@@ -134,7 +136,7 @@ impl Supervisor {
     /// What the report would be if SIGKILL were the last of it; the real one takes its place. Not into what cannot be
     /// replaced: a pipe's reader would have two.
     pub(super) fn report_in_advance(&mut self, code: u8) {
-        let Some(path) = &self.config.report else { return };
+        let Some(path) = self.config.report.as_ref().filter(|_| !self.is_beside()) else { return };
         let sink = self.launch.sink(path);
         let replaced = match std::fs::symlink_metadata(path) {
             Ok(found) => found.is_file(),

@@ -28,6 +28,7 @@ mod liveness;
 mod logging;
 mod readiness;
 mod reaper;
+mod reload;
 mod run;
 mod signalling;
 mod sockets;
@@ -106,6 +107,10 @@ struct Supervisor {
     start: Instant,
     /// The run of the app that there is, or was last.
     run: run::Run,
+    /// In a reload, the other one: it was started to take the place of the first, or its own was taken.
+    beside: Option<Box<run::Run>>,
+    /// The two are changed over, for a moment.
+    changed_over: bool,
     succession: generations::Succession,
     writer: Writer,
     log: Log,
@@ -128,6 +133,8 @@ impl Supervisor {
         let writer = Writer::new(log::complain(config.log_format == LogFormat::Json, started_at, start));
         Supervisor {
             run: run::Run::first(lifecycle, timeline, hooks, launch.started()),
+            beside: None,
+            changed_over: false,
             succession,
             log: Log::new(&writer, config.log_level, config.log_format == LogFormat::Json, started_at, start),
             writer,
@@ -171,23 +178,30 @@ impl Supervisor {
             if let Some(wanted) = deadline {
                 self.run.lateness.woke(wanted, now);
             }
-            self.run.hooks.tick(now, &self.origin);
-            self.hook_news();
-            self.hold_tick(now);
-            self.readiness_tick(now);
             self.health_tick(now);
-            self.in_flight_tick();
-            self.leftovers_tick(now);
-            self.lateness_tick(now);
+            self.run_tick(now);
+            self.on_beside(|this| this.run_tick(now));
+            self.reload_tick(now);
             self.generations_tick(now);
-            if self.run.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
-                // Whoever has ended by now has ended in time.
-                self.reap();
-                self.run.inputs.push_back(Input::Tick);
-            }
             self.act();
         }
         self.finish()
+    }
+
+    /// What time tells of a run.
+    fn run_tick(&mut self, now: Duration) {
+        self.run.hooks.tick(now, &self.origin);
+        self.hook_news();
+        self.hold_tick(now);
+        self.readiness_tick(now);
+        self.in_flight_tick();
+        self.leftovers_tick(now);
+        self.lateness_tick(now);
+        if self.run.lifecycle.poll_deadline().is_some_and(|at| at <= now) {
+            // Whoever has ended by now has ended in time.
+            self.reap();
+            self.run.inputs.push_back(Input::Tick);
+        }
     }
 
     fn now(&self) -> Duration {
@@ -196,7 +210,8 @@ impl Supervisor {
 
     fn deadline(&self) -> Option<Duration> {
         let health = self.health.as_ref().and_then(|health| health.deadline());
-        [self.run.deadline(self.start), health, self.succession.deadline()].into_iter().flatten().min()
+        let beside = self.beside.as_ref().and_then(|run| run.deadline(self.start));
+        [self.run.deadline(self.start), beside, health, self.succession.deadline()].into_iter().flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
@@ -239,10 +254,10 @@ impl Supervisor {
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let mut fds: Vec<BorrowedFd<'_>> = self.run.hooks.fds().collect();
-        fds.extend(self.run.hold.fd());
-        fds.extend(self.health.iter().flat_map(|health| health.fds()));
-        fds.extend(self.run.left.fds());
+        let mut fds: Vec<BorrowedFd<'_>> = self.health.iter().flat_map(|health| health.fds()).collect();
+        for run in std::iter::once(&self.run).chain(self.beside.as_deref()) {
+            fds.extend(run.hooks.fds().chain(run.hold.fd()).chain(run.left.fds()));
+        }
         fds
     }
 
@@ -260,11 +275,17 @@ impl Supervisor {
         if !any {
             return;
         }
+        self.health.iter_mut().for_each(|health| health.read());
+        self.run_news();
+        self.http_news();
+        self.on_beside(Supervisor::run_news);
+    }
+
+    /// What there is to be read of a run.
+    fn run_news(&mut self) {
         self.run.hooks.read();
         self.run.hold.read();
-        self.health.iter_mut().for_each(|health| health.read());
         self.hook_news();
-        self.http_news();
         self.in_flight_news();
         self.look_after_ends();
     }
@@ -273,8 +294,10 @@ impl Supervisor {
     fn reap(&mut self) {
         self.take_exits();
         self.act();
-        if self.reaper.is_to_look() && self.run.lifecycle.is_waiting_for_the_last() {
-            self.look();
+        // The end of any child may be that of the last one of either run.
+        if self.reaper.is_to_look() || self.beside.is_some() {
+            self.look_if_asked();
+            self.on_beside(Supervisor::look_if_asked);
         }
     }
 
@@ -289,6 +312,11 @@ impl Supervisor {
                 ChildChange::Nothing | ChildChange::NoChildren => {}
             }
         }
+        self.take_apps_exit();
+        self.on_beside(Supervisor::take_apps_exit);
+    }
+
+    fn take_apps_exit(&mut self) {
         // Only now, when it is known whether any child is left: the first question after the app's exit is just that.
         if let Some(status) = self.run.ended.take()
             && !(self.reaper.may_have_children() && self.goes_on_in_background(status))
@@ -299,6 +327,10 @@ impl Supervisor {
 
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
         let now = self.now();
+        if !self.run.knows(pid) && self.beside.as_ref().is_some_and(|run| run.knows(pid)) && !self.changed_over {
+            self.on_beside(|this| this.ended(pid, status));
+            return;
+        }
         if self.run.app == Some(pid) {
             self.run.app = None;
             self.run.ended = Some(status);

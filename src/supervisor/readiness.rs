@@ -103,13 +103,16 @@ impl Supervisor {
 
     /// From t0 on.
     pub(super) fn watch_readiness(&mut self) {
+        if self.is_beside() {
+            return;
+        }
         // Where it is watched already, this asks once more at once.
         self.poll_readiness(false, None);
     }
 
     /// The app got its stop signal: now it matters.
     pub(super) fn app_told(&mut self) {
-        if self.config.ready.is_some() {
+        if self.config.ready.is_some() && !self.is_beside() {
             let now = self.now();
             self.poll_readiness(false, Some(CLOSE_LOOK));
             self.run.readiness.look_closely(now);
@@ -136,6 +139,9 @@ impl Supervisor {
 
     /// The app is gone, there is nothing to ask any more.
     pub(super) fn readiness_over(&mut self) {
+        if self.is_beside() {
+            return;
+        }
         self.run.readiness.over();
         if self.config.ready.is_some() {
             self.http.tell(WorkerCommand::StopPolling);

@@ -1,6 +1,7 @@
 //! One run of the app, and all that is known of it: what begins anew when the app is started again, and what there is twice
 //! while a reload goes on.
 
+use super::reload::Successor;
 use super::{inflight, lateness, leftovers, liveness, readiness, signalling};
 use crate::generations::GenerationId;
 use crate::hold::HoldCondition;
@@ -58,6 +59,8 @@ pub(super) struct Run {
     pub(super) hung: bool,
     /// The app has ended, and will be started again.
     pub(super) comes_back: bool,
+    /// It is beside another run, and is to take its place.
+    pub(super) successor: Option<Successor>,
 }
 
 impl Run {
@@ -100,12 +103,18 @@ impl Run {
             stopped: false,
             hung: false,
             comes_back: false,
+            successor: None,
         }
     }
 
     /// It is not the one that graceful was started with.
     pub(super) fn is_later(&self) -> bool {
         self.generation != GenerationId::FIRST
+    }
+
+    /// A child of graceful's that this run has started.
+    pub(super) fn knows(&self, pid: Pid) -> bool {
+        self.app == Some(pid) || self.hooks.pids().chain(self.hold.pid()).any(|known| known == pid)
     }
 
     /// What hooks are told of it.
@@ -117,7 +126,7 @@ impl Run {
     pub(super) fn deadline(&self, start: std::time::Instant) -> Option<Duration> {
         let all = [self.lifecycle.poll_deadline(), self.hooks.deadline(), self.hold.deadline()];
         let more = [self.readiness.deadline(), self.left.deadline(), self.lateness.deadline()];
-        all.into_iter().chain(more).chain([self.in_flight.deadline(start)]).flatten().min()
+        all.into_iter().chain(more).chain([self.in_flight.deadline(start), self.reload_deadline()]).flatten().min()
     }
 
     /// The app was reaped; `oom`: the kernel has killed it, or something of it, for want of memory.

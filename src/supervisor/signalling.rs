@@ -55,11 +55,24 @@ impl Supervisor {
         if self.succession.is_waiting() {
             return self.signal_in_the_wait(&received);
         }
+        if self.is_reload(&received) {
+            return self.reload(signal.to_string());
+        }
         let source = self.source(&received);
         if self.run.lifecycle.t0().is_none() && self.config.stop_on.contains(signal) {
             self.record(Event::StopSignalFrom { signal, sender: received.sender });
         }
+        // Who hurries hurries both.
+        if self.run.lifecycle.t0().is_some() && self.run.lifecycle.stops(signal, source) {
+            let again = Input::Signal { signal, source: SignalSource::Process, value: None };
+            self.on_beside(|this| this.run.inputs.push_back(again));
+        }
         self.feed(Input::Signal { signal, source, value: received.value });
+    }
+
+    /// It asks for a reload. A terminal that hangs up means something else by the same signal.
+    pub(super) fn is_reload(&self, received: &Received) -> bool {
+        self.config.reload.is_some_and(|reload| reload.on == received.signal) && !received.from_kernel
     }
 
     /// The terminal's keys signal every process of its foreground group, the app included if it is in ours. A hang-up

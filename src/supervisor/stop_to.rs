@@ -52,7 +52,8 @@ impl Supervisor {
         let group = process::group_of(app).filter(|_| self.config.stop_to == StopTo::Group);
         let commands = self.run.hooks.pids().chain(self.run.hold.pid()).chain(self.check_pids());
         let commands: Vec<i32> = commands.map(Pid::number).collect();
-        let mut others = self.seen(tree::descendants_but(&commands)).unwrap_or_default();
+        let others = self.seen(tree::descendants_but(&commands)).unwrap_or_default();
+        let mut others = self.own(others);
         others
             .retain(|process| process.pid != app.number() && group.is_none_or(|group| process.group == group.number()));
         others

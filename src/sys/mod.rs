@@ -50,6 +50,7 @@ pub mod sockets;
 pub mod spawn;
 pub mod tree;
 pub mod tty;
+pub mod whose;
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::io;

@@ -248,6 +248,11 @@ mod testing {
             let (stopped, has_terminal) = (false, false);
             Process { pid, parent, group: pid, name, zombie, stopped, has_terminal, leads_terminal, start_time: 0 }
         }
+
+        /// The same in that process group.
+        pub(crate) fn in_group(self, group: i32) -> Process {
+            Process { group, ..self }
+        }
     }
 }
 

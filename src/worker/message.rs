@@ -8,6 +8,7 @@ use crate::secret::Url;
 use crate::server::ProbeListener;
 use crate::status::ExitStatus;
 use crate::timeline::{HookResult, Stage};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// What the main loop wants done.
@@ -41,6 +42,22 @@ pub enum WorkerCommand {
         /// Whether the first success ends it.
         until_ready: bool,
     },
+    /// Ask that run of the app which is to take another one's place whether it is ready, at once and then in this interval, until
+    /// it is. What comes from that address reaches it.
+    PollSuccessor {
+        /// The readiness endpoint.
+        url: Url,
+        /// From the start of one poll to the start of the next.
+        interval: Duration,
+        /// For one poll.
+        timeout: Duration,
+        /// Of 127.0.0.0/8.
+        from: Ipv4Addr,
+        /// Which run that is.
+        generation: u64,
+    },
+    /// Stop that; as below.
+    StopSuccessor,
     /// Poll liveness at once and then in this interval.
     PollLiveness {
         /// The liveness endpoint.
@@ -104,6 +121,13 @@ pub enum ProbeNote {
 pub enum WorkerEvent {
     /// One readiness poll's result.
     Readiness(Observation),
+    /// The result of one poll of a run that is to take another one's place.
+    Successor {
+        /// Which run that is.
+        generation: u64,
+        /// The result.
+        observation: Observation,
+    },
     /// One liveness poll's result.
     Liveness(Observation),
     /// A hook's result.

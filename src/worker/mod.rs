@@ -189,6 +189,7 @@ struct Tasks<N> {
     outbox: Rc<Outbox<N>>,
     running: JoinSet<()>,
     readiness: Option<AbortHandle>,
+    successor: Option<AbortHandle>,
     liveness: Option<AbortHandle>,
     hold: Option<AbortHandle>,
     shared: Option<Arc<Shared>>,
@@ -226,6 +227,7 @@ fn serve<N: Fn() + 'static>(
         outbox,
         running: JoinSet::new(),
         readiness: None,
+        successor: None,
         liveness: None,
         hold: None,
         shared,
@@ -278,6 +280,18 @@ impl<N: Fn() + 'static> Tasks<N> {
                 })));
             }
             WorkerCommand::StopPolling => stop(&mut self.readiness),
+            WorkerCommand::PollSuccessor { url, interval, timeout, from, generation } => {
+                stop(&mut self.successor);
+                let client = Client::coming_from(from);
+                self.successor = Some(self.running.spawn_local(every(interval, async move || {
+                    let observation = client.get(&url, timeout).await;
+                    trace_poll("successor", &observation);
+                    let done = observation.verdict.is_ready();
+                    outbox.put(WorkerEvent::Successor { generation, observation });
+                    done
+                })));
+            }
+            WorkerCommand::StopSuccessor => stop(&mut self.successor),
             WorkerCommand::PollLiveness { url, interval, timeout } => {
                 stop(&mut self.liveness);
                 self.liveness = Some(self.running.spawn_local(every(interval, async move || {

@@ -1,5 +1,5 @@
 // A server with Go's net/http. Any path: "ok". With ?seconds=S: the same after S seconds, and "slow begins" on stdout
-// when it begins. With -shutdown it does on SIGTERM what its documentation advises, and without nothing.
+// when it begins. With -fd it accepts on that descriptor. With -shutdown it does on SIGTERM what its documentation advises, and without nothing.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -26,6 +27,7 @@ func answer(writer http.ResponseWriter, request *http.Request) {
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address and port")
+	fd := flag.Uint("fd", 0, "a listening socket that is there already")
 	shutdown := flag.Bool("shutdown", false, "call Server.Shutdown on SIGTERM")
 	flag.Parse()
 	server := &http.Server{Addr: *listen, Handler: http.HandlerFunc(answer)}
@@ -41,10 +43,21 @@ func main() {
 			close(done)
 		}()
 	}
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	var listener net.Listener
+	var err error
+	if *fd == 0 {
+		listener, err = net.Listen("tcp", *listen)
+	} else {
+		listener, err = net.FileListener(os.NewFile(uintptr(*fd), "listener"))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	// ListenAndServe comes back at once: the requests are over when Shutdown does.
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// Serve comes back at once: the requests are over when Shutdown does.
 	<-done
 }

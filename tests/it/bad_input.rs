@@ -892,6 +892,73 @@ fn restarts() {
 }
 
 #[test]
+fn reloads() {
+    let on = ["--reload-on", "HUP"];
+    let with = |more: &[&'static str], contains| flags(&[&on[..], more].concat(), contains);
+    let url = ["--reload-ready", "url"];
+    let asked = |more: &[&'static str], contains| flags(&[&on[..], &url, more].concat(), contains);
+    all_refused(vec![
+        flags(&["--reload-on", "RELOAD"], &["--reload-on \"RELOAD\"", "no such signal"]),
+        flags(&["--reload-on", "HPU"], &["--reload-on \"HPU\"", "did you mean SIGHUP?"]),
+        flags(&["--reload-on", "0"], &["--reload-on \"0\"", "no such signal", "from 1 to 64"]),
+        flags(&["--reload-on", "KILL"], &["--reload-on \"KILL\"", "no process can catch SIGKILL"]),
+        flags(&["--reload-on", "STOP"], &["--reload-on \"STOP\"", "no process can catch SIGSTOP"]),
+        flags(&["--reload-on", "CHLD"], &["--reload-on \"CHLD\"", "cannot mean anything else"]),
+        flags(&["--reload-on", "TERM"], &["--reload-on \"TERM\"", "SIGTERM begins a stop (--stop-on)", "as HUP"]),
+        flags(&["--reload-on", "INT"], &["--reload-on \"INT\"", "SIGINT begins a stop"]),
+        with(&["--stop-on", "HUP"], &["--reload-on \"HUP\"", "SIGHUP begins a stop (--stop-on)"]),
+        with(&["--reload-on", "USR1"], &["--reload-on", "2 times", "give it only once"]),
+        flags(&["--reload-on", ""], &["--reload-on", "no such signal"]),
+        variable("GRACEFUL_RELOAD_ON", "yes", &["GRACEFUL_RELOAD_ON=\"yes\"", "no such signal"]),
+        file("reload_on = true", &["graceful.toml: reload_on", "expected a string", "as \"HUP\""]),
+        file("reload_on = \"TERM\"", &["graceful.toml: reload_on", "begins a stop"]),
+        flags(
+            &["--reload-ready", "notify"],
+            &["--reload-ready \"notify\"", "has no effect without --reload-on", "add --reload-on SIG"],
+        ),
+        flags(&["--reload-ready", "2s", "--reload-on", "none"], &["--reload-ready \"2s\"", "without --reload-on"]),
+        flags(
+            &["--listen", ":8000", "--reload-on", "none", "--reload-ready", "2s"],
+            &["--reload-ready \"2s\"", "has no effect without --reload-on"],
+        ),
+        flags(
+            &["--listen", ":8000", "--stop-on", "HUP", "--reload-ready", "2s"],
+            &["--reload-ready \"2s\"", "has no effect without --reload-on"],
+        ),
+        with(&["--reload-ready", "soon"], &["--reload-ready \"soon\"", "expected notify, url or a duration, as 2s"]),
+        with(&["--reload-ready", "notfy"], &["--reload-ready \"notfy\"", "did you mean notify?"]),
+        with(&["--reload-ready", "NOTIFY"], &["--reload-ready \"NOTIFY\"", "expected notify, url or a duration"]),
+        with(&["--reload-ready", "2"], &["--reload-ready \"2\"", "a duration with a unit, as 2s"]),
+        with(&["--reload-ready", "-2s"], &["--reload-ready \"-2s\"", "cannot be negative"]),
+        with(&["--reload-ready", "2 fortnights"], &["--reload-ready \"2 fortnights\"", "as 500ms, 5s or 2m"]),
+        with(&["--reload-ready", "200y"], &["--reload-ready \"200y\"", "longer than 100 years"]),
+        with(&["--reload-ready", "1s", "--reload-ready", "2s"], &["--reload-ready", "2 times", "give it only once"]),
+        variable("GRACEFUL_RELOAD_READY", "true", &["GRACEFUL_RELOAD_READY=\"true\"", "expected notify, url"]),
+        file("reload_on = \"HUP\"\nreload_ready = 2", &["graceful.toml: reload_ready", "expected a string"]),
+        asked(&[], &["--reload-ready \"url\"", "has no effect without --ready-url", "add --ready-url URL"]),
+        asked(
+            &["--ready-url", "http://127.0.0.1:8000/"],
+            &["--reload-ready \"url\"", "expected a --ready-url of 127.0.0.1 and a TCP port of --listen"],
+        ),
+        asked(
+            &["--ready-url", "http://127.0.0.1:8000/", "--listen", ":8001"],
+            &["--reload-ready \"url\"", "a TCP port of --listen"],
+        ),
+        asked(
+            &["--ready-url", "http://[::1]:8000/", "--listen", ":8000"],
+            &["--reload-ready \"url\"", "a --ready-url of 127.0.0.1"],
+        ),
+        asked(
+            &["--ready-url", "http://web:8000/", "--listen", ":8000"],
+            &["--reload-ready \"url\"", "a --ready-url of 127.0.0.1"],
+        ),
+        // What depends on one that is wrong is not judged.
+        flags(&["--reload-on", "x", "--reload-ready", "2s"], &["--reload-on \"x\""]),
+        asked(&["--ready-url", "x"], &["--ready-url \"x\""]),
+    ]);
+}
+
+#[test]
 fn liveness() {
     let url = ["--live-url", "http://h/"];
     let with = |more: &[&'static str], contains| flags(&[&url[..], more].concat(), contains);

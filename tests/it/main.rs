@@ -63,6 +63,8 @@ mod profiles_workers;
 mod protocols;
 mod readiness;
 mod readme;
+mod reload;
+mod reload_servers;
 mod report;
 mod restart;
 mod secrets;

@@ -760,7 +760,7 @@ fn one_that_is_replaced_holds_and_tells_nobody_that_it_leaves() {
         plan.clone(),
         "10s replaced   -> stop (Replaced), [PreStop], watch connections
          10s in flight  -> [Hold], hold until 24.5s
-         12s hold over  -> hold over, [Drain], TERM ->app
+         12s hold over  -> end hold, [Drain], TERM ->app
          12s replaced   ->
          13s app exits 0 -> app gone, [Leftovers], no more hooks, look
          13s left 0     -> [PostStop], run post-stop hooks
@@ -776,7 +776,9 @@ fn one_that_is_replaced_holds_and_tells_nobody_that_it_leaves() {
     story(
         with_hooks(&[Stage::PreStart]),
         "begin         -> run pre-start hooks
-         2s not ready  -> stop (TERM), no more hooks, TERM ->hooks",
+         2s not ready  -> stop (TERM), no more hooks, TERM ->hooks
+         3s pre-start hooks done -> [Leftovers], no more hooks, look
+         3s left 0               -> [PostStop], [Done], exit 143 not started",
     );
 }
 

@@ -22,6 +22,7 @@ mod own_connections;
 mod owners;
 mod proc;
 mod snapshot;
+pub mod steer;
 mod unix;
 mod unix_wire;
 mod wire;

@@ -126,10 +126,20 @@ impl KeptAlive {
     /// [`KeptAlive::finish`]. A new connection is made only after an answer that says `Connection: close`, and after
     /// a failure, which counts.
     pub(crate) fn start(server: SocketAddr, path: &str, clients: usize, rate: u32) -> KeptAlive {
+        KeptAlive::of_kind(server, path, clients, rate, false)
+    }
+
+    /// The same, but before each request a client looks whether the server has closed the connection meanwhile, as every pool
+    /// of connections does; then it makes a new one.
+    pub(crate) fn pooled(server: SocketAddr, path: &str, clients: usize, rate: u32) -> KeptAlive {
+        KeptAlive::of_kind(server, path, clients, rate, true)
+    }
+
+    fn of_kind(server: SocketAddr, path: &str, clients: usize, rate: u32, looks: bool) -> KeptAlive {
         let shared = Arc::<Shared>::default();
         let client = || {
             let (shared, path) = (Arc::clone(&shared), path.to_owned());
-            std::thread::spawn(move || keep_alive(server, &path, rate, &shared))
+            std::thread::spawn(move || keep_alive(server, &path, rate, looks, &shared))
         };
         let clients = (0..clients).map(|_| client()).collect();
         KeptAlive { shared, clients }
@@ -245,14 +255,15 @@ fn pace(server: SocketAddr, path: &str, rate: u32, shared: &Arc<Shared>) -> Vec<
     requests
 }
 
-fn keep_alive(server: SocketAddr, path: &str, rate: u32, shared: &Shared) -> Vec<Record> {
+fn keep_alive(server: SocketAddr, path: &str, rate: u32, looks: bool, shared: &Shared) -> Vec<Record> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n\r\n");
     let mut records = Vec::new();
-    let mut kept = None;
+    let mut kept: Option<TcpStream> = None;
     let mut due = Instant::now();
     while shared.goes_on_at(due) {
         let sent = Instant::now();
-        let outcome = match kept.take().map_or_else(|| connect(server), Ok) {
+        let open = kept.take().filter(|stream| !looks || is_open(stream));
+        let outcome = match open.map_or_else(|| connect(server), Ok) {
             Ok(mut stream) => {
                 let (outcome, reusable) = exchange(&mut stream, request.as_bytes());
                 kept = reusable.then_some(stream);
@@ -264,6 +275,17 @@ fn keep_alive(server: SocketAddr, path: &str, rate: u32, shared: &Shared) -> Vec
         due += Duration::from_secs(1) / rate;
     }
     records
+}
+
+/// The server has not closed it.
+fn is_open(stream: &TcpStream) -> bool {
+    let nothing = || -> std::io::Result<bool> {
+        stream.set_nonblocking(true)?;
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        Ok(peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock))
+    };
+    nothing().unwrap_or(false)
 }
 
 fn send(server: SocketAddr, path: &str, tell: impl FnOnce(Outcome) + Send + 'static) -> JoinHandle<Record> {
