@@ -265,6 +265,11 @@ impl ConnectionHistory {
         }
     }
 
+    /// It is not known who spoke last.
+    pub(super) fn is_doubtful(&self) -> bool {
+        matches!(self.turn, Turn::Unclear | Turn::Blind)
+    }
+
     /// Why it counts as what [`ConnectionHistory::class`] has said of it.
     pub(super) fn why(&self, seen: &Connection) -> &'static str {
         match self.turn {

@@ -207,6 +207,14 @@ impl Tracker {
         self.last.map(|(_, counts)| counts)
     }
 
+    /// As of the last sample nobody waits for the begin of an answer: on each connection the app has spoken last, though more
+    /// may follow.
+    pub fn is_calm(&self) -> bool {
+        let doubtful = |known: &Known| !known.own && known.exchange.is_doubtful();
+        self.last().is_some_and(|counts| counts.busy == 0 && counts.unaccepted == 0)
+            && !self.connections.values().any(doubtful)
+    }
+
     /// Since when nothing new has come: no byte received, no connection made. The first sample knows of nothing before
     /// itself; none before it.
     pub fn quiet_since(&self) -> Option<Duration> {

@@ -118,6 +118,8 @@ pub enum InFlightEvent {
     },
     /// Nobody has taken a byte of that for this long, and the thread has ended.
     Stalled(Duration),
+    /// In this moment nobody waits for an answer ([`WatchThread::look_for_calm`]).
+    Calm,
     /// What cannot be watched, in words.
     NotWatched(String),
     /// An answer that was taken for over went on. Told once.
@@ -153,6 +155,7 @@ enum WatchError {
 enum Order {
     LookClosely,
     LookAfter,
+    AwaitCalm,
 }
 
 /// The handle of the thread, or of what stands in for it. Dropping it ends the thread, in the middle of a look too, and
@@ -224,6 +227,11 @@ impl WatchThread {
     /// The app is gone: look at what it has left to the kernel. False if nothing will be told of it.
     pub fn look_after(&mut self) -> bool {
         self.order(Order::LookAfter)
+    }
+
+    /// The hold is nearly over: tell of a moment in which nobody waits for an answer ([`InFlightEvent::Calm`]).
+    pub fn look_for_calm(&mut self) {
+        self.order(Order::AwaitCalm);
     }
 
     fn order(&mut self, order: Order) -> bool {
@@ -307,6 +315,8 @@ struct Watcher {
     told: HashSet<String>,
     /// The app has a handler that is trusted.
     has_handler: bool,
+    /// A moment in which nobody waits for an answer is enough.
+    wants_calm: bool,
     /// Samples in a row in which nobody waited to be accepted.
     none_waits: u32,
     /// The app has no handler, and that was told.
@@ -337,6 +347,7 @@ impl Watcher {
             told: HashSet::new(),
             has_handler: false,
             none_waits: 0,
+            wants_calm: false,
             unhandled: false,
             went_on: false,
             untold: 0,
@@ -350,6 +361,7 @@ impl Watcher {
     fn take(&mut self, order: Order) {
         match order {
             Order::LookClosely => self.interval = CLOSE_LOOK,
+            Order::AwaitCalm => (self.interval, self.wants_calm) = (CLOSE_LOOK, true),
             Order::LookAfter => self.doing = Doing::After { last: None, moved: Instant::now() },
         }
     }
@@ -480,6 +492,9 @@ impl Watcher {
             && !std::mem::replace(&mut self.went_on, true)
         {
             tell(InFlightEvent::WentOn(pause));
+        }
+        if self.wants_calm && self.tracker.is_calm() {
+            tell(InFlightEvent::Calm);
         }
         self.tell_limits(!over_unix.is_empty(), tell);
         self.tell_sample(counts, tell);

@@ -249,6 +249,9 @@ impl Supervisor {
     fn start_hold(&mut self, until: Duration) {
         let now = self.now();
         self.run.in_flight.hold_begins(now);
+        if self.is_beside() {
+            self.run.in_flight.ends_at(now, until);
+        }
         let what = match &self.config.hold {
             config::Hold::Never => String::new(),
             config::Hold::Idle | config::Hold::Quiet => {

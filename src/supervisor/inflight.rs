@@ -10,6 +10,9 @@ use crate::signal::Signal;
 use crate::timeline::{Event, InFlightMoment, Phase, text};
 use std::time::{Duration, Instant};
 
+/// So long before the end of its time a hold is content with a moment in which nobody waits for an answer.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
+
 /// What is known.
 #[derive(Debug, Default)]
 pub(super) struct InFlightState {
@@ -18,6 +21,8 @@ pub(super) struct InFlightState {
     /// What the lifecycle was told.
     told: Option<bool>,
     hold_began: Duration,
+    /// When a moment is looked for in which nobody waits for an answer.
+    calm_at: Option<Duration>,
     /// The app is gone.
     over: bool,
     undelivered: Option<Undelivered>,
@@ -41,12 +46,18 @@ struct Seen {
 impl InFlightState {
     /// When to call `in_flight_tick`, of a loop that began then.
     pub(super) fn deadline(&self, start: Instant) -> Option<Duration> {
-        let due = self.watch.as_ref()?.due()?;
-        Some(due.saturating_duration_since(start))
+        let due = self.watch.as_ref().and_then(WatchThread::due).map(|due| due.saturating_duration_since(start));
+        due.into_iter().chain(self.calm_at).min()
     }
 
     pub(super) fn hold_begins(&mut self, now: Duration) {
         self.hold_began = now;
+    }
+
+    /// A hold of a run that was replaced ends then, whether anybody waits or not: shortly before that there may be a moment in which
+    /// nobody does.
+    pub(super) fn ends_at(&mut self, now: Duration, until: Duration) {
+        self.calm_at = Some(until.saturating_sub(LAST_MOMENTS.min(until.saturating_sub(now) / 2)));
     }
 
     /// "3 busy", "idle"; empty if nothing was seen yet.
@@ -127,7 +138,12 @@ impl Supervisor {
 
     /// Looks, where there is no thread for it.
     pub(super) fn in_flight_tick(&mut self) {
-        if let Some(watch) = &mut self.run.in_flight.watch {
+        let now = self.now();
+        let state = &mut self.run.in_flight;
+        if let Some(watch) = &mut state.watch {
+            if state.calm_at.take_if(|at| *at <= now).is_some() {
+                watch.look_for_calm();
+            }
             watch.turn();
             self.in_flight_news();
         }
@@ -178,9 +194,18 @@ impl Supervisor {
                     self.not_delivered(&format!("nobody has taken any of it for {}", text::human(after)));
                     self.run.inputs.push_back(Input::Undelivered(0));
                 }
+                InFlightEvent::Calm => self.calm(),
                 InFlightEvent::Trouble(what) => self.trouble_once(what),
                 InFlightEvent::Blind(why) => self.blind(&why),
             }
+        }
+    }
+
+    /// Clients stay with the run that accepted them, and one that has no handler for its signal never sends them away. So
+    /// its hold may run out of time, and the signal cut off whoever waits then. But between two requests nobody does.
+    fn calm(&mut self) {
+        if self.is_beside() && self.run.lifecycle.phase() == Phase::Hold && self.holds_for_requests() {
+            self.hold_over("nobody waits for an answer in this moment".to_owned());
         }
     }
 

@@ -125,7 +125,7 @@ impl AppSockets {
     /// # Errors
     /// The kernel refuses it, and all stays as it is.
     pub(super) fn promote(&self, generation: GenerationId) -> io::Result<()> {
-        self.steer(generation, |socket, place| steer::to(socket, place))
+        self.steer(generation, steer::to)
     }
 
     /// Until then it can be asked from that address, of 127.0.0.0/8.

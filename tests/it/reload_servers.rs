@@ -21,7 +21,8 @@ const ALIVE: &str = "2s";
 struct Server<'a> {
     command: Vec<String>,
     slow: &'a str,
-    /// It closes its clients' connections with a word of it, or not before they are idle.
+    /// Its handler sends its clients away: they may keep their connections. Without one, a request that comes while the kernel
+    /// takes a process apart, which is some milliseconds, finds a connection that nobody reads any more.
     kept: bool,
 }
 
@@ -34,7 +35,8 @@ fn drops_nothing(server: Server<'_>) {
 fn drops_nothing_on(port: u16, server: Server<'_>) {
     let at = format!("127.0.0.1:{port}");
     let mut graceful = graceful_command();
-    graceful.args(["--listen", &at, "--reload-ready", ALIVE, "--grace-period", "20s", "--pre-stop-delay", "1s", "--"]);
+    graceful.args(["--listen", &at, "--reload-ready", ALIVE, "--grace-period", "20s", "--hold-timeout", "3s"]);
+    graceful.args(["--pre-stop-delay", "1s", "--"]);
     let process = Proc::spawn_group(graceful.args(&server.command));
     wait_http(port, "/", DEADLINE);
     let load = Load::start(address(port), "/", 100);
@@ -51,7 +53,8 @@ fn drops_nothing_on(port: u16, server: Server<'_>) {
     let end = Instant::now();
     load.finish(end).assert_nothing_dropped(begin);
     if let Some(kept) = kept {
-        kept.finish(end).assert_nothing_dropped(begin);
+        let kept = kept.finish(end);
+        assert_eq!(kept.dropped(), 0, "{}\n{}", kept.table(begin), process.dump());
     }
     process.signal(libc::SIGTERM);
     process.wait(DEADLINE);
@@ -116,7 +119,7 @@ server.serve_forever()
 #[test]
 fn go_without_a_handler() {
     let Some(site) = go(&["-fd", "3"]) else { return };
-    drops_nothing_on(site.port, Server { command: site.server.clone(), slow: "/?seconds=1", kept: true });
+    drops_nothing_on(site.port, Server { command: site.server.clone(), slow: "/?seconds=1", kept: false });
 }
 
 #[test]
