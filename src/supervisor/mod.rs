@@ -106,7 +106,7 @@ struct Supervisor {
     origin: LaunchContext,
     start: Instant,
     /// The run of the app that there is, or was last.
-    run: run::Run,
+    run: Box<run::Run>,
     /// In a reload, the other one: it was started to take the place of the first, or its own was taken.
     beside: Option<Box<run::Run>>,
     /// The two are changed over, for a moment.
@@ -132,7 +132,7 @@ impl Supervisor {
         let timeline = Timeline::new(started_at, program, budget, config.hold.mode());
         let writer = Writer::new(log::complain(config.log_format == LogFormat::Json, started_at, start));
         Supervisor {
-            run: run::Run::first(lifecycle, timeline, hooks, launch.started()),
+            run: Box::new(run::Run::first(lifecycle, timeline, hooks, launch.started())),
             beside: None,
             changed_over: false,
             succession,
@@ -255,7 +255,7 @@ impl Supervisor {
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let mut fds: Vec<BorrowedFd<'_>> = self.health.iter().flat_map(|health| health.fds()).collect();
-        for run in std::iter::once(&self.run).chain(self.beside.as_deref()) {
+        for run in std::iter::once(&*self.run).chain(self.beside.as_deref()) {
             fds.extend(run.hooks.fds().chain(run.hold.fd()).chain(run.left.fds()));
         }
         fds
