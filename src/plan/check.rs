@@ -16,10 +16,11 @@ use crate::files;
 use crate::status::USAGE;
 use std::path::Path;
 
-/// Checks these files: what goes to stdout, and the exit status.
+/// Checks the files of the request; returns what goes to stdout, and the exit status.
 ///
 /// # Errors
-/// A name of a rule that there is not, or a path that is not there: nothing was checked.
+/// A rule is unknown, a path is not there, or a folder has nothing to check: nothing was checked then. Or a file cannot
+/// be read again or written to fix it.
 pub fn check(request: &CheckRequest, read_options: ReadOptions<'_>) -> Result<(String, u8), Vec<ConfigError>> {
     let mut problems: Vec<ConfigError> = request
         .ignore
@@ -85,7 +86,7 @@ fn fix(inputs: &[InputFile], outcome: &PlanResult, how: FixMode) -> Result<Strin
         for Wrapping { who, change, .. } in wrappings {
             let why = match change {
                 Ok(edit) if changes.make(&input.name, &text, edit) => continue,
-                Ok(_) => "it is not written in lines of its own, as YAML in blocks is",
+                Ok(_) => "it is not written on lines of its own, as block-style YAML is",
                 Err(why) => why,
             };
             said.push_str(&format!("{}: {who} is not wrapped: {why}\n", input.name));
@@ -98,7 +99,7 @@ fn fix(inputs: &[InputFile], outcome: &PlanResult, how: FixMode) -> Result<Strin
             FixMode::Named | FixMode::Written => {
                 files::replace(&input.path, changes.apply(&text).as_bytes())
                     .map_err(|error| problem(format!("cannot be written: {error}")))?;
-                said.push_str(&format!("{}: fixed what is mechanical\n", input.name));
+                said.push_str(&format!("{}: made the mechanical fixes\n", input.name));
             }
         }
     }
@@ -114,7 +115,7 @@ fn look(inputs: &[InputFile], request: &CheckRequest, read_options: ReadOptions<
     files.outcome(&reader, &request.ignore, request.wrap.as_deref())
 }
 
-/// What was read so far.
+/// What has been read so far.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     model: Model,
@@ -140,7 +141,7 @@ impl Files {
                 self.outcome.looked_at += reading.found;
                 if let Some((spot, mut reason)) = reading.fault {
                     if text.contains("{{") {
-                        reason.push_str("; it looks like a template: check what `helm template` prints of it");
+                        reason.push_str("; it looks like a template: check the output of `helm template` instead");
                     }
                     self.outcome.faults.push(UnreadFile { file, at: Some(spot), reason });
                 }
@@ -148,7 +149,7 @@ impl Files {
         }
     }
 
-    /// What the rules find in all of them together.
+    /// What the rules find in all the files together.
     pub(super) fn outcome(self, reader: &Reader<'_>, ignore: &[String], wrap: Option<&str>) -> PlanResult {
         let Files { mut model, comments, mut outcome } = self;
         complete(&mut model, &outcome.names, reader);
@@ -170,7 +171,7 @@ impl Files {
     }
 }
 
-/// What one file says of another one.
+/// Adds to the model what one file says about another.
 fn complete(model: &mut Model, names: &[String], reader: &Reader<'_>) {
     let Model { workloads, config_maps, built, builds, .. } = model;
     let maps: ConfigMaps<'_> =

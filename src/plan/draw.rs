@@ -1,6 +1,7 @@
 //! The timeline of a stop as a picture: a row for each phase, drawn to scale, and below it what happens when. Pure.
 //!
-//! Solid is what passes in any case, light is what may: the hold ends when its reason is gone, and the drain begins then.
+//! A solid bar is time that passes in any case, a light one is time that may: the hold ends when its reason is gone,
+//! and the drain begins then.
 
 use super::Platform;
 use crate::config::values::show;
@@ -10,10 +11,10 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Columns of a row.
+/// Columns of a row's bar.
 const WIDTH: usize = 50;
 
-/// Columns before it.
+/// Columns of the label before it.
 const LABEL: usize = 11;
 
 /// The moments of a stop, each counted from the stop signal.
@@ -21,9 +22,9 @@ struct Moments {
     delay: Duration,
     /// The hold is over by then.
     hold: Duration,
-    /// K.
+    /// `K`: when graceful sends SIGKILL.
     kill: Duration,
-    /// G.
+    /// `G`: when the grace period ends.
     grace: Duration,
     /// Where the drawing ends.
     end: Duration,
@@ -57,10 +58,10 @@ impl Moments {
     }
 }
 
-/// The picture for these options.
+/// The picture of a stop with these options, and the exit status.
 ///
 /// # Errors
-/// The options are wrong, as `run` would say.
+/// The options are wrong; the errors are those that `run` would report.
 pub fn draw(
     settings: Settings,
     command: Vec<OsString>,
@@ -75,7 +76,7 @@ pub fn draw(
     Ok((timeline(&config, platform, limit.as_ref(), is_app_given), 0))
 }
 
-/// The whole text. `limit`: how long the server gives its requests by itself.
+/// The whole text. `limit`: how long the server itself gives its requests.
 fn timeline(config: &Config, platform: Option<Platform>, limit: Option<&OwnLimit>, is_app_given: bool) -> String {
     let at = Moments::of(config, platform);
     let words: Vec<String> = config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -95,7 +96,7 @@ fn rows(text: &mut String, config: &Config, at: &Moments, platform: Option<Platf
     let mut row = |name: &str, bars: &[(Duration, Duration, char)], what: String| {
         let mut line = vec![' '; WIDTH + 1];
         for (from, to, mark) in bars {
-            // What takes any time is seen.
+            // Whatever takes any time at all is visible.
             let from_column = at.column(*from).min(WIDTH - 1);
             let to_column = at.column(*to).max((from_column + usize::from(to > from)).min(WIDTH));
             line[from_column..to_column].fill(*mark);
@@ -178,7 +179,7 @@ fn events(text: &mut String, config: &Config, at: &Moments, platform: Option<Pla
     event(at.grace, format!("G: {who} would send its own SIGKILL, which is not reached"));
 }
 
-/// What does not fit.
+/// What does not fit together.
 fn remarks(text: &mut String, config: &Config, at: &Moments, platform: Option<Platform>, limit: Option<&OwnLimit>) {
     let mut remarks: Vec<String> = config.warnings.clone();
     if let Some(platform) = platform {

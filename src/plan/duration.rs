@@ -1,8 +1,8 @@
-//! Durations as Go writes them, and with it Compose, Nomad and Traefik.
+//! Durations as Go writes them, and so do Compose, Nomad and Traefik.
 
 use std::time::Duration;
 
-/// `1m30s`, `1.5s`, `500ms`; a bare number counts seconds.
+/// Reads `1m30s`, `1.5s` or `500ms`; a bare number counts seconds. None where the text is not a duration.
 pub(super) fn go_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {

@@ -1,47 +1,47 @@
-//! What the options of a container may stand in besides its own definition.
+//! Where a container's options may come from, besides its own definition.
 
 use super::place::At;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-/// What else a container's options may stand in.
+/// Where else a container's options may come from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Elsewhere {
-    /// What may set variables and is not in these files, as messages name it.
+    /// Sources of variables that are not among these files, as messages name them.
     pub(super) unknown: Vec<At<String>>,
-    /// Files with variables that should be beside this one, and why they are not read.
+    /// Files with variables that should be beside this one, and why they cannot be read.
     pub(super) missing: Vec<At<String>>,
-    /// ConfigMaps, which may come in a later file.
+    /// ConfigMaps, which a later file may define.
     pub(super) maps: Vec<MapSource>,
-    /// What a Dockerfile copies: where to, and where that lies.
+    /// What a Dockerfile copies: the destination, and where the source lies.
     pub(super) copies: Vec<(String, PathBuf)>,
-    /// It would be PID 1.
+    /// Whether the container's command would be PID 1.
     pub(super) as_init: bool,
 }
 
-/// What of a ConfigMap becomes a variable.
+/// Which keys of a ConfigMap become variables.
 #[derive(Clone, Debug)]
 pub(super) enum MapKeys {
     /// This key becomes this variable.
     One { key: String, variable: String },
-    /// All do, behind this prefix.
+    /// All keys do, with this prefix.
     All { prefix: String },
 }
 
 /// Variables from a ConfigMap.
 #[derive(Clone, Debug)]
 pub(super) struct MapSource {
-    /// Its name.
+    /// The ConfigMap's name.
     pub(super) map: At<String>,
     pub(super) keys: MapKeys,
-    /// As messages name it.
+    /// The field that refers to it, as messages name it.
     pub(super) how: &'static str,
 }
 
 /// ConfigMaps by namespace and name.
 pub(super) type ConfigMaps<'a> = HashMap<(&'a str, &'a str), &'a ConfigMap>;
 
-/// What a ConfigMap has of variables.
+/// The variables in a ConfigMap.
 #[derive(Debug)]
 pub(super) struct ConfigMap {
     pub(super) namespace: String,

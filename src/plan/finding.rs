@@ -7,27 +7,27 @@ pub(super) use super::request::Severity;
 /// One rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// As `--ignore` and `--explain` take it.
+    /// Its name, as `--ignore` and `--explain` take it.
     pub name: &'static str,
-    /// How bad what it finds usually is.
+    /// How bad its findings usually are.
     pub severity: Severity,
-    /// What is wrong, in a sentence without its end.
+    /// What is wrong, in a sentence without its full stop.
     pub title: &'static str,
     /// Why that drops requests or jobs.
     pub why: &'static str,
-    /// A file that it finds fault with, and one that is right.
+    /// A file that the rule finds fault with.
     pub bad: Example,
-    /// The same, put right.
+    /// The same file, put right.
     pub good: Example,
     pub(super) check: fn(&Model, &mut Findings),
 }
 
-/// A file of an explanation.
+/// An example file in an explanation.
 #[derive(Debug)]
 pub struct Example {
-    /// Its name, which says what it is.
+    /// Its name, which tells the format.
     pub file: &'static str,
-    /// What stands in it.
+    /// Its text.
     pub text: &'static str,
 }
 
@@ -36,34 +36,34 @@ pub struct Example {
 pub(super) struct PlanFinding {
     /// The rule that says so.
     pub(super) rule: &'static Rule,
-    /// As bad as this.
+    /// How bad it is here, which may differ from the rule's usual severity.
     pub(super) severity: Severity,
-    /// Where it stands.
+    /// Where it is.
     pub(super) at: FileSpot,
     /// What is wrong, in numbers.
     pub(super) message: String,
     /// What would be right.
     pub(super) fix: String,
-    /// The change that makes it right, where that is mechanical.
+    /// The change that puts it right, where that is mechanical.
     pub(super) edit: Option<Edit>,
 }
 
 /// A change of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Edit {
-    /// What stands here becomes this.
+    /// The text at this position becomes this one.
     Replace(Position, String),
-    /// Lines before the one of this place, indented as far.
+    /// These lines go before the line of this position, with its indentation.
     Insert(Position, String),
-    /// Items before this one of a list, or entries before this key of a map, however it is written.
+    /// These items go before this item of a list, or these entries before this key of a map, in block or flow style.
     Items(Position, Vec<String>),
-    /// The items of a list become keys of a map with this value each, behind this entry.
+    /// The items of a list become the keys of a map, each with this value, after this entry.
     Keyed(Vec<Position>, &'static str, &'static str),
     /// All of these, or none.
     Together(Vec<Edit>),
 }
 
-/// Collects what one rule after the other finds.
+/// Collects what one rule finds.
 #[derive(Debug)]
 pub(super) struct Findings {
     rule: &'static Rule,
@@ -75,18 +75,18 @@ impl Findings {
         Findings { rule, found: Vec::new() }
     }
 
-    /// Adds one, as bad as the rule says.
+    /// Adds a finding of the rule's usual severity.
     pub(super) fn add(&mut self, file: usize, spot: Position, message: String, fix: String) {
         self.add_as(self.rule.severity, file, spot, message, fix);
     }
 
-    /// Adds one that is as bad as this.
+    /// Adds a finding of this severity.
     pub(super) fn add_as(&mut self, severity: Severity, file: usize, spot: Position, message: String, fix: String) {
         let at = FileSpot { file, spot };
         self.found.push(PlanFinding { rule: self.rule, severity, at, message, fix, edit: None });
     }
 
-    /// The change for the one that was added last.
+    /// Sets the change for the finding that was added last.
     pub(super) fn with(&mut self, edit: Option<Edit>) {
         if let Some(last) = self.found.last_mut() {
             last.edit = edit;

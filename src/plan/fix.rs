@@ -1,5 +1,5 @@
-//! The changes that are mechanical: one line replaced in part, or one line more. Comments, order and line ends stay, since
-//! nothing is written anew but that.
+//! The mechanical changes: a line replaced in part, or lines added. Comments, order and line ends stay, since nothing
+//! else is rewritten.
 
 use super::finding::{Edit, PlanFinding};
 use super::place::Position;
@@ -9,21 +9,21 @@ use std::fmt::Write as _;
 /// Lines around a change that a diff shows.
 const CONTEXT: usize = 3;
 
-/// What becomes of lines, by their number from 0.
+/// What becomes of the changed lines, by their number from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes(BTreeMap<usize, Change>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Change {
-    /// Lines that come before it.
+    /// New lines that go before it.
     before: Vec<String>,
-    /// What it becomes.
+    /// What it becomes; none if it stays.
     line: Option<String>,
 }
 
 impl Changes {
-    /// The changes of these findings that can be made to this text. Of two for one place, or one key, the first counts: the
-    /// other is found again.
+    /// The changes of these findings that can be made to this text. Of two for one place, or one key, only the first is
+    /// made: the next run finds the other again.
     pub(super) fn of<'a>(name: &str, text: &str, findings: impl Iterator<Item = &'a PlanFinding>) -> Changes {
         let lines: Vec<&str> = text.lines().collect();
         let is_json = name.ends_with(".json");
@@ -34,7 +34,7 @@ impl Changes {
         changes
     }
 
-    /// One more change of this text; whether it can be made.
+    /// Adds one more change of this text; returns whether it can be made.
     pub(super) fn make(&mut self, name: &str, text: &str, edit: &Edit) -> bool {
         self.add(&text.lines().collect::<Vec<_>>(), name.ends_with(".json"), edit)
     }
@@ -73,7 +73,7 @@ impl Changes {
         true
     }
 
-    /// A line each before an item that has one, else in its line.
+    /// Adds items before this one: each on a line of its own where this one has its own, otherwise in its line.
     fn items(&mut self, lines: &[&str], spot: Position, new: &[String]) -> bool {
         let number = spot.line as usize - 1;
         let Some(line) = lines.get(number) else { return false };
@@ -96,7 +96,7 @@ impl Changes {
         false
     }
 
-    /// A list of names, with a line each or all in one line.
+    /// Turns a list of names, each on a line of its own or all on one line, into a map.
     fn keyed(&mut self, lines: &[&str], spots: &[Position], value: &str, entry: &str) -> bool {
         let Some(first) = spots.first() else { return false };
         for spot in spots {
@@ -155,12 +155,12 @@ impl Changes {
         is_new
     }
 
-    /// Nothing is to be changed.
+    /// Whether nothing is to be changed.
     pub(super) fn is_empty(&self) -> bool {
         self.0.values().all(|change| change.before.is_empty() && change.line.is_none())
     }
 
-    /// The text with its changes.
+    /// The text with the changes made.
     pub(super) fn apply(&self, text: &str) -> String {
         let mut done = String::with_capacity(text.len() + 80 * self.0.len());
         for (number, whole) in text.split_inclusive('\n').enumerate() {
@@ -185,7 +185,7 @@ impl Changes {
         done
     }
 
-    /// As `diff -u` shows them and `patch -p1` takes them.
+    /// The changes as `diff -u` shows them and `patch -p1` takes them.
     pub(super) fn diff(&self, name: &str, text: &str) -> String {
         let lines: Vec<&str> = text.lines().collect();
         let mut diff = format!("--- a/{name}\n+++ b/{name}\n");
@@ -223,7 +223,7 @@ impl Changes {
     }
 }
 
-/// How much of this is the value: the span of a quoted one may reach to what follows it.
+/// How many bytes of this are the value: the span of a quoted one may reach to what follows it.
 fn length(text: &str) -> usize {
     let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''));
     let closing = quote.and_then(|quote| text[1..].find(quote));
@@ -231,7 +231,7 @@ fn length(text: &str) -> usize {
     text[..end.unwrap_or(text.len())].trim_end().len()
 }
 
-/// The byte at which this column, which counts from 1 in characters, begins.
+/// The byte at which this column begins; columns count from 1, in characters.
 fn byte(line: &str, column: u32) -> usize {
     line.char_indices().nth(column.saturating_sub(1) as usize).map_or(line.len(), |(at, _)| at)
 }

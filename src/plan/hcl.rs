@@ -1,29 +1,29 @@
-//! HCL as jobs of Nomad are written in it, as a tree in which every value has its line and column.
+//! HCL, in which Nomad jobs are written, as a tree in which every value has its line and column.
 //!
-//! Written by hand: hcl-edit, which has spans, makes a program of its own 240 KiB larger (0.9.9, with the settings of our
-//! release profile; the whole of `plan` may cost little more), calls itself for every level without a bound, and a linter
-//! evaluates nothing. What is needed is small: blocks, attributes, and the values that stand there literally.
+//! Written by hand: hcl-edit, which has spans, makes a program 240 KiB larger (0.9.9, with our release profile; the
+//! whole of `plan` may cost little more) and recurses without a bound; and a linter evaluates nothing. What is needed
+//! is small: blocks, attributes, and literal values.
 //!
 //! ```text
-//!   job "web" { count = 2 }     {job: {web: {count: 2}}}: what a block's labels name is a level each, as in HCL's own JSON
-//!   count = var.count           the text ${var.count}: whoever reads it sees that it is computed
+//!   job "web" { count = 2 }     {job: {web: {count: 2}}}: each label of a block is a level, as in HCL's own JSON
+//!   count = var.count           the text ${var.count}, which shows that it is computed
 //!   data = <<EOF                a here-document is its text
 //! ```
 //!
-//! Blocks of one name stand beside each other under the same key, in their order. Source: the syntax specification
+//! Blocks of the same name stand side by side under that key, in their order. Source: the syntax specification
 //! (github.com/hashicorp/hcl, hclsyntax/spec.md).
 
 use super::place::{At, Position};
 use super::tree::{DEEPEST, Data, LARGEST, Node};
 use std::rc::Rc;
 
-/// Where a text is not read, and why.
+/// Where a text cannot be read, and why.
 type Fault = (Position, String);
 
 /// Reads a file.
 ///
 /// # Errors
-/// It is no HCL, or has more values or levels than a tree may have.
+/// The text is not HCL, or has more values or levels than a tree may have.
 pub(super) fn read(text: &str) -> Result<Node, Fault> {
     let mut scanner = Scanner { text, at: 0, line: 1, column: 0, depth: 0, values: 0 };
     scanner.body(None)
@@ -85,7 +85,7 @@ impl Scanner<'_> {
         Ok(Node { spot: self.to_here(from), data, weight: 1 })
     }
 
-    /// One level further down.
+    /// Reads one level further down.
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth >= DEEPEST {
             return self.fault(format!("more than {DEEPEST} levels deep; expected a job"));
@@ -118,7 +118,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Attributes and blocks to this end: that of a block, or of the file.
+    /// Reads attributes and blocks up to this end: that of a block, or of the file.
     fn body(&mut self, end: Option<char>) -> Result<Node, Fault> {
         let from = self.here();
         let mut entries = Vec::new();
@@ -142,7 +142,7 @@ impl Scanner<'_> {
                     self.expression()?
                 }
                 Some(_) => self.block(&name.value)?,
-                None => return self.fault(format!("expected = or {{ behind {}", name.value)),
+                None => return self.fault(format!("expected = or {{ after {}", name.value)),
             };
             entries.push((name, Rc::new(value)));
         }
@@ -160,7 +160,7 @@ impl Scanner<'_> {
             Some('"') => At { at: from, value: self.quoted()? },
             _ => match self.name() {
                 Some(label) => label,
-                None => return self.fault(format!("expected = or {{ behind {name}")),
+                None => return self.fault(format!("expected = or {{ after {name}")),
             },
         };
         let label = At { at: self.to_here(label.at), ..label };
@@ -199,28 +199,28 @@ impl Scanner<'_> {
             let after = (self.at, self.line, self.column);
             self.skip(false)?;
             if self.is_over() {
-                // A comment behind it is passed over by whoever comes next.
+                // A comment after it is left to whatever reads on.
                 (self.at, self.line, self.column) = after;
                 return Ok(literal);
             }
         }
-        // It is the beginning of something that is computed, as "a" == "b" ? 1 : 2.
+        // It begins something that is computed, such as "a" == "b" ? 1 : 2.
         (self.at, self.line, self.column, self.values) = before;
         self.computed()
     }
 
-    /// Nothing more of an expression can come.
+    /// Whether the expression is over.
     fn is_over(&self) -> bool {
         matches!(self.peek(), None | Some('\n' | '\r' | ',' | ']' | '}'))
     }
 
-    /// `[for x in y: x]`
+    /// Whether a `[for x in y: x]` begins here.
     fn is_for(&self) -> bool {
         let inner = self.rest().get(1..).unwrap_or_default().trim_start();
         inner.strip_prefix("for").is_some_and(|rest| rest.starts_with(char::is_whitespace))
     }
 
-    /// A number, a word, or what nobody computes here: its text, to where it ends.
+    /// A number, a word, or an expression, which is not computed: its text, up to its end.
     fn computed(&mut self) -> Result<Node, Fault> {
         let from = self.here();
         let begin = self.at;
@@ -289,7 +289,7 @@ impl Scanner<'_> {
             let key = self.key()?;
             self.skip(false)?;
             if !self.bump_if('=') && !self.bump_if(':') {
-                return self.fault(format!("expected = behind {}", key.value));
+                return self.fault(format!("expected = after {}", key.value));
             }
             self.skip(false)?;
             entries.push((key, Rc::new(self.expression()?)));
@@ -298,7 +298,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The key of an object: a name, a text, or what is computed, in parentheses.
+    /// The key of an object: a name, a text, or an expression in parentheses.
     fn key(&mut self) -> Result<At<String>, Fault> {
         let from = self.here();
         let value = match self.peek() {
@@ -319,7 +319,7 @@ impl Scanner<'_> {
         Ok(At { at: self.to_here(from), value })
     }
 
-    /// A text in quotes. What is computed in it (`${…}`) stays as it is.
+    /// A text in quotes. An interpolation in it (`${…}`) stays as it is.
     fn quoted(&mut self) -> Result<String, Fault> {
         let from = self.here();
         self.bump();
@@ -363,7 +363,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// What stands behind a backslash.
+    /// The character that an escape stands for, from behind its backslash.
     fn escaped(&mut self) -> Option<char> {
         let digits = match self.bump()? {
             'n' => return Some('\n'),
@@ -377,7 +377,7 @@ impl Scanner<'_> {
         u32::from_str_radix(&code, 16).ok().and_then(char::from_u32)
     }
 
-    /// `<<EOF`, or `<<-EOF`, to the line that is EOF.
+    /// `<<EOF`, or `<<-EOF`, up to the line that is EOF.
     fn here_document(&mut self) -> Result<String, Fault> {
         let from = self.here();
         let line = self.rest().lines().next().unwrap_or_default();
@@ -402,7 +402,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// To the beginning of the next line.
+    /// Goes to the beginning of the next line.
     fn line_end(&mut self) {
         while self.bump().is_some_and(|character| character != '\n') {}
     }
@@ -473,7 +473,7 @@ mod tests {
             ("a = <<EOF\nx\n", 1, "a here-document without its end"),
             ("/* x\n", 1, "a comment without its end"),
             ("a = [1 2\n", 2, "expected , or ]"),
-            ("a: 1\n", 1, "expected = or { behind a"),
+            ("a: 1\n", 1, "expected = or { after a"),
         ] {
             let (spot, said) = read(text).unwrap_err();
             assert!(spot.line == line && said.contains(reason), "{text:?}: {spot:?} {said}");

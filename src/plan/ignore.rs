@@ -1,18 +1,18 @@
 //! `# graceful: ignore RULE` in a file.
 //!
-//! Behind something it is about that line. On a line of its own it is about what follows: the next line and everything that
-//! is indented further, which in YAML is that whole value; before the first line of a document, the document. Several rules
-//! are separated by commas.
+//! After something else on a line, it is about that line. On a line of its own, it is about what follows: the next line
+//! and everything that is indented further, which in YAML is that whole value; before the first line of a document, the
+//! document. Several rules are separated by commas.
 
-/// Lines, and the rules that say nothing there.
+/// The first and the last line of a range, and the rule that is ignored there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ignored(Vec<(u32, u32, String)>);
 
-/// The word of the comment.
+/// How such a comment begins.
 const MARK: &str = "graceful: ignore ";
 
 impl Ignored {
-    /// From the comments of a file.
+    /// Reads the comments of a file.
     pub(super) fn of(text: &str) -> Ignored {
         if !text.contains(MARK) {
             return Ignored::default();
@@ -33,7 +33,7 @@ impl Ignored {
         Ignored(found)
     }
 
-    /// Whether this rule says nothing in this line.
+    /// Whether this rule is ignored on this line.
     pub(super) fn covers(&self, rule: &str, line: u32) -> bool {
         self.0.iter().any(|(first, last, name)| name == rule && (*first..=*last).contains(&line))
     }
@@ -49,7 +49,7 @@ fn range(lines: &[&str], from: usize) -> (usize, usize) {
     let Some(first) = (from..lines.len()).find(|at| !is_nothing(lines[*at])) else { return (from, from) };
     let is_end = |line: &str| line.starts_with("---") || line.starts_with("...");
     if is_end(lines[first]) {
-        // Before the document's own mark: all of it.
+        // Before the mark at which a document begins: the whole document.
         return (first, end(lines, first + 1, is_end));
     }
     let begins = (0..first).rev().find(|at| !is_nothing(lines[*at])).is_none_or(|at| is_end(lines[at]));
@@ -60,7 +60,7 @@ fn range(lines: &[&str], from: usize) -> (usize, usize) {
     (first, end(lines, first + 1, |line| !is_nothing(line) && indentation(line) <= depth))
 }
 
-/// The last line before the one that is no more part of it.
+/// The last line before the first that is no longer part of it.
 fn end(lines: &[&str], from: usize, is_over: impl Fn(&str) -> bool) -> usize {
     let over = (from..lines.len()).find(|at| is_over(lines[*at])).unwrap_or(lines.len());
     over.saturating_sub(1)

@@ -1,4 +1,4 @@
-//! What an image lacks, as its name shows. A name that says nothing is taken to have everything.
+//! What an image lacks, as far as its name shows. An image whose name says nothing is taken to have everything.
 
 use super::model::Container;
 use super::shell;
@@ -14,7 +14,7 @@ pub(super) fn has_no_shell(image: &str) -> bool {
     name == "scratch"
         || name.contains("distroless")
         || tag.contains("distroless")
-        // Chainguard's, but for those that are made to have one.
+        // Chainguard's, except for those that are meant to have one.
         || name.starts_with("cgr.dev/") && !["wolfi-base", "chainguard-base", "bash", "busybox", "git"].contains(&last)
 }
 
@@ -24,13 +24,13 @@ fn is_slim(image: &str) -> bool {
     tag.ends_with("slim") || tag.contains("-slim-") || tag.starts_with("slim")
 }
 
-/// Whether only busybox' wget is there.
+/// Whether the image has only BusyBox's wget.
 fn is_alpine(image: &str) -> bool {
     let (name, tag) = parts(image);
     name == "alpine" || name.ends_with("/alpine") || tag.contains("alpine")
 }
 
-/// What of this program is known to be missing in the image.
+/// Whether the image is known to lack this program.
 pub(super) fn lacks(image: &str, program: &str) -> bool {
     match shell::base(program) {
         "sh" | "bash" | "ash" | "sleep" | "cat" | "test" | "ps" | "pgrep" | "grep" | "kill" => has_no_shell(image),
@@ -40,7 +40,7 @@ pub(super) fn lacks(image: &str, program: &str) -> bool {
     }
 }
 
-/// The programs that this command would run, through a shell's line as well.
+/// The programs that this command would run, those in a shell's line included.
 pub(super) fn programs(words: &[String]) -> Vec<String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let first = words.first().map(|word| (*word).to_owned());
@@ -49,7 +49,7 @@ pub(super) fn programs(words: &[String]) -> Vec<String> {
     first.into_iter().chain(inner).collect()
 }
 
-/// The first program of the command that the container's image lacks.
+/// The first program of the command that the container's image lacks, and the image.
 pub(super) fn missing(container: &Container, words: &[String]) -> Option<(String, String)> {
     let image = &container.image.as_ref()?.value;
     let program = programs(words).into_iter().find(|program| lacks(image, program))?;

@@ -13,7 +13,7 @@ pub(super) const LARGEST: u64 = 64 << 20;
 /// The largest file that is read because another one names it: variables, a Dockerfile.
 const LARGEST_BESIDE: u64 = 1 << 20;
 
-/// Folders below folders, at most: a link that leads upwards ends there.
+/// How many levels of folders are read at most.
 const DEEPEST: usize = 32;
 
 /// A file that is to be read.
@@ -24,14 +24,14 @@ pub(super) struct InputFile {
     pub(super) name: String,
 }
 
-/// The files of this argument: itself, or all of a folder that some reader reads, in the order of their names. Hidden ones and
-/// links to folders are left out.
+/// The files that this argument stands for: the file itself, or all files of a folder that some reader reads, in the
+/// order of their names. Hidden ones and links to folders are left out.
 pub(super) fn files_of(argument: &OsStr) -> io::Result<Vec<InputFile>> {
     let path = PathBuf::from(argument);
     if argument == "-" {
         return Ok(vec![InputFile { path: PathBuf::from("/dev/stdin"), name: "-".to_owned() }]);
     }
-    // What is no folder, a FIFO for example, is told of when it is read.
+    // Anything else that is not a folder, such as a FIFO, is reported when it is read.
     if !fs::metadata(&path)?.is_dir() {
         return Ok(vec![InputFile { name: name(&path), path }]);
     }
@@ -58,7 +58,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<InputFile>) -> io::Result<(
     Ok(())
 }
 
-/// Without control characters: a name must not break a line.
+/// The path without control characters: a name must not break a line.
 fn name(path: &Path) -> String {
     let text = path.to_string_lossy();
     let text = text.strip_prefix("./").unwrap_or(&text);
@@ -80,7 +80,7 @@ pub(super) fn beside(path: &Path) -> Result<String, String> {
 /// The text of a file.
 ///
 /// # Errors
-/// It cannot be read, is larger than [`LARGEST`], or is no text.
+/// It cannot be read, is larger than [`LARGEST`], or is not UTF-8 text.
 pub(super) fn text(input: &InputFile) -> io::Result<String> {
     let bytes = files::read(&input.path, LARGEST)?;
     String::from_utf8(bytes).map_err(|error| {

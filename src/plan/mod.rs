@@ -10,18 +10,19 @@
 //!              └─ the only I/O                                                 └─ nothing of a file format
 //! ```
 //!
-//! A reader makes no judgement and a rule knows no format: so a rule holds for a Pod and for a Compose service alike, and a
-//! new format needs no new rule. Every value has the place where it stands, so that a finding can name file, line and column.
+//! A reader makes no judgement and a rule knows no format: so a rule holds for a Pod and for a Compose service alike,
+//! and a new format needs no new rule. Every value has its place, so that a finding can name file, line and column.
 //!
 //! # Rules
 //!
 //! - An error is what cannot work as it is written. What depends on something that no file says is a warning at most, and
 //!   what is a matter of taste is not said at all: a linter that cries wolf is switched off.
-//! - Nothing of this machine is looked at (its files, programs, variables): the manifests run elsewhere. What they name beside
-//!   themselves is part of them: files with variables, the Dockerfile of a build and what it copies. Where options can stand in
-//!   something that is not there, what hangs on them is a note that names it ([`rules`]).
+//! - Nothing on this machine is looked at (its files, programs, variables): the manifests run elsewhere. What they name
+//!   beside themselves is part of them: files with variables, the Dockerfile of a build and what it copies. Where
+//!   options may come from something that is not there, whatever depends on them is a note that names it ([`rules`]).
 //! - A message says what is wrong in numbers and never shows what may be a secret.
-//! - Every input is bounded: [`input::LARGEST`] bytes a file, `tree::LARGEST` values and `tree::DEEPEST` levels a document.
+//! - Every input is bounded: [`input::LARGEST`] bytes per file, `tree::LARGEST` values and `tree::DEEPEST` levels per
+//!   document.
 
 mod draw;
 #[cfg(feature = "plan")]

@@ -17,9 +17,9 @@ pub(super) struct Model {
     pub(super) budgets: Vec<DisruptionBudget>,
     pub(super) backends: Vec<Backend>,
     pub(super) config_maps: Vec<ConfigMap>,
-    /// Where a service is built from a Dockerfile, and that one's path.
+    /// Where a service is built from a Dockerfile, and the Dockerfile's path.
     pub(super) built: Vec<(FileSpot, PathBuf)>,
-    /// The same, of those that are among the files.
+    /// The same for those Dockerfiles that are among the files, by their index.
     pub(super) builds: Vec<(FileSpot, usize)>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Workload {
     pub(super) namespace: String,
     /// The labels of its pods.
     pub(super) labels: BTreeMap<String, String>,
-    /// For all containers together.
+    /// The grace period for all containers together.
     pub(super) grace: Option<At<Duration>>,
     pub(super) replicas: Option<At<u64>>,
     pub(super) rollout: Rollout,
@@ -50,9 +50,9 @@ pub(super) struct Workload {
     pub(super) containers: Vec<Container>,
     /// What only a unit of systemd has.
     pub(super) unit: Option<Unit>,
-    /// Where a key of the pod's own could be added: the first key of its spec.
+    /// Where a key of the workload itself could be added: before this one.
     pub(super) insert_at: Option<Position>,
-    /// Where it could be given graceful.
+    /// Where graceful could be added.
     pub(super) wrap: Option<WrapPlaces>,
 }
 
@@ -73,7 +73,7 @@ pub(super) enum WorkloadKind {
     Task,
     /// Of Nomad: its tasks come and go together.
     Group,
-    /// The same, of a job that ends by itself.
+    /// The same for a job that ends by itself.
     BatchGroup,
 }
 
@@ -95,13 +95,13 @@ impl WorkloadKind {
         }
     }
 
-    /// It ends by itself, and nobody routes requests to it.
+    /// Whether it ends by itself, and nobody routes requests to it.
     pub(super) fn ends_by_itself(self) -> bool {
         matches!(self, WorkloadKind::Job | WorkloadKind::CronJob | WorkloadKind::BatchGroup)
     }
 }
 
-/// How copies are exchanged.
+/// How copies are replaced.
 #[derive(Debug, Default)]
 pub(super) struct Rollout {
     pub(super) max_unavailable: Option<At<Amount>>,
@@ -148,7 +148,7 @@ pub(super) struct Container {
     pub(super) name: String,
     pub(super) at: Position,
     pub(super) image: Option<At<String>>,
-    /// It runs before the others and ends.
+    /// Whether it runs before the others and ends.
     pub(super) is_init: bool,
     pub(super) argv: Argv,
     pub(super) env: Vec<At<(String, String)>>,
@@ -156,7 +156,7 @@ pub(super) struct Container {
     pub(super) graceful: Option<Graceful>,
     /// The server that it starts, if that is known.
     pub(super) server: Option<RecognisedServer>,
-    /// Its own, where the platform gives each one.
+    /// Its own grace period, where the platform gives each container one.
     pub(super) grace: Option<At<Duration>>,
     pub(super) stop_signal: Option<At<String>>,
     pub(super) pre_stop: Option<At<PreStop>>,
@@ -178,11 +178,11 @@ pub(super) struct Container {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Argv {
     pub(super) words: Vec<At<String>>,
-    /// Where it stands: the key or the instruction.
+    /// Where it is: the key or the instruction.
     pub(super) at: Option<Position>,
     /// The ENTRYPOINT or CMD that was written without brackets, so that a shell runs it.
     pub(super) shell: Option<ShellForm>,
-    /// The words are only what follows an entrypoint that the file does not name.
+    /// Whether the words are only what follows an entrypoint that the file does not name.
     pub(super) headless: bool,
 }
 
@@ -198,19 +198,19 @@ pub(super) struct ShellForm {
 /// graceful as a container runs it.
 #[derive(Debug)]
 pub(super) struct Graceful {
-    /// Where graceful's own word stands, or the variable that shows it.
+    /// Where the word graceful is, or the variable that gives it away.
     pub(super) at: Position,
-    /// What `run` would make of it; the problems with their places.
+    /// What `run` would make of it, or the problems with their places.
     pub(super) config: Result<Box<Config>, Vec<At<ConfigError>>>,
-    /// Which options somebody gave, without dashes, and where.
+    /// The options that are given, without dashes, and where.
     pub(super) given: Vec<At<String>>,
     /// The words before graceful: another init, env, a shell.
     pub(super) before: Vec<At<String>>,
-    /// What else may set its options, and is not in these files, as messages name it.
+    /// What else may set its options and is not in these files, as messages name it.
     pub(super) unknown: Option<String>,
-    /// Rules look at it as if that said nothing.
+    /// Whether rules look at it as if `unknown` set nothing.
     pub(super) is_assumed: bool,
-    /// The app's argv is not in the file.
+    /// Whether the app's argv is not in the file.
     pub(super) app_unknown: bool,
 }
 
@@ -219,12 +219,12 @@ impl Graceful {
         self.config.as_deref().ok().filter(|_| self.is_known())
     }
 
-    /// All that its options can stand in is in these files, or taken to be.
+    /// Whether everything that can set its options is in these files, or taken to be.
     pub(super) fn is_known(&self) -> bool {
         self.unknown.is_none() || self.is_assumed
     }
 
-    /// Where this option was given.
+    /// Where this option is given.
     pub(super) fn given(&self, option: &str) -> Option<Position> {
         self.given.iter().find(|given| given.value == option).map(|given| given.at)
     }
@@ -236,7 +236,7 @@ pub(super) struct RecognisedServer {
     pub(super) name: &'static str,
     pub(super) stop_signal: Option<crate::signal::Signal>,
     pub(super) is_worker: bool,
-    /// How long it gives its requests or jobs by itself.
+    /// How long the server itself gives its requests or jobs.
     pub(super) limit: Option<OwnLimit>,
 }
 
@@ -246,7 +246,7 @@ pub(super) enum PreStop {
     Sleep(Duration),
     Exec(Vec<String>),
     Http,
-    /// Nomad's shutdown_delay: between the deregistration and the signal, and no part of the grace period.
+    /// Nomad's shutdown_delay: between the deregistration and the signal, and not part of the grace period.
     Deregistered(Duration),
 }
 
@@ -260,7 +260,7 @@ impl PreStop {
         }
     }
 
-    /// How long the signal comes later for it.
+    /// By how much it delays the signal.
     pub(super) fn waits(&self) -> Option<Duration> {
         match self {
             PreStop::Deregistered(time) => Some(*time),
@@ -268,7 +268,7 @@ impl PreStop {
         }
     }
 
-    /// As the file calls it.
+    /// What the file calls it.
     pub(super) fn name(&self) -> &'static str {
         match self {
             PreStop::Deregistered(_) => "shutdown_delay",
@@ -288,7 +288,7 @@ pub(super) struct ProbeSpec {
 }
 
 impl ProbeSpec {
-    /// From the moment when it would fail to the moment when that is believed.
+    /// The time from the first failure to the one at which the platform acts on it.
     pub(super) fn notices_after(&self) -> Duration {
         self.period * u32::try_from(self.failures.max(1)).unwrap_or(u32::MAX)
     }
@@ -329,7 +329,7 @@ pub(super) struct DisruptionBudget {
 pub(super) struct Backend {
     pub(super) file: usize,
     pub(super) namespace: String,
-    /// The Services that it names; none where it names none.
+    /// The Services that it names, if any.
     pub(super) services: Vec<String>,
     pub(super) annotations: Vec<(At<String>, At<String>)>,
     /// connectionDraining.drainingTimeoutSec of a BackendConfig.
@@ -338,12 +338,12 @@ pub(super) struct Backend {
 }
 
 impl Workload {
-    /// How this is called in messages: `Deployment web`.
+    /// What messages call it: `Deployment web`.
     pub(super) fn title(&self) -> String {
         format!("{} {}", self.kind.name(), self.name)
     }
 
-    /// How one of its containers is called in messages: `Deployment web, container app`.
+    /// What messages call one of its containers: `Deployment web, container app`.
     pub(super) fn who(&self, container: &Container) -> String {
         match self.kind {
             WorkloadKind::Image => "the image".to_owned(),
@@ -360,7 +360,7 @@ impl Workload {
         }
     }
 
-    /// From the platform's stop signal to its SIGKILL, and where that is set.
+    /// The time from the platform's stop signal to its SIGKILL, and where that is set.
     pub(super) fn grace_of(&self, container: &Container) -> (Duration, Option<Position>) {
         match container.grace.as_ref().or(self.grace.as_ref()) {
             Some(given) => (given.value, Some(given.at)),
@@ -368,7 +368,7 @@ impl Workload {
         }
     }
 
-    /// "terminationGracePeriodSeconds is 30s", with what says so.
+    /// The grace period with the name of its setting: `terminationGracePeriodSeconds is 30s`.
     pub(super) fn grace_in_words(&self, container: &Container) -> String {
         let (grace, given) = self.grace_of(container);
         let how = if given.is_some() { "" } else { " (the default)" };
@@ -408,26 +408,26 @@ impl Workload {
 }
 
 impl Container {
-    /// What is given from elsewhere goes before what stands in the container itself, which counts.
+    /// Puts variables from elsewhere before the container's own, which take precedence.
     pub(super) fn put_before(&mut self, mut env: Vec<At<(String, String)>>) {
         env.append(&mut self.env);
         self.env = env;
     }
 
-    /// The number of this port, which may be one of the container's names.
+    /// The number of this port, which may be given by its name in the container.
     pub(super) fn port(&self, port: Option<&At<String>>) -> Option<u64> {
         let text = &port?.value;
         let named = || self.ports.iter().find(|(name, _)| name.as_deref() == Some(text)).map(|(_, number)| *number);
         text.parse().ok().or_else(named)
     }
 
-    /// All its probes, by the names that their files have for them.
+    /// All its probes, with the names that the files have for them.
     pub(super) fn probes(&self) -> impl Iterator<Item = (&'static str, &ProbeSpec)> {
         let all = [("readiness", &self.readiness), ("liveness", &self.liveness), ("startup", &self.startup)];
         all.into_iter().filter_map(|(name, probe)| Some((name, probe.as_ref()?)))
     }
 
-    /// The value of a variable.
+    /// The value of a variable; of one that is given twice, the last counts.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.env.iter().rev().find(|given| given.value.0 == name).map(|given| given.value.1.as_str())
     }

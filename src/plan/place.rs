@@ -3,14 +3,14 @@
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct At<T> {
-    /// Where it stands.
+    /// Where the value is.
     pub(super) at: Position,
-    /// What stands there.
+    /// The value itself.
     pub(super) value: T,
 }
 
 impl<T> At<T> {
-    /// The same place with what this makes of the value, if it makes anything.
+    /// The same place with what `make` makes of the value; none where it makes nothing.
     pub(super) fn try_map<U>(self, make: impl FnOnce(T) -> Option<U>) -> Option<At<U>> {
         make(self.value).map(|value| At { at: self.at, value })
     }
@@ -19,13 +19,13 @@ impl<T> At<T> {
 /// A place in one file; lines and columns count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Position {
-    /// Its line.
+    /// The line where it begins.
     pub(super) line: u32,
-    /// Its column.
+    /// The column where it begins.
     pub(super) column: u32,
-    /// Where it ends: the line.
+    /// The line where it ends.
     pub(super) end_line: u32,
-    /// Where it ends: the column behind its last character.
+    /// The column after its last character.
     pub(super) end_column: u32,
 }
 
@@ -36,7 +36,7 @@ impl Position {
         Position { line, column, end_line: line, end_column: column }
     }
 
-    /// Where it begins, and nothing of what stands there: what cannot be replaced.
+    /// The beginning alone, without what is there, so that nothing is replaced.
     pub(super) fn empty(self) -> Position {
         Position { end_line: self.line, end_column: self.column, ..self }
     }

@@ -22,7 +22,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// From the stop signal to SIGKILL where nothing is set.
+    /// The time from the stop signal to SIGKILL where nothing is set.
     pub fn default_grace(self) -> Duration {
         Duration::from_secs(match self {
             // pod.spec.terminationGracePeriodSeconds; ECS' stopTimeout.
@@ -36,7 +36,7 @@ impl Platform {
         })
     }
 
-    /// The longest that can be had.
+    /// The longest grace period that the platform allows; none where it has no limit.
     pub fn longest_grace(self) -> Option<Duration> {
         match self {
             Platform::Fargate => Some(Duration::from_secs(120)),
@@ -49,7 +49,7 @@ impl Platform {
         }
     }
 
-    /// What sets the grace period there.
+    /// The platform's setting for the grace period.
     pub fn setting(self) -> &'static str {
         match self {
             Platform::Kubernetes => "terminationGracePeriodSeconds",
@@ -73,7 +73,7 @@ impl Platform {
         }
     }
 
-    /// The setting's value as it is written there.
+    /// The setting's value for this many seconds, as the platform's files write it.
     pub fn value(self, seconds: u64) -> String {
         match self {
             Platform::Kubernetes | Platform::Ecs | Platform::Fargate | Platform::Systemd => seconds.to_string(),
@@ -82,7 +82,7 @@ impl Platform {
         }
     }
 
-    /// As the setting is written there.
+    /// The setting with this value, in whole seconds rounded up, as the platform's files write it.
     pub fn written(self, time: Duration) -> String {
         let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
         match self {

@@ -7,16 +7,16 @@ use std::ffi::OsString;
 /// The whole request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PlanRequest {
-    /// The timeline of these options.
+    /// Draw the timeline of a stop with these options.
     Draw {
-        /// Not yet looked at.
+        /// Not yet checked.
         settings: Settings,
-        /// The app's argv; empty where none was given.
+        /// The app's argv; empty where none is given.
         command: Vec<OsString>,
-        /// Where it will run, if that was said.
+        /// Where it will run, if that is given.
         platform: Option<Platform>,
     },
-    /// Files.
+    /// Check files.
     Check(CheckRequest),
 }
 
@@ -27,13 +27,13 @@ pub struct CheckRequest {
     pub paths: Vec<OsString>,
     /// How findings are written.
     pub format: OutputFormat,
-    /// The exit status is 1 from this severity on; none: never.
+    /// The least severity for which the exit status is 1; none: never.
     pub fail_on: Option<Severity>,
-    /// Names of rules.
+    /// The names of the rules to ignore.
     pub ignore: Vec<String>,
     /// What becomes of mechanical fixes.
     pub fix: FixMode,
-    /// The image with graceful in it that pods without get it from.
+    /// The image from which workloads without graceful get it.
     pub wrap: Option<String>,
 }
 
@@ -64,7 +64,7 @@ pub enum OutputFormat {
 /// How bad it is; the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth to know.
+    /// Worth knowing.
     Note,
     /// Requests are dropped in some stops, or a setting has no effect.
     Warning,
@@ -73,7 +73,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Its name.
+    /// Its name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Severity::Note => "note",
@@ -83,10 +83,10 @@ impl Severity {
     }
 }
 
-/// Reads graceful's arguments, its own name first: the options and the app's argv.
+/// Reads graceful's arguments, its own name first, into the options and the app's argv.
 pub type ReadOptions<'a> = &'a dyn Fn(&[OsString]) -> Result<(Settings, Vec<OsString>), Vec<ConfigError>>;
 
-/// Files are not read by this build; the command line has said so already.
+/// This build reads no files; the command line has refused them already.
 ///
 /// # Errors
 /// Always.

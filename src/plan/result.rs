@@ -1,20 +1,20 @@
-//! What comes of all files: what the views show.
+//! What checking all the files gives: what the views show.
 
 use super::finding::PlanFinding;
 use super::place::Position;
 use super::wrap::Wrapping;
 
-/// What came of all files.
+/// The result for all the files.
 #[derive(Debug, Default)]
 pub(super) struct PlanResult {
     pub(super) names: Vec<String>,
     pub(super) findings: Vec<PlanFinding>,
     pub(super) faults: Vec<UnreadFile>,
-    /// How many findings comments and `--ignore` have taken out.
+    /// How many findings comments and `--ignore` take out.
     pub(super) ignored: usize,
     /// How many documents, images and units were looked at.
     pub(super) looked_at: usize,
-    /// What `--wrap` makes of pods.
+    /// What `--wrap` does to pods and services.
     pub(super) wrappings: Vec<Wrapping>,
 }
 

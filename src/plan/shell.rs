@@ -15,7 +15,7 @@ pub(super) fn is_shell(program: &str) -> bool {
     SHELLS.contains(&base(program))
 }
 
-/// The line of `sh -c LINE`, also with other options between.
+/// The LINE of `sh -c LINE`, even with other options in between.
 pub(super) fn line_of<'a>(words: &[&'a str]) -> Option<&'a str> {
     let (program, rest) = words.split_first()?;
     if !is_shell(program) {
@@ -49,7 +49,7 @@ fn sleep_of_command(words: &[String]) -> Option<Duration> {
     each.into_iter().reduce(|sum, time| sum.saturating_add(time))
 }
 
-/// `5`, `0.5`, `5s`, `2m`.
+/// A time as sleep takes it: `5`, `0.5`, `5s`, `2m`.
 pub(super) fn seconds(text: &str) -> Option<Duration> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     let number: f64 = text[..text.len() - unit.len()].parse().ok()?;
@@ -70,7 +70,7 @@ pub(super) fn commands(line: &str) -> Vec<Vec<String>> {
     separated.iter().filter_map(|command| shell_words::split(command).ok()).filter(|words| !words.is_empty()).collect()
 }
 
-/// Whether more than one command stands there, or one with a pipe: what the shell cannot become by itself.
+/// Whether the line has more than one command, or a pipe: the shell cannot become that by itself.
 pub(super) fn is_compound(line: &str) -> bool {
     commands(line).len() > 1
 }
@@ -80,7 +80,7 @@ pub(super) fn last_command(line: &str) -> Option<Vec<String>> {
     commands(line).pop()
 }
 
-/// Cuts at `;`, `&`, `|`, line ends and their doubles, outside of quotes; comments are left out.
+/// Cuts at `;`, `&`, `|`, line ends and their doubles, outside quotes; comments are left out.
 fn split(line: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut current = String::new();
@@ -89,7 +89,7 @@ fn split(line: &str) -> Vec<String> {
     let mut before = ' ';
     while let Some(character) = characters.next() {
         match (quote, character) {
-            // A line that goes on.
+            // The line continues.
             (None, '\\') if characters.peek() == Some(&'\n') => drop(characters.next()),
             (None | Some('"'), '\\') => {
                 current.push(character);

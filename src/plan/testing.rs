@@ -7,7 +7,7 @@ use super::result::PlanResult;
 use super::wrapped::Reader;
 use std::path::Path;
 
-/// What is made of these files.
+/// The result for these files.
 pub(super) fn check_texts(files: &[(&str, &str)]) -> PlanResult {
     check_with(files, None)
 }
@@ -19,7 +19,7 @@ fn check_with(files: &[(&str, &str)], wrap: Option<&str>) -> PlanResult {
     };
     let reader = Reader::new(&crate::cli::run_options, &beside);
     let mut read = Files::default();
-    // What no reader reads is only there to be named.
+    // A file that no reader reads is only there for others to name.
     for (name, text) in files.iter().filter(|(name, _)| super::read::format(name).is_some()) {
         read.add(name, Ok((*text).to_owned()), &reader);
     }
@@ -34,12 +34,12 @@ pub(super) fn check_text(name: &str, text: &str) -> Vec<PlanFinding> {
     outcome.findings
 }
 
-/// A file with all that `--wrap` can change in it, and why other things were not.
+/// A file with all that `--wrap` can change in it, and why it left the rest alone.
 pub(super) fn wrapped(name: &str, text: &str) -> (String, Vec<String>) {
     wrapped_of(name, &[(name, text)])
 }
 
-/// The same of one of several files.
+/// The same for one of several files.
 pub(super) fn wrapped_of(name: &str, files: &[(&str, &str)]) -> (String, Vec<String>) {
     let text = files.iter().find(|(other, _)| *other == name).map_or("", |(_, text)| text);
     let (mut changes, mut said) = (Changes::default(), Vec::new());

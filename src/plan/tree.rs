@@ -2,16 +2,18 @@
 //!
 //! # Bounds
 //!
-//! An alias is a second reference to one node, never a copy, and each node counts what it would be if all were written out:
-//! a document that would have more than [`LARGEST`] values, or more than [`DEEPEST`] levels, is refused by whoever reads it.
+//! An alias is a second reference to one node, never a copy, and each node counts what it would be if all were written
+//! out: a document that would have more than [`LARGEST`] values, or more than [`DEEPEST`] levels, is refused by its
+//! reader.
 
 use super::place::{At, Position};
 use std::rc::Rc;
 
-/// So many values may one document have, with its aliases written out. A CustomResourceDefinition has some 50,000.
+/// The most values that one document may have, with its aliases written out. A CustomResourceDefinition has some
+/// 50,000.
 pub(super) const LARGEST: u64 = 2_000_000;
 
-/// So many levels may a document have: what walks through it, and drops it, calls itself.
+/// The most levels that a document may have: whatever walks through it, or drops it, is recursive.
 pub(super) const DEEPEST: usize = 100;
 
 /// One value.
@@ -19,7 +21,7 @@ pub(super) const DEEPEST: usize = 100;
 pub(super) struct Node {
     pub(super) spot: Position,
     pub(super) data: Data,
-    /// Of how many values it consists, aliases written out.
+    /// How many values it consists of, with aliases written out.
     pub(super) weight: u64,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Node {
 pub(super) enum Data {
     Scalar {
         text: String,
-        /// Without quotes, so that `30` is a number and `true` a truth.
+        /// Whether it is without quotes, so that `30` is a number and `true` a boolean.
         plain: bool,
     },
     List(Vec<Rc<Node>>),
@@ -35,23 +37,23 @@ pub(super) enum Data {
 }
 
 impl Node {
-    /// The value of this key. Of a key that stands twice the last counts, as for kubectl.
+    /// The value of this key. Of a key that is given twice, the last counts, as for kubectl.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         let Data::Map(entries) = &self.data else { return None };
         entries.iter().rev().find(|(known, _)| known.value == key).map(|(_, value)| &**value)
     }
 
-    /// What stands below these keys.
+    /// The value below these keys.
     pub(super) fn at(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Where the key of this name stands.
+    /// Where the key of this name is.
     pub(super) fn key(&self, key: &str) -> Option<Position> {
         self.entries().iter().rev().find(|(known, _)| known.value == key).map(|(known, _)| known.at)
     }
 
-    /// The members of a map, in their order; none of anything else.
+    /// The entries of a map, in their order; empty for anything else.
     pub(super) fn entries(&self) -> &[(At<String>, Rc<Node>)] {
         match &self.data {
             Data::Map(entries) => entries,
@@ -59,7 +61,7 @@ impl Node {
         }
     }
 
-    /// The members of a list; none of anything else.
+    /// The members of a list; empty for anything else.
     pub(super) fn list(&self) -> &[Rc<Node>] {
         match &self.data {
             Data::List(members) => members,
@@ -98,7 +100,7 @@ impl Node {
         Some(At { at: self.spot, value })
     }
 
-    /// Texts of a list.
+    /// The texts in a list.
     pub(super) fn strings(&self) -> Vec<At<String>> {
         self.list().iter().filter_map(|member| member.string()).collect()
     }

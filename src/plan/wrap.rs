@@ -1,21 +1,21 @@
 //! `--wrap IMAGE`: graceful before the commands of Kubernetes manifests and Compose files, where the images do not have it.
 //!
-//! That a container does without graceful is no finding: it is somebody's choice. So no rule says it, and this is done only when it is
-//! asked for. An init container of IMAGE, which needs nothing but graceful in it, installs it into an emptyDir; the app's container
-//! mounts that, and its command begins with graceful. All that a pod needs is one change: made whole, or not at all. In a Compose file
-//! a service and a volume do the same for all services, which wait for it.
+//! A container without graceful is not a finding: that is somebody's choice. So no rule reports it, and this is done
+//! only on request. An init container of IMAGE, which needs nothing but graceful in it, installs it into an emptyDir;
+//! the app's container mounts that, and its command begins with graceful. All that a pod needs is one change, made as a
+//! whole or not at all. In a Compose file a service and a volume do the same for all services, which wait for it.
 
 use super::finding::Edit;
 use super::model::{Container, ListPlace, Model, PodPlaces, Workload, WrapPlaces};
 use super::platform::Platform;
 use std::time::Duration;
 
-/// Where it is in the container.
+/// Where graceful is in the container.
 pub(super) const DIR: &str = "/opt/graceful";
-/// What `run` takes the grace period for where nothing says it.
+/// The grace period that `run` assumes where nothing sets it.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
-/// What becomes of a container, or why nothing.
+/// How containers get graceful, or why they do not.
 #[derive(Debug)]
 pub(super) struct Wrapping {
     pub(super) file: usize,
@@ -24,7 +24,7 @@ pub(super) struct Wrapping {
     pub(super) change: Result<Edit, &'static str>,
 }
 
-/// For every pod with a container that does not run graceful.
+/// One for every pod with a container that does not run graceful.
 pub(super) fn all(model: &Model, image: &str) -> Vec<Wrapping> {
     let pods = model
         .workloads
@@ -59,14 +59,14 @@ fn of_pod(workload: &Workload, image: &str) -> Vec<Wrapping> {
 
 fn of_container(workload: &Workload, at: usize, container: &Container) -> Result<Vec<Edit>, &'static str> {
     const UNKNOWN: &str = "it has no command: name the image's own ENTRYPOINT and CMD there first";
-    let places = pod_places(workload).and_then(|places| places.containers.get(at)).ok_or("it has no place for it")?;
+    let places = pod_places(workload).and_then(|places| places.containers.get(at)).ok_or("there is no place for it")?;
     let first = container.argv.words.first().filter(|_| !container.argv.headless).ok_or(UNKNOWN)?;
     let mount = format!("{{name: graceful, mountPath: {DIR}, readOnly: true}}");
     let mount = in_list(places.mounts, places.key, "volumeMounts", mount)?;
     Ok(vec![Edit::Items(first.at, words(workload, container)), mount])
 }
 
-/// What comes before a command.
+/// The words that go before a command.
 pub(super) fn words(workload: &Workload, container: &Container) -> Vec<String> {
     let (grace, _) = workload.grace_of(container);
     let grace = (grace != DEFAULT_GRACE && grace < Duration::MAX)
@@ -82,9 +82,9 @@ fn pod_places(workload: &Workload) -> Option<&PodPlaces> {
     }
 }
 
-/// The two lists of the pod.
+/// The changes of the pod's two lists.
 fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], &'static str> {
-    let places = pod_places(workload).ok_or("it has no place for it")?;
+    let places = pod_places(workload).ok_or("there is no place for it")?;
     if places.is_taken {
         return Err("a volume or an init container is called graceful already");
     }
@@ -96,7 +96,7 @@ fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], &'static str>
     ])
 }
 
-/// One more item of a list, which may not be there yet: then the key comes before this one.
+/// One more item of a list. Where there is no such list, it is inserted before `key`.
 pub(super) fn in_list(
     list: ListPlace,
     key: Option<super::place::Position>,
@@ -106,7 +106,7 @@ pub(super) fn in_list(
     match (list, key) {
         (ListPlace::Before(first), _) => Ok(Edit::Items(first, vec![item])),
         (ListPlace::Absent, Some(key)) => Ok(Edit::Insert(key, format!("{name}:\n  - {item}"))),
-        (ListPlace::Absent, None) => Err("all of it is in one line"),
+        (ListPlace::Absent, None) => Err("all of it is on one line"),
         (ListPlace::Empty, _) => Err("it has an empty list of volumes, mounts or init containers: leave that out"),
     }
 }
@@ -207,7 +207,7 @@ spec:
     fn what_cannot_be_done_whole_is_left_alone_and_said() {
         for (name, rest, why) in [
             ("web.yaml", "      containers:\n        - name: web\n          image: shop\n", "it has no command"),
-            ("web.yaml", "      containers: [{name: web, command: [./web]}]\n", "all of it is in one line"),
+            ("web.yaml", "      containers: [{name: web, command: [./web]}]\n", "all of it is on one line"),
             (
                 "web.yaml",
                 "      volumes: []\n      containers:\n        - name: web\n          command: [./web]\n",

@@ -1,8 +1,9 @@
 //! `--wrap IMAGE` in Compose files: a service called graceful, of IMAGE, installs it into a volume of the same name; a service that
 //! is wrapped mounts that, waits for the installation, and has an entrypoint that begins with graceful.
 //!
-//! What is executed has to be known: by `entrypoint`, or by the ENTRYPOINT of the Dockerfile that the service is built from. An
-//! image may have one that no file says; then the service is left alone, and it is said why. All of a file is one change.
+//! What is executed has to be known: by `entrypoint`, or by the ENTRYPOINT of the Dockerfile that the service is built
+//! from. An image may have one that no file shows; the service is then left alone, and a line says why. All that a file
+//! needs is one change.
 
 use super::finding::Edit;
 use super::model::{Container, DependsOn, ListPlace, Model, ServicePlaces, Workload, WorkloadKind, WrapPlaces};
@@ -13,10 +14,10 @@ use std::collections::BTreeMap;
 
 const UNKNOWN: &str =
     "its entrypoint is not known: name the image's own ENTRYPOINT, or the command, in entrypoint first";
-const IN_ONE_LINE: &str = "all of it is in one line";
+const IN_ONE_LINE: &str = "all of it is on one line";
 const DONE: &str = "graceful: {condition: service_completed_successfully}";
 
-/// For every file with services that do not run graceful.
+/// One for every file with services that do not run graceful, and one for each that cannot.
 pub(super) fn all(model: &Model, image: &str) -> Vec<Wrapping> {
     let mut files: BTreeMap<usize, Vec<&Workload>> = BTreeMap::new();
     let services = model.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Service);
@@ -50,7 +51,7 @@ fn of_file(file: usize, services: &[&Workload], image: &str) -> Vec<Wrapping> {
     done
 }
 
-/// It is the service that was added, or one like it.
+/// Whether it is the service that `--wrap` adds, or one like it.
 fn installs(container: &Container) -> bool {
     container.argv.words.first().is_some_and(|word| shell::base(&word.value) == "graceful")
 }
@@ -67,7 +68,7 @@ fn of_service(service: &Workload, container: &Container, places: &ServicePlaces)
     Ok(vec![entrypoint(service, container, places, key)?, volume, waits])
 }
 
-/// The one that is there with graceful before it, or one with the words of the image.
+/// The service's entrypoint with graceful before it, or a new one with the image's words.
 fn entrypoint(
     service: &Workload,
     container: &Container,
@@ -77,7 +78,7 @@ fn entrypoint(
     let argv = &container.argv;
     let first = argv.words.first().filter(|_| !argv.headless).ok_or(UNKNOWN)?;
     let ours = words(service, container);
-    // What the image has stands where the service is built, as a place without an extent.
+    // The image's words have the place at which the service is built, without an extent.
     let is_of_image = |word: &&At<String>| word.at == word.at.empty();
     if is_of_image(&first) {
         let theirs = argv.words.iter().take_while(is_of_image).map(|word| word.value.as_str());
@@ -93,13 +94,13 @@ fn entrypoint(
     }
 }
 
-/// In one line, each in quotes; Compose takes `$$` for a dollar.
+/// The words as a list on one line, each in quotes; to Compose `$$` is a dollar.
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let quoted = |word: &str| format!("'{}'", word.replace('\'', "''").replace('$', "$$"));
     format!("[{}]", words.map(quoted).collect::<Vec<_>>().join(", "))
 }
 
-/// The service and the volume.
+/// The changes that all services share: the service and the volume.
 fn of_all(places: &ServicePlaces, image: &str) -> Result<[Edit; 2], &'static str> {
     if places.is_taken {
         return Err("a service or a volume is called graceful already");
@@ -203,7 +204,7 @@ volumes:
     #[test]
     fn what_cannot_be_done_whole_is_left_alone_and_said() {
         for (text, why) in [
-            ("services:\n  web: {image: x, entrypoint: [./web]}\n", "all of it is in one line"),
+            ("services:\n  web: {image: x, entrypoint: [./web]}\n", "all of it is on one line"),
             ("services:\n  web:\n    image: x\n    command: [./web]\n", "its entrypoint is not known"),
             (
                 "services:\n  web:\n    entrypoint: [./web]\n  graceful:\n    image: x\n    entrypoint: [/graceful, install, /x]\n",

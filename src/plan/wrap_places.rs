@@ -1,29 +1,29 @@
-//! The places of a workload at which `--wrap` adds graceful.
+//! The places in a workload where `--wrap` adds graceful.
 
 use super::place::Position;
 use super::tree::Node;
 
-/// What [`super::wrap`] adds to.
+/// Where [`super::wrap`] adds something.
 #[derive(Debug)]
 pub(super) enum WrapPlaces {
     Pod(PodPlaces),
     Service(Box<ServicePlaces>),
 }
 
-/// The places of a service of Compose, and of its file.
+/// The places in a Compose service, and in its file.
 #[derive(Debug)]
 pub(super) struct ServicePlaces {
-    /// A service or a volume is called graceful.
+    /// Whether a service or a volume is called graceful already.
     pub(super) is_taken: bool,
-    /// The key of all services.
+    /// The key `services`.
     pub(super) services: Position,
-    /// The key of the first one.
+    /// The key of the first service.
     pub(super) first: Position,
     /// The file's volumes.
     pub(super) all_volumes: ListPlace,
     /// A key of the service with a line of its own.
     pub(super) key: Option<Position>,
-    /// `entrypoint`, where it is a text.
+    /// The value of `entrypoint`, where it is a string.
     pub(super) entrypoint: Option<Position>,
     pub(super) volumes: ListPlace,
     pub(super) depends_on: DependsOn,
@@ -43,13 +43,13 @@ pub(super) enum DependsOn {
 pub(super) struct PodPlaces {
     pub(super) volumes: ListPlace,
     pub(super) init_containers: ListPlace,
-    /// One of them has something called graceful.
+    /// Whether one of them has something called graceful already.
     pub(super) is_taken: bool,
-    /// Of the containers that live as long as the pod, in their order.
+    /// Those in the containers that live as long as the pod, in their order.
     pub(super) containers: Vec<ContainerPlaces>,
 }
 
-/// Those of a container.
+/// The places in a container.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ContainerPlaces {
     pub(super) mounts: ListPlace,
@@ -57,7 +57,7 @@ pub(super) struct ContainerPlaces {
     pub(super) key: Option<Position>,
 }
 
-/// Where one item more goes.
+/// Where one more item goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ListPlace {
     /// There is no such list.
@@ -69,13 +69,13 @@ pub(super) enum ListPlace {
 }
 
 impl ListPlace {
-    /// In a list.
+    /// The place in a list.
     pub(super) fn of_items(list: Option<&Node>) -> ListPlace {
         let Some(list) = list else { return ListPlace::Absent };
         list.list().first().map_or(ListPlace::Empty, |first| ListPlace::Before(first.spot))
     }
 
-    /// In a map.
+    /// The place in a map.
     pub(super) fn of_keys(map: Option<&Node>) -> ListPlace {
         let Some(map) = map else { return ListPlace::Absent };
         map.entries().first().map_or(ListPlace::Empty, |(key, _)| ListPlace::Before(key.at))

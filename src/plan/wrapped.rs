@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// Programs that execute what follows them, or run it below themselves.
+/// Inits: programs that run what follows them as a child, or execute it.
 pub(super) const INITS: &[&str] = &[
     "tini",
     "tini-static",
@@ -26,7 +26,7 @@ pub(super) const INITS: &[&str] = &[
     "supervisord",
 ];
 
-/// What may stand before graceful.
+/// Other programs that may precede graceful.
 const BEFORE: &[&str] = &["env", "exec", "setpriv", "gosu", "su-exec", "nice", "ionice", "stdbuf", "with-contenv"];
 
 /// Commands of graceful that run no app.
@@ -39,7 +39,7 @@ pub(super) struct Reader<'a> {
     read: ReadOptions<'a>,
     known: RefCell<HashMap<Vec<OsString>, Parsed>>,
     files: ReadFile<'a>,
-    /// Where the file lies that is being read; none for standard input.
+    /// The folder of the file that is being read; none for standard input.
     folder: RefCell<Option<PathBuf>>,
 }
 
@@ -49,9 +49,9 @@ pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 /// A file that another one names.
 pub(super) enum NamedFile {
     Text(String),
-    /// It should be there; why it is not read.
+    /// It should be there; why it cannot be read.
     Missing(String),
-    /// It is not beside this one, but where this will run.
+    /// It is not beside this file, but where the container will run.
     Elsewhere,
 }
 
@@ -60,13 +60,13 @@ impl<'a> Reader<'a> {
         Reader { read, known: RefCell::default(), files, folder: RefCell::default() }
     }
 
-    /// The file of this name comes next.
+    /// The file of this name is read next.
     pub(super) fn enter(&self, name: &str) {
         let folder = Path::new(name).parent().map(Path::to_owned);
         *self.folder.borrow_mut() = folder.filter(|_| name != "-");
     }
 
-    /// Where this relative path leads; absolute ones are those of the machine that it will run on.
+    /// Where this relative path leads; none for others, which belong to the machine that the container will run on.
     pub(super) fn beside(&self, path: &str) -> Option<PathBuf> {
         let is_here = !path.starts_with(['/', '~']) && !path.contains(['$', '{']) && !path.contains("://");
         self.folder.borrow().as_ref().filter(|_| is_here).map(|folder| in_short(&folder.join(path)))
@@ -81,7 +81,8 @@ impl<'a> Reader<'a> {
         self.known.borrow_mut().entry(argv).or_insert_with_key(|argv| (self.read)(argv)).clone()
     }
 
-    /// Looks for graceful and for a known server in what the container executes. `as_init`: it would be PID 1.
+    /// Looks for graceful and for a known server in what the container executes. `as_init`: whether that would be PID
+    /// 1.
     pub(super) fn look(&self, container: &mut Container, as_init: bool) {
         container.elsewhere.as_init = as_init;
         let found = self.graceful(container, as_init);
@@ -112,7 +113,7 @@ impl<'a> Reader<'a> {
                 container.elsewhere.unknown.push(At { at: map.at, value: name });
                 continue;
             };
-            // Where they stand, nothing can be replaced.
+            // Only the ConfigMap's name is there: nothing can be replaced.
             let at = map.at.empty();
             let given = |name: String, value: &String| At { at, value: (name, value.clone()) };
             match keys {
@@ -150,7 +151,7 @@ impl<'a> Reader<'a> {
         };
         let given = given(&settings, &words, container);
         let unknown = unknown(&mut settings, container, self.files);
-        // A file that was found is named from where this runs.
+        // The path of a file that was found starts from where this runs.
         let has_file = settings.flags.iter().any(|(name, _)| *name == CONFIG.name);
         let surroundings = Environment {
             environment: environment(container),
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Options that a rule looks at: where one of them is computed, nobody knows here what it would say.
+/// Options that a rule looks at: if one of them is computed, its value is not known here.
 const LOOKED_AT: &[&str] = &[
     "grace-period",
     "kill-margin",
@@ -184,7 +185,8 @@ const LOOKED_AT: &[&str] = &[
     "termination-log",
 ];
 
-/// What of the options nobody knows here: it is taken out. A configuration file that a Dockerfile copies is read.
+/// Takes out the options that are not known here, and names the first source of them. A configuration file that a
+/// Dockerfile copies is read.
 fn unknown(settings: &mut Settings, container: &Container, files: ReadFile<'_>) -> Option<String> {
     let flag = settings.flags.iter().rev().find(|(name, _)| *name == CONFIG.name);
     let variable = || container.variable(CONFIG.variable).filter(|path| !path.is_empty());
@@ -211,7 +213,8 @@ fn unknown(settings: &mut Settings, container: &Container, files: ReadFile<'_>) 
     file.or(computed).or_else(|| container.elsewhere.unknown.first().map(|source| source.value.clone()))
 }
 
-/// Where what a Dockerfile copies to this path may lie: a file that has the name there or is put into a folder, or in a folder.
+/// Where the source of this path may lie, by what a Dockerfile copies: a file copied to it or into its folder, or one
+/// in a folder that is copied.
 fn copied<'b>(path: &'b str, copies: &'b [(String, PathBuf)]) -> impl Iterator<Item = PathBuf> + 'b {
     copies.iter().rev().flat_map(move |(to, from)| {
         let as_it_is = (to == path).then(|| from.clone());
@@ -221,7 +224,7 @@ fn copied<'b>(path: &'b str, copies: &'b [(String, PathBuf)]) -> impl Iterator<I
     })
 }
 
-/// What came of a file with variables may be a secret: its value is not shown.
+/// What comes from a file with variables may be a secret: its value is not shown.
 fn without_value(problem: ConfigError, container: &Container) -> ConfigError {
     let name = problem.place.split([' ', '=', ':']).next().unwrap_or_default();
     match container.env.iter().rev().find(|given| given.value.0 == name) {
@@ -234,7 +237,7 @@ fn without_value(problem: ConfigError, container: &Container) -> ConfigError {
     }
 }
 
-/// Without `.` and `..`, as far as that can be told from the path alone.
+/// The path without `.` and `..`, as far as that can be told from the path alone.
 fn in_short(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
     for part in path.components() {
@@ -247,7 +250,7 @@ fn in_short(path: &Path) -> PathBuf {
     short
 }
 
-/// `$(NAME)` in command and args of Kubernetes is the variable, `$$(NAME)` is not.
+/// In command and args of Kubernetes `$(NAME)` is the variable, and `$$(NAME)` is not.
 pub(super) fn expanded(text: &str, env: &[At<(String, String)>]) -> String {
     let mut done = text.to_owned();
     for given in env.iter().filter(|_| text.contains("$(")) {
@@ -262,7 +265,7 @@ struct Found {
     before: Vec<At<String>>,
     /// What follows its name.
     words: Vec<At<String>>,
-    /// The command line is complete: nothing can come behind it but by an argument of whoever starts it.
+    /// Whether the command line is complete: only arguments of whoever starts it can follow.
     is_head: bool,
 }
 
@@ -293,7 +296,7 @@ fn find(argv: &Argv) -> Option<Found> {
     })
 }
 
-/// In `sh -c LINE`.
+/// graceful in the LINE of `sh -c LINE`.
 fn in_line(line: &str, at: Position) -> Option<Found> {
     let commands = shell::commands(line);
     let command = commands.iter().find(|words| words.iter().any(|word| shell::base(word) == "graceful"))?;
@@ -305,14 +308,14 @@ fn in_line(line: &str, at: Position) -> Option<Found> {
     Some(Found { before: shell.into_iter().chain(found.before).collect(), ..found })
 }
 
-/// A variable of graceful's own, where the file does not say what is executed.
+/// Where a variable of graceful's is, if the file does not say what is executed.
 fn by_variable(container: &Container) -> Option<Position> {
     let of_graceful = |name: &str| OPTIONS.iter().any(|spec| spec.variable == name);
     let found = container.env.iter().find(|given| of_graceful(&given.value.0))?;
     container.argv.headless.then_some(found.at)
 }
 
-/// The arguments behind an entrypoint that is not known: graceful's options and a command, or the command alone.
+/// The arguments after an entrypoint that is not known: graceful's options and a command, or the command alone.
 fn behind_entrypoint(argv: &Argv, at: Position) -> Found {
     let has_separator = argv.words.iter().any(|word| word.value == "--");
     let separator = At { at, value: "--".to_owned() };
@@ -324,7 +327,7 @@ fn behind_entrypoint(argv: &Argv, at: Position) -> Found {
     Found { at, before: Vec::new(), words, is_head: false }
 }
 
-/// An image may leave the app to whoever starts it: then any name stands for it. Whether it did.
+/// Adds a name for the app where an image leaves it to whoever starts it; returns whether it did.
 fn complete(words: &mut Vec<At<String>>, at: Position, is_head: bool) -> bool {
     let word = |text: &str| At { at, value: text.to_owned() };
     match words.iter().position(|word| word.value == "--") {
@@ -342,7 +345,7 @@ fn complete(words: &mut Vec<At<String>>, at: Position, is_head: bool) -> bool {
 fn environment(container: &Container) -> Vec<Variable> {
     let is_known = |given: &&At<(String, String)>| !given.value.1.contains('$') && given.value.0 != CONFIG.variable;
     let mut seen = HashSet::new();
-    // Of one that is given twice the last counts, and is the one that is looked for from the front.
+    // Of one that is given twice the last counts, whereas a look-up would find the first.
     let last = container.env.iter().rev().filter(|given| seen.insert(given.value.0.as_str()));
     let known: Vec<_> = last.filter(is_known).collect();
     let owned = |text: &str| Cow::Owned(OsString::from(text));
@@ -362,7 +365,7 @@ fn given(settings: &Settings, words: &[At<String>], container: &Container) -> Ve
     by_flag.chain(by_variable).collect()
 }
 
-/// Where this option stands among the words; of one in two words, where its value does.
+/// Where this option is among the words; for one in two words, where its value is.
 fn word_of(words: &[At<String>], flag: &str) -> Option<Position> {
     let end = words.iter().position(|word| word.value == "--").unwrap_or(words.len());
     words[..end].iter().enumerate().find_map(|(at, word)| match word.value.strip_prefix(flag)? {
@@ -371,7 +374,7 @@ fn word_of(words: &[At<String>], flag: &str) -> Option<Position> {
     })
 }
 
-/// Where a problem's option or variable stands.
+/// Where a problem's option or variable is.
 fn place_of(problem: &ConfigError, words: &[At<String>], container: &Container) -> Option<Position> {
     let name = problem.place.split([' ', '=', ':']).next().unwrap_or_default();
     let variable = container.env.iter().rev().find(|given| given.value.0 == name).map(|given| given.at);

@@ -1,9 +1,9 @@
-//! YAML as a tree in which every value knows its line and column. JSON is read by the same way, as it is YAML.
+//! YAML as a tree in which every value knows its line and column. JSON is read in the same way, since it is YAML.
 //!
-//! Built from the events of saphyr-parser, and not with serde: serde_yaml and serde-saphyr give a value or a position, and lose
-//! either what stands beside it or the duplicate that it replaced; `saphyr`'s own tree copies what an alias names, so that a
-//! small file can ask for all memory (and libyaml's ports read whole streams). A stream of events is bounded by whoever reads
-//! it. saphyr-parser is YAML 1.2, maintained, without `unsafe` and small.
+//! Built from the events of saphyr-parser, and not with serde: serde_yaml and serde-saphyr give a value or a position,
+//! and lose either what stands beside it or the duplicate that it replaced; `saphyr`'s own tree copies what an alias
+//! names, so that a small file can take all memory (and libyaml's ports read whole streams). A stream of events is
+//! bounded by whoever reads it. saphyr-parser is YAML 1.2, maintained, without `unsafe` and small.
 //!
 //! # Bounds
 //!
@@ -17,18 +17,18 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Why a text is not read.
+/// Why a text cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct YamlError {
     pub(super) spot: Position,
-    /// A fragment.
+    /// What is wrong, as a fragment.
     pub(super) reason: String,
 }
 
-/// Reads one document after the other.
+/// Reads one document after another, and hands out each.
 ///
 /// # Errors
-/// It is no YAML, or larger than a document may be. What stood before was handed out.
+/// The text is not YAML, or a document is larger than it may be. The documents before it have been handed out.
 pub(super) fn read(text: &str, mut document: impl FnMut(&Node)) -> Result<(), YamlError> {
     // A byte order mark is part of the stream for saphyr, too.
     let mut parser = Parser::new_from_str(text);
@@ -54,7 +54,7 @@ fn next<'a>(parser: &mut Parser<'a, StrInput<'a>>) -> Result<Option<(Event<'a>, 
     })
 }
 
-/// What is being built of a document.
+/// A document that is being built.
 #[derive(Default)]
 struct Builder {
     root: Option<Rc<Node>>,
@@ -90,7 +90,7 @@ impl Builder {
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
-                let reason = "an alias of an anchor that is not there, or that it is a part of itself";
+                let reason = "an alias of an anchor that is not there, or of one that it is itself a part of";
                 let node = self.anchors.get(&anchor).cloned().ok_or_else(|| fault(spot, reason))?;
                 self.add(node, spot)
             }
@@ -113,7 +113,7 @@ impl Builder {
         let data = match members {
             Members::List(members) => Data::List(members),
             Members::Map { mut entries, merged, .. } => {
-                // What is merged in (`<<: *base`) gives way to what stands there.
+                // What is merged in (`<<: *base`) gives way to the map's own entries.
                 for (key, value) in merged.iter().flat_map(|base| base.entries()) {
                     if !entries.iter().any(|(known, _)| known.value == key.value) {
                         entries.push((key.clone(), Rc::clone(value)));
@@ -134,7 +134,7 @@ impl Builder {
         self.add(node, spot)
     }
 
-    /// Where it is used, which is not where it stands if this is an alias.
+    /// Adds a node at the place where it is used, which for an alias is not where the node stands.
     fn add(&mut self, node: Rc<Node>, spot: Position) -> Result<(), YamlError> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -148,7 +148,7 @@ impl Builder {
         match &mut open.members {
             Members::List(members) => members.push(node),
             Members::Map { entries, merged, key } => match key.take() {
-                // A key that is a list or a map is none that anybody looks for.
+                // Nobody looks for a key that is a list or a map.
                 None => *key = Some(At { at: node.spot, value: node.text().unwrap_or_default().to_owned() }),
                 Some(name) if name.value == "<<" => match &node.data {
                     Data::List(bases) => merged.extend(bases.iter().cloned()),

@@ -112,7 +112,7 @@ volumes:
     let mut plan = graceful_command();
     let output = plan.args(["plan", "--fix", "--wrap", "example.org/graceful:1"]).arg(&file).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("fixed what is mechanical"), "{said}");
+    assert!(output.status.success() && said.contains("made the mechanical fixes"), "{said}");
     let config = Command::new(program).arg("-f").arg(&file).arg("config").output().expect("docker-compose runs");
     assert!(config.status.success(), "{}", String::from_utf8_lossy(&config.stderr));
     // What it makes of it is read by plan again: graceful is seen in both, and is waited for.

@@ -187,7 +187,7 @@ fn fixes_are_shown_or_written() {
     assert!(out(&shown).contains(diff) && read() == POD, "{}", out(&shown));
     assert_eq!(shown.status.code(), Some(1), "it is still so");
     let written = plan_in(dir.path(), &["pod.yaml", "--fix"], "");
-    assert_eq!(out(&written), "pod.yaml: fixed what is mechanical\nno findings in 1 file\n");
+    assert_eq!(out(&written), "pod.yaml: made the mechanical fixes\nno findings in 1 file\n");
     assert_eq!((written.status.code(), read()), (Some(0), POD.replace("20", "30")));
 }
 
@@ -203,7 +203,7 @@ fn graceful_is_put_before_commands_that_do_without_it() {
     assert!(shown.contains(command) && read("pod.yaml") == bare, "{shown}");
     let written = out(&plan_in(dir.path(), &[&args[..], &["--fix"]].concat(), ""));
     let why = "other.yaml: Pod other, container other is not wrapped: it has no command: ";
-    assert!(written.starts_with(why) && written.contains("pod.yaml: fixed what is mechanical\n"), "{written}");
+    assert!(written.starts_with(why) && written.contains("pod.yaml: made the mechanical fixes\n"), "{written}");
     assert_eq!(read("other.yaml"), unknown);
     // graceful is seen in it now, and its grace period fits.
     let again = plan_in(dir.path(), &["pod.yaml", "--fail-on", "note"], "");

@@ -1,4 +1,5 @@
-//! Compose files and Swarm stacks. They are one format: what has a `deploy` with what only Swarm obeys is a stack.
+//! Compose files and Swarm stacks. They are one format: a service whose `deploy` has keys that only Swarm obeys is part
+//! of a stack.
 
 use super::dockerfile::Image;
 use super::env_file;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Whether the document is a Compose file.
+/// Reads the document if it is a Compose file; returns whether it is.
 pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mut Model) -> bool {
     let Some(services) = document.get("services") else { return false };
     for (name, node) in services.entries() {
@@ -59,7 +60,7 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
     true
 }
 
-/// Where the service could be given graceful.
+/// Where graceful could be added to the service.
 fn wrap_places(document: &Node, name: &At<String>, node: &Node) -> Option<ServicePlaces> {
     let keys = |key: &str| document.get(key).map(Node::entries).unwrap_or_default();
     let is_ours = |(key, _): &(At<String>, Rc<Node>)| key.value == "graceful";
@@ -80,7 +81,8 @@ fn wrap_places(document: &Node, name: &At<String>, node: &Node) -> Option<Servic
     })
 }
 
-/// What the files of `env_file` give goes before what stands in the service itself; of two files the later one counts.
+/// Adds the variables in the files of `env_file` before the service's own, which take precedence; of two files the
+/// later one does.
 fn env_files(node: Option<&Node>, reader: &Reader<'_>, container: &mut Container) {
     let Some(node) = node else { return };
     let single = node.string().map(|path| (path, true));
@@ -94,7 +96,7 @@ fn env_files(node: Option<&Node>, reader: &Reader<'_>, container: &mut Container
     let mut env = Vec::new();
     for (path, is_required) in single.into_iter().chain(members) {
         let name = plain(&path.value);
-        // Nothing can be replaced where it is named.
+        // Only the file's name is there: nothing can be replaced.
         let at = path.at.empty();
         match reader.file(&name) {
             NamedFile::Text(text) => {
@@ -111,7 +113,8 @@ fn env_files(node: Option<&Node>, reader: &Reader<'_>, container: &mut Container
     container.put_before(env);
 }
 
-/// Gives the service what the image has that it is built to; where that is said, and the path of its Dockerfile.
+/// Gives the service what the image has that is built for it; returns where the file says so, and the path of the
+/// Dockerfile.
 fn built(file: usize, node: &Node, reader: &Reader<'_>, container: &mut Container) -> Option<(FileSpot, PathBuf)> {
     let build = node.get("build")?;
     let text = |key: &str| build.get(key).and_then(Node::text);
@@ -141,7 +144,8 @@ fn rollout(update: Option<&Node>) -> Rollout {
     }
 }
 
-/// `1m30s`, `10s`, `500ms`; a bare number counts seconds. What a variable says is taken for as long as anything needs.
+/// `1m30s`, `10s`, `500ms`; a bare number counts seconds. A time that a variable sets is taken to be as long as
+/// anything needs.
 fn time(node: Option<&Node>) -> Option<At<Duration>> {
     node?.string()?.try_map(|text| match plain(&text) {
         computed if computed.contains('$') => Some(Duration::MAX),
@@ -171,7 +175,7 @@ fn container(name: &str, node: &Node) -> Container {
         argv: Argv {
             words: entrypoint_words.into_iter().chain(words(command)).collect(),
             at: entrypoint.or(command).map(|node| node.spot),
-            // A string is split and not given to a shell.
+            // Compose splits a string and gives it to no shell.
             shell: None,
             headless,
         },
@@ -193,7 +197,8 @@ fn container(name: &str, node: &Node) -> Container {
     }
 }
 
-/// A list, or a string that Compose splits as a shell would, without one (compose-spec, command). `$$` is a dollar.
+/// A list, or a string that Compose splits as a shell would, without using one (compose-spec, command). `$$` is a
+/// dollar.
 fn words(node: Option<&Node>) -> Vec<At<String>> {
     let Some(node) = node else { return Vec::new() };
     let words = match node.string() {
@@ -207,7 +212,7 @@ fn words(node: Option<&Node>) -> Vec<At<String>> {
 
 fn environment(node: Option<&Node>) -> Vec<At<(String, String)>> {
     let Some(node) = node else { return Vec::new() };
-    // A name alone is the variable of whoever starts it.
+    // A name alone takes its value from the environment of whoever starts the service.
     let theirs = |name: &str| format!("${{{name}}}");
     let of_map = node.entries().iter().map(|(key, value)| At {
         at: if value.text().is_some() { value.spot } else { key.at },

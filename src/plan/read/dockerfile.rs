@@ -1,5 +1,5 @@
-//! Dockerfiles: the last stage, with what it inherits of earlier ones. parse-dockerfile knows here-documents, continuation
-//! lines, the escape directive and the JSON form, and gives a span for each.
+//! Dockerfiles: the last stage, with what it inherits from earlier ones. parse-dockerfile knows here-documents,
+//! continuation lines, the escape directive and the JSON form, and gives a span for each.
 
 use super::reading::of_shell;
 use crate::plan::duration::go_duration as duration;
@@ -52,23 +52,24 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
     Reading { found: 1, fault: None }
 }
 
-/// What a service is built to: not yet what is executed, since the service may say that in part.
+/// The image of a service that is built. What it executes is not settled yet, since the service may set part of it.
 pub(super) struct Image {
     container: Container,
     executed: Executed,
 }
 
 impl Image {
-    /// The stage of this name, or the last one; none where the text is no Dockerfile.
+    /// The stage of this name, or the last one; none where there is no such stage or the text is not a Dockerfile.
     pub(super) fn of(text: &str, target: Option<&str>, context: &str, reader: &Reader<'_>) -> Option<Image> {
         let dockerfile = parse_dockerfile::parse(text).ok()?;
         image("Dockerfile", &dockerfile, text, target, context, reader)
     }
 
-    /// Gives a service what it does not say itself. All of it stands where the service is built, and cannot be replaced there.
+    /// Gives a service what it does not set itself. All of it has the place at which the service is built, where
+    /// nothing can be replaced.
     pub(super) fn under(self, service: &mut Container, spot: Position, has_healthcheck: bool) {
         let Image { container, mut executed } = self;
-        // An entrypoint of its own takes the place of both.
+        // An entrypoint of the service's own replaces both ENTRYPOINT and CMD.
         if service.argv.headless {
             if !service.argv.words.is_empty() {
                 let words = std::mem::take(&mut service.argv.words);
@@ -121,7 +122,7 @@ fn image(
     Some(Image { container, executed })
 }
 
-/// From bytes to lines and columns.
+/// Turns bytes into lines and columns.
 struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
@@ -144,7 +145,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The image that this stage is made from, through stages of this file, and where it begins.
+/// The image that this stage is made from, through stages of this file, and where the stage begins.
 fn base(stages: &[Stage<'_, '_>], last: usize, lines: &Lines<'_>) -> (At<String>, Position) {
     let at = lines.spot(&stages[last].from.from.span);
     let mut stage = last;
@@ -169,7 +170,7 @@ impl Named for Stage<'_, '_> {
     }
 }
 
-/// The instructions of this stage, behind those of the stages that it begins with.
+/// The instructions of this stage, after those of the stages that it is made from.
 fn inherited<'b, 'a>(stages: &[Stage<'a, 'b>], last: usize) -> Vec<&'b Instruction<'a>> {
     let mut all: Vec<&'b [Instruction<'a>]> = Vec::new();
     let mut at = Some(last);
@@ -186,7 +187,7 @@ fn inherited<'b, 'a>(stages: &[Stage<'a, 'b>], last: usize) -> Vec<&'b Instructi
 struct Executed {
     entrypoint: Option<Part>,
     cmd: Option<Part>,
-    /// What is copied from beside the Dockerfile: where to, and where from.
+    /// What is copied from the build context: destination and source.
     copies: Vec<(String, String)>,
 }
 
@@ -195,12 +196,12 @@ struct Part {
     at: Position,
     words: Vec<At<String>>,
     shell: Option<ShellForm>,
-    /// It stands in the service's own file.
+    /// Whether it is in the service's own file.
     is_own: bool,
 }
 
 impl Executed {
-    /// The same, as it stands where a service is built.
+    /// The same, with the place at which a service is built.
     fn of_service(mut self, spot: Position) -> Executed {
         for part in [&mut self.entrypoint, &mut self.cmd].into_iter().flatten().filter(|part| !part.is_own) {
             part.at = spot;
@@ -210,10 +211,10 @@ impl Executed {
         self
     }
 
-    /// Behind an ENTRYPOINT in its shell form a CMD is not even looked at.
+    /// The whole command. After an ENTRYPOINT in its shell form, CMD is ignored.
     fn argv(self) -> Argv {
         let Executed { entrypoint, cmd, .. } = self;
-        // Without an ENTRYPOINT here, that of the base image may stand before the CMD.
+        // Without an ENTRYPOINT here, that of the base image may precede the CMD.
         let headless = entrypoint.is_none();
         let cmd = cmd.filter(|_| entrypoint.as_ref().is_none_or(|entrypoint| entrypoint.shell.is_none()));
         let mut argv = Argv { headless, ..Argv::default() };
@@ -231,7 +232,8 @@ fn take(instruction: &Instruction<'_>, lines: &Lines<'_>, container: &mut Contai
         Instruction::Entrypoint(given) => {
             let (words, shell) = command(&given.arguments, lines, "ENTRYPOINT");
             executed.entrypoint = Some(Part { at: lines.spot(&given.entrypoint.span), words, shell, is_own: false });
-            // It resets the CMD of a stage or an image below (Dockerfile reference); one of its own follows it.
+            // It resets the CMD of an earlier stage or the base image (Dockerfile reference); this stage's own follows
+            // it.
             executed.cmd = None;
         }
         Instruction::Cmd(given) => {
@@ -249,7 +251,7 @@ fn take(instruction: &Instruction<'_>, lines: &Lines<'_>, container: &mut Contai
         Instruction::Copy(given) if !given.options.iter().any(|flag| flag.name.value == "from") => {
             for source in &given.src {
                 let Source::Path(from) = source else { continue };
-                // What WORKDIR a relative one would start from is not looked for.
+                // A relative destination starts from WORKDIR, which is not followed.
                 if given.dest.value.starts_with('/') {
                     executed.copies.push((given.dest.value.clone().into_owned(), from.value.clone().into_owned()));
                 }

@@ -10,7 +10,7 @@ use crate::plan::wrapped::Reader;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Whether the document is a task definition.
+/// Reads the document if it is a task definition; returns whether it is.
 pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mut Model) -> bool {
     let document = document.get("taskDefinition").unwrap_or(document);
     let Some(definitions) = document.get("containerDefinitions") else { return false };

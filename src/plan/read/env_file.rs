@@ -1,6 +1,7 @@
-//! Files with variables, as `env_file` of Compose names them: `NAME=VALUE` lines, comments, quotes, `export`
-//! (docs.docker.com/compose/how-tos/environment-variables/variable-interpolation, "Env file syntax"). A line that is none is
-//! passed over: the rest of a value of many lines, or a name alone, which the shell of whoever starts it gives.
+//! Files with variables, as Compose's `env_file` names them: `NAME=VALUE` lines, comments, quotes, `export`
+//! (docs.docker.com/compose/how-tos/environment-variables/variable-interpolation, "Env file syntax"). Any other line is
+//! passed over: the rest of a multi-line value, or a name alone, which takes its value from the shell that starts
+//! Compose.
 
 /// The variables, in their order.
 pub(super) fn variables(text: &str) -> Vec<(String, String)> {

@@ -1,5 +1,5 @@
-//! Kubernetes: whatever has a pod template, Services, disruption budgets, Ingresses and GKE's BackendConfigs, in Lists and in
-//! many documents. A field that is missing, or has another type than the API's, says nothing.
+//! Kubernetes: whatever has a pod template, Services, disruption budgets, Ingresses and GKE's BackendConfigs, in Lists
+//! and in files of many documents. A field that is missing, or whose type is not the API's, says nothing.
 
 use crate::plan::model::{
     Amount, Argv, Backend, ConfigMap, Container, ContainerPlaces, DisruptionBudget, Elsewhere, ListPlace, MapKeys,
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Whether the document is one of Kubernetes.
+/// Reads the document if it is a Kubernetes object; returns whether it is.
 pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mut Model) -> bool {
     let text = |key: &str| document.get(key).and_then(Node::text);
     let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else { return false };
@@ -36,7 +36,7 @@ pub(super) fn read(file: usize, document: &Node, reader: &Reader<'_>, model: &mu
         ("batch", "CronJob") => {
             model.workloads.extend(workload(WorkloadKind::CronJob, &["spec", "jobTemplate", "spec", "template"]));
         }
-        // An Argo Rollout is a Deployment that exchanges its pods in another way.
+        // An Argo Rollout is a Deployment that replaces its pods in another way.
         ("argoproj.io", "Rollout") => model.workloads.extend(workload(WorkloadKind::Deployment, IN_SPEC)),
         ("", "ConfigMap") => model.config_maps.push(config_map(document)),
         ("", "Service") => model.services.push(service(file, document)),
@@ -134,7 +134,7 @@ fn wrap_places(spec: &Node) -> PodPlaces {
     let items = |key: &str| spec.get(key).map(Node::list).unwrap_or_default();
     let is_ours = |item: &Rc<Node>| item.get("name").and_then(Node::text) == Some("graceful");
     let places = |node: &Node| {
-        // What follows "- " in its line cannot be put before.
+        // Nothing can be inserted before a key that follows "- " on its line.
         let own_line = node.entries().iter().map(|(key, _)| key.at).find(|at| at.line != node.spot.line);
         ContainerPlaces { mounts: list(node, "volumeMounts"), key: own_line }
     };
@@ -187,7 +187,7 @@ fn container(node: &Node) -> Container {
     }
 }
 
-/// One with a value; what `valueFrom` gives is not in the file, but for a ConfigMap that is.
+/// A variable with a value. What `valueFrom` refers to is not in the file, except for a ConfigMap, which may be.
 fn variable(entry: &Node) -> Option<At<(String, String)>> {
     let name = entry.get("name")?.text()?.to_owned();
     if let Some(from) = entry.get("valueFrom").filter(|from| from.get("configMapKeyRef").is_none()) {
@@ -198,24 +198,24 @@ fn variable(entry: &Node) -> Option<At<(String, String)>> {
     Some(At { at: value.spot, value: (name, value.text().unwrap_or_default().to_owned()) })
 }
 
-/// One key of a ConfigMap.
+/// A variable from one key of a ConfigMap.
 fn of_key(entry: &Node) -> Option<MapSource> {
     let reference = entry.at(&["valueFrom", "configMapKeyRef"])?;
     let (variable, key) = (entry.get("name")?.text()?.to_owned(), reference.get("key")?.text()?.to_owned());
-    // Whatever else a container has from there is no option of graceful's.
+    // Whatever else a container takes from there is not an option of graceful.
     let is_ours = variable.starts_with("GRACEFUL_");
     let map = reference.get("name").and_then(Node::string).filter(|_| is_ours)?;
     Some(MapSource { map, keys: MapKeys::One { key, variable }, how: "configMapKeyRef" })
 }
 
-/// All of a ConfigMap. A Secret is not looked for: options of graceful are none.
+/// Variables from a whole ConfigMap. A Secret is not looked for: graceful's options are not secrets.
 fn of_map(entry: &Node) -> Option<MapSource> {
     let map = entry.at(&["configMapRef", "name"])?.string()?;
     let prefix = entry.get("prefix").and_then(Node::text).unwrap_or_default().to_owned();
     Some(MapSource { map, keys: MapKeys::All { prefix }, how: "envFrom" })
 }
 
-/// What of a ConfigMap can be a variable: whole files are none.
+/// The entries of a ConfigMap that can be variables, which whole files cannot.
 fn config_map(document: &Node) -> ConfigMap {
     let is_variable = |(key, value): &(String, String)| {
         value.len() < 4096 && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -23,7 +23,7 @@ pub(super) enum FileKind {
     Hcl,
 }
 
-/// By the file's name; none for what no reader reads.
+/// The kind by the file's name; none for a file that no reader reads.
 pub(super) fn format(name: &str) -> Option<FileKind> {
     let base = name.rsplit('/').next().unwrap_or(name);
     let lower = base.to_ascii_lowercase();
@@ -46,7 +46,7 @@ pub(super) fn format(name: &str) -> Option<FileKind> {
     (ends(".service") || lower.ends_with(".service.d")).then_some(FileKind::Unit)
 }
 
-/// What it is that came without a name, by its first lines.
+/// The kind of a text whose name does not tell, by its first lines.
 pub(super) fn guess(text: &str) -> FileKind {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
     let first = lines.next().unwrap_or_default();
@@ -68,7 +68,7 @@ pub(super) fn read(
     reader: &Reader<'_>,
     model: &mut Model,
 ) -> Reading {
-    // A byte order mark is no character of any of them.
+    // A byte order mark is not part of any of these formats.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
         FileKind::Dockerfile => dockerfile::read(file, name, text, reader, model),

@@ -1,5 +1,5 @@
-//! Jobs of Nomad, in HCL and in the JSON that its API takes (`nomad job run -output`). A group is a workload, since its tasks
-//! come and go together; each task is a container of it.
+//! Nomad jobs, in HCL and in the JSON that its API takes (`nomad job run -output`). A group is a workload, since its
+//! tasks come and go together; each task is a container of it.
 //!
 //! The JSON has the same names in capitals (kill_timeout, KillTimeout), lists where HCL has blocks, and times in nanoseconds.
 //! Sources: developer.hashicorp.com/nomad/docs/job-specification, and the drivers' pages below /docs/drivers.
@@ -22,7 +22,7 @@ pub(super) fn is_job(text: &str) -> bool {
     text.lines().any(is_block)
 }
 
-/// Reads the jobs of an HCL file; how many there are.
+/// Reads the jobs of an HCL file; returns how many there are.
 pub(super) fn read_hcl(file: usize, document: &Node, reader: &Reader<'_>, model: &mut Model) -> usize {
     let variables: Vec<(String, String)> = labelled(document, "variable")
         .into_iter()
@@ -43,7 +43,7 @@ pub(super) fn read_hcl(file: usize, document: &Node, reader: &Reader<'_>, model:
     jobs.len()
 }
 
-/// Whether the document is a job in the API's JSON.
+/// Reads the document if it is a job in the API's JSON; returns whether it is.
 pub(super) fn read_json(file: usize, document: &Node, reader: &Reader<'_>, model: &mut Model) -> bool {
     let job = document.get("Job").unwrap_or(document);
     if job.get("TaskGroups").is_none() {
@@ -53,7 +53,7 @@ pub(super) fn read_json(file: usize, document: &Node, reader: &Reader<'_>, model
     true
 }
 
-/// The tree with the defaults of variables in the place of these.
+/// The tree with variables replaced by their defaults.
 fn with_defaults(node: &Node, variables: &[(String, String)]) -> Node {
     let data = match &node.data {
         Data::Scalar { text, plain } => {
@@ -71,7 +71,7 @@ fn with_defaults(node: &Node, variables: &[(String, String)]) -> Node {
     Node { spot: node.spot, data, weight: node.weight }
 }
 
-/// The name that the API has for this one.
+/// The API's name for this key.
 fn capital(name: &str) -> String {
     let word = |word: &str| match word.split_at_checked(1) {
         Some((first, rest)) => first.to_ascii_uppercase() + rest,
@@ -93,14 +93,14 @@ fn labelled<'a>(node: &'a Node, name: &str) -> Vec<(At<String>, &'a Node)> {
     of_hcl.map(|(label, body)| (label.clone(), &**body)).chain(named).collect()
 }
 
-/// Blocks without one.
+/// Blocks without a label.
 fn unlabelled<'a>(node: &'a Node, name: &str) -> Vec<&'a Node> {
     let of_hcl = node.entries().iter().filter(|(key, _)| key.value == name).map(|(_, body)| &**body);
     let of_json = node.get(&format!("{}s", capital(name))).map(Node::list).unwrap_or_default();
     of_hcl.chain(of_json.iter().map(|member| &**member)).collect()
 }
 
-/// `"1m30s"`, or the API's nanoseconds. What is computed is taken for as long as anything needs.
+/// `"1m30s"`, or the API's nanoseconds. A computed time is taken to be as long as anything needs.
 fn time(node: Option<&Node>) -> Option<At<Duration>> {
     let node = node?;
     let text = node.text()?;
@@ -154,7 +154,7 @@ fn read_job(file: usize, job: &Node, reader: &Reader<'_>, model: &mut Model) {
     }
 }
 
-/// max_parallel of so many are exchanged at a time; with canaries, new ones come first. 0 exchanges all at once.
+/// `max_parallel` copies are replaced at a time, all at once if it is 0; with canaries, new ones start first.
 fn rollout(update: Option<&Node>, count: Option<&At<u64>>) -> Rollout {
     let number = |name: &str| update.and_then(|update| field(update, name)).and_then(Node::number);
     let has_canaries = number("canary").is_some_and(|canary| canary.value > 0);
@@ -174,7 +174,7 @@ fn is_docker(task: &Node) -> bool {
     matches!(field(task, "driver").and_then(Node::text), Some("docker" | "podman"))
 }
 
-/// It runs before or behind the others, and ends.
+/// Whether it runs before or after the others, and ends.
 fn is_init(task: &Node) -> bool {
     let Some(lifecycle) = field(task, "lifecycle") else { return false };
     !truth(field(lifecycle, "sidecar")) || field(lifecycle, "hook").and_then(Node::text) == Some("poststop")
@@ -192,7 +192,7 @@ fn container(name: &At<String>, task: &Node, group: &Node, is_one: bool) -> Cont
         env: environment(task),
         graceful: None,
         server: None,
-        // The API's nanoseconds are not written as the setting is.
+        // The setting is not written in the API's nanoseconds: nothing can be replaced there.
         grace: time(field(task, "kill_timeout")).map(|time| match is_json {
             true => At { at: time.at.empty(), ..time },
             false => time,
@@ -211,7 +211,7 @@ fn container(name: &At<String>, task: &Node, group: &Node, is_one: bool) -> Cont
     }
 }
 
-/// Of the docker driver, the image has an entrypoint; exec and raw_exec execute the command itself.
+/// With the docker driver, the image may have an entrypoint; exec and raw_exec execute the command itself.
 fn argv(task: &Node) -> Argv {
     let Some(config) = config(task) else { return Argv { headless: true, ..Argv::default() } };
     let list = |key: &str| config.get(key).map(Node::strings).unwrap_or_default();
@@ -234,7 +234,7 @@ fn environment(task: &Node) -> Vec<At<(String, String)>> {
     .collect()
 }
 
-/// Templates whose lines become variables, where one of graceful's is among them, or may be.
+/// Templates whose lines become variables, if one of graceful's is, or may be, among them.
 fn templates(task: &Node) -> Vec<At<String>> {
     let all = unlabelled(task, "template").into_iter().filter(|template| {
         let text = field(template, "data").or_else(|| field(template, "embedded_tmpl")).and_then(Node::text);
@@ -244,7 +244,7 @@ fn templates(task: &Node) -> Vec<At<String>> {
     all.map(|template| At { at: template.spot, value: "the template with env = true".to_owned() }).collect()
 }
 
-/// SIGINT where nothing is said, but for Docker, which has the image's own (task, kill_signal).
+/// SIGINT where nothing is set, except with Docker, which uses the image's own (task, kill_signal).
 fn stop_signal(task: &Node) -> Option<At<String>> {
     let given = field(task, "kill_signal").and_then(Node::string);
     let driver = field(task, "driver").filter(|driver| !is_docker(task) && driver.text() != Some("qemu"));
@@ -253,7 +253,8 @@ fn stop_signal(task: &Node) -> Option<At<String>> {
     given.filter(|given| !given.value.contains("${")).or(default.filter(|_| field(task, "kill_signal").is_none()))
 }
 
-/// The group's and the task's own, one after the other: both come before the signal, and kill_timeout after it.
+/// The group's shutdown_delay and the task's, one after the other: both come before the signal, and kill_timeout after
+/// it.
 fn pre_stop(task: &Node, group: &Node) -> Option<At<PreStop>> {
     let times = [group, task].map(|node| time(field(node, "shutdown_delay")).filter(|time| time.value < Duration::MAX));
     let sum = times.iter().flatten().map(|time| time.value).reduce(Duration::saturating_add)?;
@@ -261,7 +262,7 @@ fn pre_stop(task: &Node, group: &Node) -> Option<At<PreStop>> {
     Some(At { at, value: PreStop::Deregistered(sum) })
 }
 
-/// What the labels of ports stand for inside of the task.
+/// The ports that the labels stand for inside the task.
 fn ports(group: &Node) -> Vec<(Option<String>, u64)> {
     let networks = unlabelled(group, "network");
     let number = |port: &Node| {
@@ -276,7 +277,8 @@ fn ports(group: &Node) -> Vec<(Option<String>, u64)> {
     of_hcl.filter_map(|(label, port)| Some((Some(label.value), number(port)?))).chain(labelled).collect()
 }
 
-/// The first check of the task's services, and of the group's that are for it; with check_restart it is liveness as well.
+/// The first check of the task's services, and of the group's that are for it; one with check_restart is liveness as
+/// well.
 fn checks(name: &At<String>, task: &Node, group: &Node, is_one: bool) -> (Option<ProbeSpec>, Option<ProbeSpec>) {
     let is_for_it = |service: &&Node| match field(service, "task").and_then(Node::text) {
         Some(task) => task == name.value,

@@ -1,4 +1,4 @@
-//! What comes of one file.
+//! What a reader makes of one file.
 
 use crate::plan::place::{At, Position};
 
@@ -11,7 +11,7 @@ pub(in crate::plan) struct Reading {
     pub(in crate::plan) fault: Option<(Position, String)>,
 }
 
-/// A line as the engine runs it.
+/// A shell line as the container engine runs it.
 pub(super) fn of_shell(line: At<String>) -> Vec<At<String>> {
     let word = |text: &str| At { at: line.at, value: text.to_owned() };
     vec![word("/bin/sh"), word("-c"), line.clone()]

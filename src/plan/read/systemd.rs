@@ -1,5 +1,5 @@
-//! Units of systemd (systemd.syntax(7)): `KEY=VALUE` lines below `[Section]`, a backslash at the end goes on in the next line,
-//! an empty value resets a list. Written by hand: the crates for it keep no positions.
+//! systemd units (systemd.syntax(7)): `KEY=VALUE` lines below `[Section]`, a backslash at the end continues the line on
+//! the next, an empty value resets a list. Written by hand: the crates for it keep no positions.
 
 use super::reading::Reading;
 use crate::plan::model::{Argv, Container, Elsewhere, Model, Platform, Rollout, Unit, Workload, WorkloadKind};
@@ -34,7 +34,7 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
         };
         words.into_iter().filter_map(pair).collect::<Vec<_>>()
     });
-    // They lie on the machine that it runs on.
+    // These files are on the machine that the unit runs on.
     let files = service.iter().filter(|given| given.key == "EnvironmentFile" && !given.value.value.is_empty());
     let files = files.map(|given| At {
         at: given.value.at,
@@ -131,7 +131,7 @@ fn assignments(text: &str) -> Result<Vec<Assignment>, (Position, String)> {
     Ok(all)
 }
 
-/// The words of ExecStart=, without the characters that say how it is run.
+/// The words of ExecStart=, without the prefix characters that say how it is run.
 fn command(start: &At<String>) -> Vec<At<String>> {
     let line = start.value.trim_start_matches(['@', '-', ':', '+', '!', '|']);
     let words = shell_words::split(line).unwrap_or_default();

@@ -74,7 +74,7 @@ fn of_graceful(
     let budget = config.budget;
     let hold = match config.hold {
         Hold::Never => Duration::ZERO,
-        // Only a hold that somebody gave a length is sure to be meant to be used up.
+        // Only a hold whose length somebody set is certainly meant to be used up.
         Hold::Idle | Hold::Quiet | Hold::Url(_) | Hold::Command(_) => {
             config.hold_timeout.filter(|_| graceful.given("hold-timeout").is_some()).unwrap_or_default()
         }
@@ -103,13 +103,13 @@ fn of_graceful(
     findings.add_as(severity(limit), workload.file, spot, message, fix);
 }
 
-/// preStop and the server's own limit, without graceful.
+/// Adds up preStop and the server's own limit, where graceful does not run.
 fn without(workload: &Workload, container: &Container, name: &str, limit: &OwnLimit, findings: &mut Findings) {
     let pre_stop = container.pre_stop.as_ref().and_then(|pre_stop| Some((pre_stop.at, pre_stop.value.sleeps()?)));
     let (grace, given) = workload.grace_of(container);
     let sleep = pre_stop.map(|(_, time)| time).unwrap_or_default();
     let sum = sleep.saturating_add(limit.limit);
-    // An image or a unit of its own says little of the platform that will stop it.
+    // An image or a unit alone says little about the platform that will stop it.
     if sum <= grace || given.is_none() && pre_stop.is_none() && !limit.is_set {
         return;
     }
@@ -128,7 +128,7 @@ fn without(workload: &Workload, container: &Container, name: &str, limit: &OwnLi
     findings.with(grace_period::raise(workload, container, longer));
 }
 
-/// What somebody set is meant; a server's default against another default is worth a note.
+/// What somebody set is meant; one default against another is only worth a note.
 fn severity(limit: &OwnLimit) -> Severity {
     if limit.is_set { Severity::Warning } else { Severity::Note }
 }

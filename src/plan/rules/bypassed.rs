@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     name: "bypassed",
     severity: Severity::Warning,
     title: "command takes the place of the graceful in the image",
-    why: "command replaces the image's ENTRYPOINT. If graceful stands there, as its variables in the manifest say, \
+    why: "command replaces the image's ENTRYPOINT. If graceful is there, as its variables in the manifest suggest, \
           it does not run at all: the variables have no effect, and the app is PID 1 with whatever it makes of \
           SIGTERM.",
     bad: Example {

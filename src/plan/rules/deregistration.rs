@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     name: "deregistration",
     severity: Severity::Warning,
     title: "the load balancer takes longer than the delay to let go",
-    why: "A load balancer outside of the cluster has to be told of the pod's end through its own API. AWS goes on \
+    why: "A load balancer outside the cluster has to be told of the pod's end through its own API. AWS goes on \
           sending new requests for about 15s after it has begun to deregister an IP target, and existing \
           connections are kept for the deregistration delay (300s unless set). A delay that is shorter drops \
           requests in every rollout; a deregistration delay beyond the grace period keeps connections to a pod that \
@@ -105,7 +105,7 @@ spec:
     check,
 };
 
-/// How long an AWS load balancer still sends new requests to a target that it deregisters, at least.
+/// How long, at least, an AWS load balancer still sends new requests to a target that it deregisters.
 const AWS_LAG: Duration = Duration::from_secs(15);
 
 /// The annotations of the AWS load balancer controller with target group attributes.
@@ -114,7 +114,7 @@ const ATTRIBUTES: &[&str] = &[
     "alb.ingress.kubernetes.io/target-group-attributes",
 ];
 
-/// The annotations that make pods the targets, and not nodes.
+/// The annotations that make pods, not nodes, the targets.
 const TARGET_TYPES: &[&str] =
     &["service.beta.kubernetes.io/aws-load-balancer-nlb-target-type", "alb.ingress.kubernetes.io/target-type"];
 
@@ -157,7 +157,7 @@ fn aws(file: usize, annotations: &[(At<String>, At<String>)], workloads: &[&Work
                 show(AWS_LAG)
             );
             let fix = format!(
-                "GRACEFUL_PRE_STOP_DELAY={}, and the grace period so much longer",
+                "GRACEFUL_PRE_STOP_DELAY={}, and a grace period longer by as much",
                 show(AWS_LAG + Duration::from_secs(5))
             );
             findings.add(file, spot, message, fix);
@@ -174,7 +174,7 @@ fn aws(file: usize, annotations: &[(At<String>, At<String>)], workloads: &[&Work
     }
 }
 
-/// A BackendConfig says how long GKE keeps connections; which Services use it is said by them.
+/// A BackendConfig says how long GKE keeps connections; the Services say whether they use it.
 fn gke(backend: &Backend, model: &Model, findings: &mut Findings) {
     let Some(draining) = &backend.draining else { return };
     let pods = Pods::of(model);

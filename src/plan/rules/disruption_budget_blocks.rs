@@ -1,4 +1,4 @@
-//! The rule disruption-budget-blocks: a disruption budget lets nobody go.
+//! The rule disruption-budget-blocks: a disruption budget lets no pod go.
 
 use super::shared::Pods;
 use crate::plan::finding::{Edit, Example, Findings, Rule, Severity};
@@ -8,7 +8,7 @@ use crate::plan::place::At;
 pub(super) static RULE: Rule = Rule {
     name: "disruption-budget-blocks",
     severity: Severity::Warning,
-    title: "a disruption budget lets nobody go",
+    title: "a disruption budget lets no pod go",
     why: "With maxUnavailable: 0, or a minAvailable of all replicas, no eviction is ever allowed. The drain of a \
           node waits for it until somebody loses patience and deletes the pods by force, which is the one stop that \
           nobody drains.",
@@ -105,7 +105,7 @@ fn check(model: &Model, findings: &mut Findings) {
                 budget.file,
                 given.at,
                 message,
-                "maxUnavailable: 1 in its place, and more replicas than one".to_owned(),
+                "maxUnavailable: 1 instead, and more than one replica".to_owned(),
             );
         }
     }

@@ -50,7 +50,7 @@ fn check(model: &Model, findings: &mut Findings) {
 fn compare(workload: &Workload, container: &Container, graceful: &Graceful, findings: &mut Findings) {
     let Some(config) = graceful.config() else { return };
     let own = config.budget.grace_period;
-    // The hook's time is part of the platform's, and not of graceful's.
+    // The hook's time is part of the platform's grace period, not of graceful's.
     let pre_stop = container.pre_stop.as_ref().and_then(|pre_stop| pre_stop.value.sleeps()).unwrap_or_default();
     let (theirs, given) = workload.grace_of(container);
     let left = theirs.saturating_sub(pre_stop);
@@ -104,7 +104,7 @@ fn of_image(workload: &Workload, graceful: &Graceful, own: Duration, findings: &
     }
 }
 
-/// The platform's setting with another time.
+/// The change that sets the platform's grace period to this time.
 pub(super) fn raise(workload: &Workload, container: &Container, time: Duration) -> Option<Edit> {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     match workload.grace_of(container).1 {
@@ -116,7 +116,7 @@ pub(super) fn raise(workload: &Workload, container: &Container, time: Duration) 
     }
 }
 
-/// More than the platform takes.
+/// Finds a grace period that is longer than the platform allows.
 fn too_long(workload: &Workload, container: &Container, findings: &mut Findings) {
     let (grace, given) = workload.grace_of(container);
     if let (Some(longest), Some(spot)) = (workload.platform.longest_grace(), given)

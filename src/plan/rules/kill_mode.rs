@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     title: "systemd signals the app itself, before graceful can",
     why: "With KillMode=control-group, the default, systemd sends SIGTERM to every process of the unit at once. The \
           app has it before graceful has even read its own: no delay, no hold. KillMode=mixed sends it to graceful \
-          alone, and SIGKILL to what is left at the end. With process or none nothing ends what is left.",
+          alone, and SIGKILL to what is left at the end. With process or none, nothing ends what is left.",
     bad: Example {
         file: "web.service",
         text: "\

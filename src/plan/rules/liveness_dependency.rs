@@ -1,4 +1,4 @@
-//! The rule liveness-dependency: liveness hangs on something else than the process.
+//! The rule liveness-dependency: liveness depends on something other than the process.
 
 use super::shared::running;
 use crate::plan::finding::{Example, Findings, Rule, Severity};
@@ -8,10 +8,10 @@ use crate::plan::shell;
 pub(super) static RULE: Rule = Rule {
     name: "liveness-dependency",
     severity: Severity::Warning,
-    title: "liveness hangs on something else than the process",
+    title: "liveness depends on something other than the process",
     why: "A liveness probe that asks a database, or an endpoint that does, restarts every pod when the database is \
-          away. That helps nothing, drops all requests that could still be answered, and the database gets all \
-          connections at once when it is back. Dependencies belong into readiness; graceful's own /livez looks at \
+          down. That helps nothing, drops all requests that could still be answered, and the database gets all \
+          connections at once when it is back. Dependencies belong in readiness; graceful's own /livez looks at \
           none.",
     bad: Example {
         file: "pod.yaml",
@@ -70,17 +70,17 @@ fn check(model: &Model, findings: &mut Findings) {
         let message = format!("{}: liveness asks {what}", workload.who(container));
         let fix = match container.graceful {
             Some(_) => "/livez of graceful, or graceful probe live".to_owned(),
-            None => "an endpoint that looks at the process alone; dependencies belong into readiness".to_owned(),
+            None => "an endpoint that looks at the process alone; dependencies belong in readiness".to_owned(),
         };
         findings.add(workload.file, probe.at, message, fix);
     }
 }
 
-/// The other thing that the probe depends on.
+/// What else the probe depends on, as the message names it.
 fn asked(container: &Container, probe: &ProbeSpec) -> Option<String> {
     match &probe.what {
         ProbeHandler::Http { path, .. } if container.graceful.is_some() && path.value == "/readyz" => {
-            Some("/readyz, which hangs on every check and turns to 503 at the stop".to_owned())
+            Some("/readyz, which depends on every check and turns to 503 at the stop".to_owned())
         }
         ProbeHandler::Exec(words) => {
             let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
@@ -98,7 +98,7 @@ fn of_command(words: &[String]) -> Option<String> {
     if program == "graceful" {
         let is_readiness = rest.first().is_some_and(|word| word == "probe") && !rest.iter().any(|word| word == "live");
         let has_target = rest.iter().skip(1).any(|word| word.contains("://"));
-        return (is_readiness && !has_target).then(|| "graceful's readiness, which hangs on every check".to_owned());
+        return (is_readiness && !has_target).then(|| "graceful's readiness, which depends on every check".to_owned());
     }
     let (_, options) = CLIENTS.iter().find(|(client, _)| *client == program)?;
     let named = |option: &&str| rest.iter().position(|word| word == option).and_then(|at| rest.get(at + 1));
@@ -110,7 +110,7 @@ fn of_command(words: &[String]) -> Option<String> {
     Some(format!("{} by {program}", crate::secret::hidden(host)))
 }
 
-/// The container itself, or what only a template or the shell knows.
+/// Whether the host is the container itself, or one that only a template or the shell knows.
 fn is_own(host: &str) -> bool {
     ["localhost", "127.0.0.1", "::1", "0.0.0.0"].contains(&host) || host.starts_with('/') || host.contains('$')
 }

@@ -8,7 +8,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Warning,
     title: "a rollout may take all copies away at once",
     why: "With maxUnavailable at 100 %, or at the number of replicas, the old pods may all get their stop signal \
-          before a single new one is ready. However clean each stop is, there is nobody who answers in between.",
+          before a single new one is ready. However clean each stop is, nobody answers in between.",
     bad: Example {
         file: "web.yaml",
         text: "\

@@ -7,8 +7,8 @@ pub(super) static RULE: Rule = Rule {
     name: "missing-env-file",
     severity: Severity::Note,
     title: "a file with variables is not beside the one that names it",
-    why: "Compose starts nothing without a file of env_file that is required. It may well be made where the service runs, \
-          and be no part of the repository; then graceful's options can stand in it, and what depends on them is a \
+    why: "Compose starts nothing without a required file of env_file. It may well be created where the service runs, \
+          and not be part of the repository; graceful's options can then be in it, and what depends on them is a \
           note here. With required: false the service starts without it.",
     bad: Example {
         file: "compose.yaml",
@@ -41,7 +41,7 @@ services:
 
 fn check(model: &Model, findings: &mut Findings) {
     for workload in &model.workloads {
-        // What runs no graceful hangs on its variables for no rule.
+        // Without graceful in a container, no rule depends on its variables.
         let with_graceful = workload.containers.iter().filter(|container| container.graceful.is_some());
         for missing in with_graceful.flat_map(|container| &container.elsewhere.missing) {
             let message = format!("{}: {}", workload.title(), missing.value);

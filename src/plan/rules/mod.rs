@@ -44,7 +44,7 @@ use super::model::{FileSpot, Model};
 use crate::config::suggest::did_you_mean;
 use std::collections::HashSet;
 
-/// All of them, in the order in which they are listed.
+/// All rules, in the order in which they are listed.
 pub static RULES: &[&Rule] = &[
     &options::RULE,
     &missing_env_file::RULE,
@@ -86,8 +86,8 @@ pub fn by_name(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.name == name).copied()
 }
 
-/// What all rules find, in the order of the files. Where something else may set options of graceful, what hangs on them is a
-/// note that names it.
+/// What all rules find, in the order of the files. Where something else may set options of graceful, whatever depends
+/// on them is a note that names it.
 pub(super) fn check(model: &mut Model) -> Vec<PlanFinding> {
     let mut all = found(model);
     let unknown = unsure(model);
@@ -99,7 +99,7 @@ pub(super) fn check(model: &mut Model) -> Vec<PlanFinding> {
             if known.contains(&(found.rule.name, found.at, found.message.clone())) {
                 continue;
             }
-            // Of the container that stands before it, else of the first one of the file; they are in their order.
+            // The source of the last container before it, else of the first one in the file; they are in order.
             let is_of_file = |(at, _): &&(FileSpot, String)| at.file == found.at.file;
             let before = &unknown[..unknown.partition_point(|(at, _)| *at <= found.at)];
             let source = before.last().filter(is_of_file).or_else(|| unknown.get(before.len()).filter(is_of_file));
@@ -121,7 +121,8 @@ fn found(model: &Model) -> Vec<PlanFinding> {
     RULES.iter().flat_map(of_rule).collect()
 }
 
-/// The containers with a graceful whose options are not all in these files, in the order of their places.
+/// Where the containers are with a graceful whose options are not all in these files, in order, and what else may set
+/// them.
 fn unsure(model: &Model) -> Vec<(FileSpot, String)> {
     let containers = model.workloads.iter().flat_map(|workload| workload.containers.iter().map(move |c| (workload, c)));
     let mut unknown: Vec<(FileSpot, String)> = containers
@@ -134,7 +135,7 @@ fn unsure(model: &Model) -> Vec<(FileSpot, String)> {
     unknown
 }
 
-/// Without what a service has of its Dockerfile, where that is one of the files and has the same found with it.
+/// Drops what a service has from its Dockerfile, if that is one of the files and has the same finding.
 fn twice(model: &Model, all: Vec<PlanFinding>) -> Vec<PlanFinding> {
     let is_said = |found: &PlanFinding| {
         let is_there = |(at, _): &&(FileSpot, usize)| *at == found.at;
@@ -147,19 +148,19 @@ fn twice(model: &Model, all: Vec<PlanFinding>) -> Vec<PlanFinding> {
     all.into_iter().zip(said).filter(|(_, said)| !said).map(|(found, _)| found).collect()
 }
 
-/// What to say of a name that no rule has.
+/// The message for a name that no rule has.
 pub fn unknown(name: &str) -> String {
     let hint = did_you_mean(name, RULES.iter().map(|rule| rule.name), str::to_owned);
     format!("unknown rule; graceful plan --explain list names them{hint}")
 }
 
-/// `--explain list`.
+/// What `--explain list` prints.
 pub fn list() -> String {
     let line = |rule: &&Rule| format!("{:<22} {:<8} {}\n", rule.name, rule.severity.name(), rule.title);
     RULES.iter().map(line).collect()
 }
 
-/// `--explain RULE`.
+/// What `--explain RULE` prints.
 pub fn explain(rule: &Rule) -> String {
     let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
     let why = wrapped(rule.why);
@@ -178,7 +179,7 @@ pub fn explain(rule: &Rule) -> String {
     )
 }
 
-/// In lines of 79 columns at most.
+/// The text in lines of 79 columns at most.
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

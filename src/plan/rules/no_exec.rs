@@ -58,7 +58,7 @@ fn check(model: &Model, findings: &mut Findings) {
         let texts: Vec<&str> = words[at..].iter().map(|word| word.value.as_str()).collect();
         let Some(line) = shell::line_of(&texts) else { continue };
         let Some(last) = shell::last_command(line).filter(|_| shell::is_compound(line)) else { continue };
-        // What traps the signal, waits, or ends in something of the shell's own knows what it does.
+        // A line that traps the signal, waits, or ends in a word of the shell's own is taken to know what it does.
         let is_handled = line.contains("trap ") || line.contains("exec ");
         let is_builtin = ["wait", "true", "exit", "done", "fi", "esac", "}", ")"].contains(&last[0].as_str());
         if is_handled || is_builtin || workload.kind == WorkloadKind::Unit {

@@ -1,4 +1,4 @@
-//! The rule no-startup-probe: a slow start is waited for by liveness.
+//! The rule no-startup-probe: liveness waits for a slow start.
 
 use super::shared::running;
 use crate::config::values::show;
@@ -10,9 +10,9 @@ use std::time::Duration;
 pub(super) static RULE: Rule = Rule {
     name: "no-startup-probe",
     severity: Severity::Note,
-    title: "a slow start is waited for by liveness",
-    why: "A long initialDelaySeconds of the liveness probe waits for the slowest start there ever was, and for as \
-          long nobody notices a process that hangs. A start that is slower still is killed in the middle, again and \
+    title: "liveness waits for a slow start",
+    why: "A long initialDelaySeconds of the liveness probe waits for the slowest start there ever was, and for \
+          that long nobody notices a process that hangs. A start that is slower still is killed in the middle, again and \
           again. A startupProbe waits exactly as long as the start takes, and liveness begins then.",
     bad: Example {
         file: "pod.yaml",

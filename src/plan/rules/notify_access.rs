@@ -9,7 +9,7 @@ pub(super) static RULE: Rule = Rule {
     name: "notify-access",
     severity: Severity::Error,
     title: "systemd does not listen to the app that says it is ready",
-    why: "With Type=notify systemd takes messages of the main process only, which is graceful; READY=1 comes from \
+    why: "With Type=notify systemd takes messages from the main process only, which is graceful; READY=1 comes from \
           the app below it. systemd never hears of it, and kills the unit when TimeoutStartSec is over. \
           NotifyAccess=all listens to every process of the unit.",
     bad: Example {
@@ -45,7 +45,7 @@ fn check(model: &Model, findings: &mut Findings) {
         }
         let name = access.map_or("main", |access| access.value.as_str());
         let message = format!(
-            "{}: Type={} with NotifyAccess={name}: READY=1 of the app, a child of graceful, is not heard",
+            "{}: Type={} with NotifyAccess={name}: READY=1 from the app, a child of graceful, is not heard",
             workload.title(),
             start.value
         );

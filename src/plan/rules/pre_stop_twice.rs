@@ -9,7 +9,7 @@ pub(super) static RULE: Rule = Rule {
     name: "pre-stop-twice",
     severity: Severity::Warning,
     title: "a preStop hook sleeps, and graceful delays as well",
-    why: "Both are for the same thing: the time in which load balancers learn that the pod goes. One after the other they only \
+    why: "Both are for the same thing: the time in which load balancers learn that the pod goes away. One after the other, they only \
           take time away from the requests that have to be finished, and during the hook graceful's /readyz still says 200, \
           since it has not heard of the stop.",
     bad: Example {

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     title: "a probe asks for a page of graceful where graceful does not listen",
     why: "/readyz, /livez and /startupz of graceful are answered on the port of --probe-listen alone. On another \
           port the app answers (404, or whatever it makes of the path), and without --probe-listen nobody does: the \
-          pod never gets ready, or is never taken out when the stop begins.",
+          pod never becomes ready, or is never taken out when the stop begins.",
     bad: Example {
         file: "pod.yaml",
         text: "\

@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Error,
     title: "a probe runs what the image does not have",
     why: "An exec probe or a HEALTHCHECK whose program is missing fails every time: the container is never ready, \
-          or restarted for ever. Slim and distroless images have neither curl nor wget, Alpine has busybox' wget. \
+          or restarted for ever. Slim and distroless images have neither curl nor wget, Alpine has BusyBox's wget. \
           graceful probe needs nothing but graceful, and asks graceful, a URL or a port.",
     bad: Example {
         file: "Dockerfile",
@@ -37,7 +37,8 @@ fn check(model: &Model, findings: &mut Findings) {
             let ProbeHandler::Exec(words) = &probe.what else { continue };
             let texts: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
             let Some((program, image)) = image::missing(container, &texts) else { continue };
-            // A slim image may have been given it in a layer of its own; one without a shell cannot.
+            // The program may have been added to a slim image in another layer; to one without a shell it cannot have
+            // been.
             let severity = if image::has_no_shell(&image) { Severity::Error } else { Severity::Warning };
             if workload.kind == WorkloadKind::Image && severity == Severity::Warning {
                 continue;

@@ -66,7 +66,7 @@ fn check(model: &Model, findings: &mut Findings) {
             continue;
         }
         let message = format!(
-            "{}: {} failures, one each {}, take {}, and the delay is {}",
+            "{}: {} failures, one every {}, take {}, and the delay is {}",
             workload.who(container),
             probe.failures,
             show(probe.period),

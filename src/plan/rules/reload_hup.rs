@@ -62,16 +62,16 @@ fn check(model: &Model, findings: &mut Findings) {
     }
 }
 
-/// Says so if this container ends on the signal that this word sends.
+/// Adds a finding if this container ends on the signal that this word sends.
 fn ends(workload: &Workload, container: &Container, file: usize, word: &At<String>, findings: &mut Findings) {
     let Some(config) = container.graceful.as_ref().and_then(Graceful::config) else { return };
-    // An app that nobody knows may well have a handler.
+    // An unknown app may well have a handler.
     let Some(server) = container.server.as_ref().filter(|server| ENDS.contains(&server.name)) else { return };
     if !rewrites(config) {
         let who = workload.who(container);
         let message =
             format!("{who}: the reload sends SIGHUP, and {} ends on it unless the app handles it", server.name);
-        let fix = "a restart in its place, or --rewrite HUP:SIGNAL with what the app reloads on".to_owned();
+        let fix = "a restart instead, or --rewrite HUP:SIGNAL with what the app reloads on".to_owned();
         findings.add(file, word.at, message, fix);
     }
 }
@@ -80,7 +80,7 @@ fn rewrites(config: &Config) -> bool {
     config.rewrite.iter().any(|(from, _)| *from == Signal::HUP)
 }
 
-/// `kill -HUP`, `kill -s HUP`, `docker kill --signal=SIGHUP`.
+/// Whether a command sends SIGHUP: `kill -HUP`, `kill -s HUP`, `docker kill --signal=SIGHUP`.
 fn sends_hup(command: &[String]) -> bool {
     let is_kill = command.iter().take(3).any(|word| matches!(shell::base(word), "kill" | "pkill" | "killall"));
     let is_hup = |word: &String| {
@@ -90,7 +90,8 @@ fn sends_hup(command: &[String]) -> bool {
     is_kill && command.iter().skip(1).any(is_hup)
 }
 
-/// What a container's command sends SIGHUP to by name: `docker kill -s HUP web`, `docker compose kill -s HUP web`.
+/// The containers that a container's command sends SIGHUP to, by name: `docker kill -s HUP web`, `docker compose kill
+/// -s HUP web`.
 fn targets(container: &Container) -> Vec<(String, &At<String>)> {
     let texts: Vec<&str> = container.argv.words.iter().map(|word| word.value.as_str()).collect();
     let own = || vec![texts.iter().map(|word| (*word).to_owned()).collect()];

@@ -1,4 +1,4 @@
-//! The rule same-probe: readiness and liveness ask the same.
+//! The rule same-probe: readiness and liveness ask the same endpoint.
 
 use super::shared::running;
 use crate::config::values::show;
@@ -9,9 +9,9 @@ use crate::plan::place::At;
 pub(super) static RULE: Rule = Rule {
     name: "same-probe",
     severity: Severity::Note,
-    title: "readiness and liveness ask the same",
-    why: "What is only busy, or waits for a dependency, should get no more requests for a while; what is stuck \
-          should be restarted. One endpoint for both restarts pods under load, all of them at once, and their \
+    title: "readiness and liveness ask the same endpoint",
+    why: "A pod that is only busy, or waits for a dependency, should get no more requests for a while; one that is \
+          stuck should be restarted. One endpoint for both restarts pods under load, all of them at once, and their \
           requests are dropped: use an endpoint that looks at nothing but the process itself for liveness, or at \
           least a higher failureThreshold.",
     bad: Example {
@@ -71,7 +71,7 @@ fn check(model: &Model, findings: &mut Findings) {
         if ready.value != live.value || port(ready_port) != port(live_port) {
             continue;
         }
-        // One that is given up later does no harm in an overload that passes.
+        // A liveness probe that gives up later does no harm in an overload that passes.
         if liveness.notices_after() >= readiness.notices_after() * 2 {
             continue;
         }

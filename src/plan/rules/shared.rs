@@ -6,12 +6,12 @@ use crate::plan::place::Position;
 use crate::plan::shell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Every container that runs as long as its pod, with what it belongs to.
+/// Every container that runs as long as its pod, with its workload.
 pub(super) fn running(model: &Model) -> impl Iterator<Item = (&Workload, &Container)> {
     model.workloads.iter().flat_map(|workload| workload.running().map(move |container| (workload, container)))
 }
 
-/// The pods by one of their labels, so that a selector has not to be compared with all of them.
+/// The pods by one of their labels, so that a selector need not be compared with all of them.
 pub(super) struct Pods<'a>(HashMap<(&'a str, &'a str, &'a str), Vec<&'a Workload>>);
 
 impl<'a> Pods<'a> {
@@ -25,7 +25,7 @@ impl<'a> Pods<'a> {
         Pods(pods)
     }
 
-    /// Those with all of these labels. A selector without any selects nothing that could be told from the files.
+    /// The pods with all of these labels; none for an empty selector, since the files do not tell what it selects.
     pub(super) fn selected(&self, namespace: &str, selector: &BTreeMap<String, String>) -> Vec<&'a Workload> {
         let candidates = selector.iter().map(|(key, value)| self.0.get(&(namespace, key.as_str(), value.as_str())));
         let Some(fewest) = candidates.min_by_key(|pods| pods.map_or(0, Vec::len)).flatten() else { return Vec::new() };
@@ -50,7 +50,8 @@ pub(super) fn routed(model: &Model) -> Routed {
     Routed(selected.map(std::ptr::from_ref).collect())
 }
 
-/// Where it is said that graceful's /readyz, which the readiness probe asks, turns to 503 with the stop signal.
+/// What makes graceful's /readyz, which the readiness probe asks, turn to 503 with the stop signal; none where it does
+/// not.
 pub(super) fn fails_at_stop(container: &Container) -> Option<Position> {
     let graceful = container.graceful.as_ref()?;
     let config = graceful.config().filter(|config| config.fail_readiness == FailReadiness::AtStop)?;

@@ -8,7 +8,7 @@ pub(super) static RULE: Rule = Rule {
     name: "shared-pid",
     severity: Severity::Warning,
     title: "graceful is not PID 1 of its container",
-    why: "With shareProcessNamespace or hostPID the containers see one another's processes, and PID 1 is another. \
+    why: "With shareProcessNamespace or hostPID the containers see one another's processes, and PID 1 is another process. \
           graceful then ends its own descendants only: what has left its tree is reaped by the pause container and \
           gets no signal before SIGKILL.",
     bad: Example {

@@ -24,7 +24,7 @@ fn check(model: &Model, findings: &mut Findings) {
         if last.first().is_some_and(|word| word == "exec") {
             continue;
         }
-        // A simple CMD is what many shells become by themselves.
+        // Many shells replace themselves with a simple CMD.
         let is_simple = !shell::is_compound(&form.line) && form.instruction == "CMD";
         let severity = if is_simple { Severity::Note } else { Severity::Warning };
         let words = shell_words::split(&form.line).ok().filter(|_| is_plain(&form.line));
@@ -45,7 +45,7 @@ fn check(model: &Model, findings: &mut Findings) {
     }
 }
 
-/// Nothing in it that only a shell understands.
+/// Whether the line has nothing that only a shell understands.
 fn is_plain(line: &str) -> bool {
     !line.contains(['$', '`', '*', '?', '~', '<', '>', '|', '&', ';', '(', '{', '\n', '\\', '=', '#', '!'])
 }

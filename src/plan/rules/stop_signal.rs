@@ -15,8 +15,8 @@ pub(super) static RULE: Rule = Rule {
     title: "the platform sends a signal that begins no stop",
     why: "The engine sends the image's STOPSIGNAL, the service's stop_signal, or the unit's KillSignal, and nothing \
           else. If that is not in --stop-on, graceful passes it on to the app at once, as any other signal: no \
-          delay, no hold, no drain. SIGINT begins a stop, but skips the delay: it is what a person sends who waits. \
-          What the app is to get in its place is said by --stop-signal.",
+          delay, no hold, no drain. SIGINT begins a stop, but skips the delay: it is what a person sends who is \
+          waiting. --stop-signal says what the app gets instead.",
     bad: Example {
         file: "Dockerfile",
         text: "\
@@ -75,7 +75,7 @@ fn check(model: &Model, findings: &mut Findings) {
     }
 }
 
-/// SIGINT begins a stop in which a person waits.
+/// Finds a platform that sends SIGINT, which is for a stop that a person waits for.
 fn hurries(
     workload: &Workload,
     given: &At<String>,
@@ -93,7 +93,7 @@ fn hurries(
         Platform::Nomad => "kill_signal = \"SIGTERM\"",
         _ => "SIGTERM, and GRACEFUL_STOP_SIGNAL=INT where the app needs it",
     };
-    // The default delay is none where nothing listens.
+    // The default delay is zero where nothing listens.
     let severity = if config.delay_is_default { Severity::Note } else { Severity::Warning };
     findings.add_as(severity, workload.file, given.at, message, fix.to_owned());
 }

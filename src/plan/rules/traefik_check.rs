@@ -13,9 +13,9 @@ pub(super) static RULE: Rule = Rule {
     name: "traefik-check",
     severity: Severity::Warning,
     title: "Traefik's health check notices the stop later than the delay lasts, or not at all",
-    why: "Beside Docker, Traefik knows that a container stops when it is gone, or when a health check fails: its own, every 30s \
+    why: "With Docker, Traefik learns that a container stops when it is gone, or when a health check fails: its own, every 30s \
           unless loadbalancer.healthcheck.interval says otherwise. The delay is there for that check. If it asks the \
-          app's page, which answers until the end, or if it comes more seldom than the delay lasts, requests go to the \
+          app's page, which answers until the end, or if it comes less often than the delay lasts, requests go to the \
           container until it closes its port. In Kubernetes Traefik follows the endpoints and has no such check.",
     bad: Example {
         file: "compose.yaml",
@@ -69,11 +69,11 @@ fn check(model: &Model, findings: &mut Findings) {
     }
 }
 
-/// The services of Traefik that have a check, and where its path is said.
+/// The services in Traefik that have a check, and where its path is set.
 fn services(container: &Container) -> Vec<(String, Position)> {
     const END: &str = ".loadbalancer.healthcheck.path";
     let named = container.labels.iter().filter_map(|label| {
-        // Traefik's names are the same in any case.
+        // Traefik ignores the case of names.
         let name = label.value.0.to_ascii_lowercase();
         let service = name.strip_prefix("traefik.http.services.")?.strip_suffix(END)?;
         Some((service.to_owned(), label.at))
@@ -102,7 +102,8 @@ fn look(
     let asked = option("port").and_then(|label| label.value.1.parse::<u64>().ok());
     let page = option("path").map_or("/", |label| label.value.1.as_str());
     if own.is_none() || own != asked || page != "/readyz" {
-        // A health check of Docker's that fails takes the container out as well, and a page of the app may know of the drain file.
+        // A failing health check of Docker's takes the container out as well, and a page of the app may know of the
+        // drain file.
         if container.readiness.is_some() || config.drain_file.is_some() || config.delay_is_default {
             return;
         }

@@ -1,4 +1,4 @@
-//! The rule traffic-policy: a node with one pod has no other to send to.
+//! The rule traffic-policy: a node with one pod has no other to send requests to.
 
 use super::shared::Pods;
 use crate::plan::finding::{Example, Findings, Rule, Severity};
@@ -7,7 +7,7 @@ use crate::plan::model::{Model, Service};
 pub(super) static RULE: Rule = Rule {
     name: "traffic-policy",
     severity: Severity::Warning,
-    title: "a node with one pod has no other to send to",
+    title: "a node with one pod has no other to send requests to",
     why: "With externalTrafficPolicy: Local a node gives requests to its own pods only. The load balancer outside \
           learns by its health check, seconds later, that the node has none that is ready; until then the \
           terminating pod is the only one that can answer, and kube-proxy sends to it only as long as it is ready. \

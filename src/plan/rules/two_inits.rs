@@ -1,4 +1,4 @@
-//! The rule two-inits: another init stands around graceful.
+//! The rule two-inits: graceful runs below another init.
 
 use super::shared::running;
 use crate::plan::finding::{Edit, Example, Findings, Rule, Severity};
@@ -9,7 +9,7 @@ use crate::plan::wrapped::INITS;
 pub(super) static RULE: Rule = Rule {
     name: "two-inits",
     severity: Severity::Warning,
-    title: "another init stands around graceful",
+    title: "graceful runs below another init",
     why: "graceful reaps and forwards by itself. Below tini, dumb-init, s6 or Docker's own (init: true) it is no \
           longer PID 1: processes that leave its tree are the other's, which sends them nothing, and what the other \
           does with a signal, or at the end of its child, comes first.",

@@ -1,4 +1,4 @@
-//! The rule update-order: an update stops before it starts, or does not wait to see.
+//! The rule update-order: an update stops the old task before it starts the new one, or does not wait to see it run.
 
 use crate::config::values::show;
 use crate::plan::Platform;
@@ -9,8 +9,8 @@ use std::time::Duration;
 pub(super) static RULE: Rule = Rule {
     name: "update-order",
     severity: Severity::Note,
-    title: "an update stops before it starts, or does not wait to see",
-    why: "Swarm's default order is stop-first: of a service with one replica nobody answers between the two tasks. \
+    title: "an update stops the old task before it starts the new one, or does not wait to see it run",
+    why: "Swarm's default order is stop-first: with one replica, nobody answers between the two tasks. \
           And an update counts as successful when the new task has run for monitor (5s unless set): if that is \
           shorter than the start takes, a broken release goes through to the last replica.",
     bad: Example {

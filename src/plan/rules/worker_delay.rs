@@ -9,9 +9,9 @@ pub(super) static RULE: Rule = Rule {
     name: "worker-delay",
     severity: Severity::Warning,
     title: "a worker is kept from stopping for a load balancer that it does not have",
-    why: "Nobody routes requests to a worker of a queue. During a delay it takes new jobs, which then have so much \
-          less time to finish, and are run again elsewhere when SIGKILL comes. graceful gives a worker that it \
-          knows no delay by itself.",
+    why: "Nobody routes requests to a worker of a queue. During a delay it takes new jobs, which then have that \
+          much less time to finish, and are run again elsewhere when SIGKILL comes. By default graceful gives no \
+          delay to a worker that it knows.",
     bad: Example {
         file: "pod.yaml",
         text: "\

@@ -5,7 +5,7 @@ use crate::plan::place::Position;
 use crate::plan::result::PlanResult;
 use std::fmt::Write as _;
 
-/// One line a finding.
+/// One line for each finding.
 pub(super) fn write(outcome: &PlanResult) -> String {
     let mut text = String::new();
     for fault in &outcome.faults {
@@ -38,7 +38,7 @@ fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// And a property.
+/// And as it escapes a property.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Document<'a> {
-    /// 1; another where a field changes its meaning.
+    /// 1; it changes when the meaning of a field does.
     version: u32,
     files: &'a [String],
     findings: Vec<Finding<'a>>,
@@ -66,7 +66,7 @@ pub(super) fn write(outcome: &PlanResult) -> String {
     })
 }
 
-/// A document with a line end.
+/// A document as indented JSON, with a line end.
 pub(super) fn pretty(document: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(document).map(|text| format!("{text}\n")).unwrap_or_default()
 }

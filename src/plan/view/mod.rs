@@ -8,7 +8,7 @@ mod text;
 use super::request::OutputFormat;
 use super::result::PlanResult;
 
-/// In this form.
+/// The outcome in this format.
 pub(super) fn write(outcome: &PlanResult, format: OutputFormat) -> String {
     match format {
         OutputFormat::Text => text::write(outcome),

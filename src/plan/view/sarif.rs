@@ -1,4 +1,5 @@
-//! SARIF 2.1.0, which code scanning takes (docs.oasis-open.org/sarif/sarif/v2.1.0). The schema is kept by a test.
+//! SARIF 2.1.0, which code scanning takes (docs.oasis-open.org/sarif/sarif/v2.1.0). A test holds the output to the
+//! schema.
 
 use super::json::pretty;
 use crate::plan::finding::{PlanFinding, Severity};
@@ -7,7 +8,7 @@ use crate::plan::result::{PlanResult, UnreadFile};
 use crate::plan::rules::{RULES, Rule};
 use serde_json::{Value, json};
 
-/// The schema's own name.
+/// The schema's own URI.
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// The whole log.
