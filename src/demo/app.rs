@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-/// Connections at once, a thread each: a demo that is flooded must not take the machine with it, and a limit of 1024
-/// descriptors is what processes usually have. More of them wait in the backlog.
+/// Connections at once, a thread each: a demo that is flooded must not take the machine down with it, and a limit of
+/// 1024 descriptors is what processes usually have. More of them wait in the backlog.
 const MOST_CONNECTIONS: usize = 1024;
-/// Descriptors that are no connections.
+/// Descriptors that are not connections.
 const OTHER_DESCRIPTORS: i32 = 16;
 
 /// What all threads share.
@@ -21,7 +21,7 @@ pub(super) struct DemoState {
     /// Readable from the stop on, for whoever polls.
     stop: fds::Waker,
     connections: AtomicUsize,
-    /// For the main thread: a connection that it waits for has ended.
+    /// Wakes the main thread when a connection that it waits for has ended.
     pub(super) left: fds::Waker,
     requests: AtomicUsize,
 }
@@ -63,7 +63,7 @@ impl DemoState {
         RequestGuard(self)
     }
 
-    /// Requests in flight.
+    /// How many requests are in flight.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(SeqCst)
     }

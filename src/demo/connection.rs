@@ -12,7 +12,8 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A request's head has to be there after this; nothing of a body, or no room for an answer, for this long ends it too.
+/// A request's head has to be there after this; no byte of a body, or no room for an answer, for this long ends the
+/// connection, too.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A whole body takes this at most.
 const BODY: Duration = Duration::from_secs(30);
@@ -23,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(75);
 const IDLE_STOPPING: Duration = Duration::from_secs(1);
 /// What a client still sends after an answer that it did not expect to be the last is read for this long.
 const LINGER: Duration = Duration::from_secs(1);
-/// Between two chunks of `/stream`.
+/// The time between two chunks of `/stream`.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What becomes of the connection.
@@ -54,9 +55,9 @@ struct DemoConnection<'a> {
     output: Vec<u8>,
 }
 
-/// Serves one client; a client that goes away is its own business.
+/// Serves one client. One that goes away is no error.
 pub(super) fn serve(stream: TcpStream, app: &DemoState) {
-    // Each answer is one write: there is nothing to wait for with it.
+    // Each answer is one write: there is nothing to wait for before it is sent.
     _ = stream.set_nodelay(true);
     _ = stream.set_read_timeout(Some(PATIENCE));
     _ = stream.set_write_timeout(Some(PATIENCE));
@@ -107,7 +108,7 @@ impl DemoConnection<'_> {
         self.answer(status, body, Some(&request))
     }
 
-    /// Until something comes. The stop is noticed here and not in the middle of a request.
+    /// Waits until something comes. The stop is noticed here and not in the middle of a request.
     fn wait_for_request(&self) -> Result<(), Gone> {
         let since = Instant::now();
         let (socket, stop) = (self.stream.as_fd(), self.app.stop_fd());
@@ -125,7 +126,7 @@ impl DemoConnection<'_> {
         }
     }
 
-    /// Reads what has come, or comes until then.
+    /// Reads what has come, or comes in time.
     fn fill(&mut self, due: Instant) -> Result<(), Gone> {
         let mut buffer = [0; 8 * 1024];
         let count = self.read(&mut buffer, due)?;
@@ -133,7 +134,7 @@ impl DemoConnection<'_> {
         Ok(())
     }
 
-    /// At least a byte.
+    /// Reads at least a byte.
     fn read(&self, buffer: &mut [u8], due: Instant) -> Result<usize, Gone> {
         if fds::poll(&[self.stream.as_fd()], Some(until(due))).first() != Some(&true) {
             return Err(Gone);
@@ -144,7 +145,7 @@ impl DemoConnection<'_> {
         }
     }
 
-    /// The body is of no interest, but it has to come.
+    /// Passes over the body, which is of no interest, but has to come.
     fn skip_body(&mut self, request: &Request) -> Result<(), Gone> {
         let here = usize::try_from(request.body).unwrap_or(usize::MAX).min(self.input.len());
         self.input.drain(..here);
@@ -163,7 +164,7 @@ impl DemoConnection<'_> {
         Ok(())
     }
 
-    /// Writes the answer to a request, or to what is none.
+    /// Writes the answer to a request, or to what is not one.
     fn answer(&mut self, status: &str, body: &str, request: Option<&Request>) -> Result<Next, Gone> {
         let (next, connection) = self.after(request);
         let length = body.len();
@@ -182,7 +183,7 @@ impl DemoConnection<'_> {
         const CLOSE: &str = "Connection: close\r\n";
         match request {
             Some(request) if !request.keep_alive || !self.app.keeps_alive() => (Next::Close, CLOSE),
-            // Those that came together are answered together.
+            // Requests that came together are answered together.
             Some(_) if self.app.is_stopping() && !matches!(request::parse(&self.input), Head::Whole(..)) => {
                 (Next::Linger, CLOSE)
             }
@@ -192,8 +193,8 @@ impl DemoConnection<'_> {
         }
     }
 
-    /// A chunk now and then, and the last one when the time is up or the app stops. For HTTP/1.0, which knows no chunks,
-    /// the end of the connection is the end.
+    /// Writes a chunk now and then, and the last one when the time is up or the app stops. For HTTP/1.0, which knows no
+    /// chunks, the end of the connection is the end.
     fn stream(&mut self, request: &Request, time: Duration) -> Result<Next, Gone> {
         let (next, header) = self.after(Some(request));
         let (next, header) = if request.old { (Next::Close, "Connection: close\r\n") } else { (next, header) };
@@ -230,7 +231,7 @@ impl DemoConnection<'_> {
         Ok(())
     }
 
-    /// Waits until then, or until the app stops.
+    /// Waits until this time, or until the app stops; returns whether it stops.
     fn stops_before(&self, due: Instant) -> bool {
         while !self.app.is_stopping() {
             if until(due).is_zero() {

@@ -3,8 +3,8 @@
 //!
 //! `/` answers at once, `/slow` after a while, `/stream` bit by bit, `/ready` says whether requests are welcome. On
 //! SIGTERM or SIGINT it does what a good server does: not ready from that moment on; what waits in the backlog is
-//! accepted and the listener closed; requests in flight are finished and say `Connection: close`, streams end with their
-//! last chunk, idle connections are closed; exit 0. A [`Fault`] leaves one of these out.
+//! accepted and the listener closed; requests in flight are finished and answered with `Connection: close`, streams end
+//! with their last chunk, idle connections are closed; exit 0. A [`Fault`] leaves one of these out.
 //!
 //! ```text
 //!   server       the main thread: takes the stop signal, accepts, waits for the end
@@ -13,7 +13,7 @@
 //!   app          what these threads share
 //! ```
 //!
-//! Threads and blocking calls, so that the app shares no code with what graceful watches it by.
+//! Threads and blocking calls, so that the app shares no code with what graceful watches it with.
 
 mod app;
 mod connection;
@@ -37,7 +37,7 @@ pub fn run(address: SocketAddr, fault: Option<Fault>) -> u8 {
     // A connection must not get the number of a standard stream that was closed, and be sent what is said there.
     fds::fill_standard_streams();
     if let Err(problem) = server::serve(address, fault) {
-        // Not by eprintln!, which panics where nobody reads.
+        // Not with eprintln!, which panics where nobody reads.
         _ = writeln!(io::stderr(), "demo-app: {problem}");
         return status::FAILURE;
     }

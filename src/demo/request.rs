@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// A head longer than this is refused.
+/// A head of more bytes than this is refused.
 const LONGEST: usize = 16 * 1024;
 /// `?ms=`: an hour at most.
 const MOST_MILLIS: u64 = 3_600_000;
-/// How long `/slow` takes if not told.
+/// How long `/slow` takes if it is not told.
 const SLOW: Duration = Duration::from_millis(1500);
-/// How long `/stream` goes on if not told.
+/// How long `/stream` goes on if it is not told.
 const STREAM: Duration = Duration::from_secs(5);
 
 /// What is wrong with a request.
@@ -35,11 +35,11 @@ impl Refusal {
 /// What the bytes that have come so far are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Head {
-    /// A request, whose head takes so many bytes.
+    /// A request, whose head takes this many bytes.
     Whole(Request, usize),
     /// The beginning of one, or nothing.
     Partial,
-    /// No request of HTTP.
+    /// Not a request of HTTP.
     Refused(Refusal),
 }
 
@@ -47,15 +47,15 @@ pub(super) enum Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) route: DemoRoute,
-    /// HEAD: the answer has no body.
+    /// Whether it is HEAD: the answer has no body.
     pub(super) head_only: bool,
-    /// HTTP/1.0: knows no chunks, and stays connected only if it says so.
+    /// Whether it is HTTP/1.0, which knows no chunks, and stays connected only if it says so.
     pub(super) old: bool,
-    /// The client wants to send another one on this connection.
+    /// Whether the client wants to send another one on this connection.
     pub(super) keep_alive: bool,
-    /// The length of the body that follows.
+    /// The length in bytes of the body that follows.
     pub(super) body: u64,
-    /// The client sends the body once it is told to go on.
+    /// Whether the client sends the body once it is told to go on.
     pub(super) waits_for_continue: bool,
 }
 
@@ -67,16 +67,16 @@ pub(super) enum DemoRoute {
     Stream(Duration),
     Ready,
     Unknown,
-    /// The number after `?ms=` is none.
+    /// What follows `?ms=` is not such a number.
     WrongTime,
 }
 
-/// The first request of what has come.
+/// Reads the first request of what has come.
 pub(super) fn parse(input: &[u8]) -> Head {
     // Empty lines before a request are passed over (RFC 9112, 2.2).
     let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
     let text = input.get(start..).unwrap_or_default();
-    // Told from its first byte: TLS, for one, would wait for an answer for ever.
+    // The first byte tells: TLS, for one, would wait for an answer for ever.
     if text.first().is_some_and(|first| !first.is_ascii_uppercase()) {
         return Head::Refused(Refusal::BadRequest);
     }
@@ -90,7 +90,7 @@ pub(super) fn parse(input: &[u8]) -> Head {
     }
 }
 
-/// Up to and with the empty line.
+/// The length of the head, the empty line included.
 fn head_length(text: &[u8]) -> Option<usize> {
     let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     ends.map(|(at, _)| at + 1).find_map(|next| match text.get(next..) {

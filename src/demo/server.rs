@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What a connection's thread needs: two buffers of 8 KiB, and what formatting takes.
+/// Bytes that a connection's thread needs: two buffers of 8 KiB, and what formatting takes.
 const STACK: usize = 128 * 1024;
-/// Accepted in one go before signals are looked at again.
+/// How many connections are accepted in one go before signals are looked at again.
 const AT_ONCE: usize = 64;
-/// No descriptor or no memory for another connection: this long nothing is accepted.
+/// How long nothing is accepted when there is no descriptor or no memory for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the app cannot serve.
@@ -74,7 +74,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Returns when the app is to stop.
+/// Accepts connections; returns when the app is to stop.
 fn accept_until_stop(listener: &TcpListener, app: &Arc<DemoState>, signals: &OwnedFd) {
     let mut pause = None;
     loop {
@@ -111,7 +111,7 @@ fn accept_until_stop(listener: &TcpListener, app: &Arc<DemoState>, signals: &Own
     }
 }
 
-/// Takes everybody who is connected already, beyond the limit too: the backlog has a limit of its own.
+/// Takes everybody who is connected already, even beyond the limit: the backlog has a limit of its own.
 fn take_backlog(listener: &TcpListener, app: &Arc<DemoState>) {
     refuse_connections(listener);
     while matches!(accept(listener, app), Accepted::One) {}
@@ -164,8 +164,8 @@ fn begin(stream: TcpStream, app: &Arc<DemoState>) {
     _ = thread::Builder::new().stack_size(STACK).spawn(serve);
 }
 
-/// Starts the child that stays: in a group of its own and with nothing ignored or blocked, so that it ends by any signal
-/// that somebody sends it. It holds none of the app's pipes.
+/// Starts the child that stays: in a group of its own and with nothing ignored or blocked, so that any signal that
+/// somebody sends it ends it. It holds none of the app's pipes.
 fn start_child() -> Result<Pid, spawn::Error> {
     signals::set_default(SignalSet::ALL);
     let nothing = File::options().read(true).write(true).open("/dev/null").ok();
