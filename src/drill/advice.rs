@@ -1,4 +1,4 @@
-//! What to say of each cause, and what to change. Pure.
+//! What to say about each cause, and what to change. Pure.
 //!
 //! A fix names the flag of graceful, the server's own setting or the line to write. A delay is advised for what a delay saves,
 //! and then it is longer than the load balancer's lag: one that is just long enough for what this drill saw is too short
@@ -17,13 +17,13 @@ use crate::timeline::text::plural;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What an app needs to end after its last answer.
+/// How many seconds an app needs to end after its last answer.
 const MARGIN_S: f64 = 1.0;
 
-/// Of a stop from elsewhere.
+/// The fix for a stop from elsewhere.
 const WHO_STOPS: &str = "find out what stops it: another sender of signals, or the app itself";
-/// Of a SIGKILL from elsewhere.
-const WHO_KILLS: &str = "look for want of memory (dmesg, memory.events), or for who sends it";
+/// The fix for a SIGKILL from elsewhere.
+const WHO_KILLS: &str = "look for a lack of memory (dmesg, memory.events), or for whoever sends it";
 
 /// Why a check fails, and what to change.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,12 +71,12 @@ pub(super) fn by_outcome<'a>(records: impl Iterator<Item = &'a Record>) -> Strin
     parts.join(", ")
 }
 
-/// graceful is in charge, the drill's own or one that was there before: nobody is to be told to take it.
+/// Whether graceful is in charge, the drill's own or one that was there before: then nobody is told to use it.
 fn is_supervised(case: &Case<'_>) -> bool {
     case.facts.supervised || case.facts.under_graceful
 }
 
-/// A delay in whole tenths of a second that is longer than this.
+/// The shortest delay in whole tenths of a second that is longer than this many seconds.
 pub(super) fn delay_over(value: f64) -> String {
     let tenths = (value.max(0.0) * 10.0).floor() as u64 + 1;
     if tenths.is_multiple_of(10) { format!("{}s", tenths / 10) } else { format!("{}ms", tenths * 100) }
@@ -85,8 +85,8 @@ pub(super) fn delay_over(value: f64) -> String {
 /// The delay that makes the app serve on for the lag, and not only for what this drill happened to see.
 fn serve_on(case: &Case<'_>) -> Fix {
     let last = case.drill.lost().map(|record| record.intended_s).fold(0.0, f64::max);
-    // A command is not the stop: what it stops serves on for the lag from then on when it has a delay, and so does each of
-    // those that a rolling one stops.
+    // The command's start is not the stop: with a delay, what it stops serves on for the lag from its own stop on, and
+    // so does each instance that a rolling command stops.
     let needed = if case.is_command() { case.lag_s() } else { last.max(case.lag_s()) };
     let delay = delay_over(needed);
     if let Some(outage_s) = causes::outage_s(case) {
@@ -123,25 +123,25 @@ fn serve_on(case: &Case<'_>) -> Fix {
     }
 }
 
-/// What its server is known for.
+/// What the app's server is known for, in parentheses.
 fn of_its_server(case: &Case<'_>) -> String {
     let Subject::Own { command, .. } = &case.plan.subject else { return String::new() };
     config::known_server(command).map(|(name, advice)| format!(" ({name}: {advice})")).unwrap_or_default()
 }
 
-/// Of the dropped requests, each in the count of one cause.
+/// Explains the dropped requests, each of which counts for one cause.
 pub(super) fn dropped(case: &Case<'_>) -> Vec<Explanation> {
     causes::of(case, case.drill.lost()).iter().map(|group| of_group(case, group)).collect()
 }
 
-/// Of the requests that were under way at the stop.
+/// Explains the loss of requests that were under way at the stop.
 pub(super) fn in_flight(case: &Case<'_>) -> Vec<Explanation> {
     let lost = under_way_at(case.drill, case.stop_s()).filter(|record| case.drill.is_dropped(record));
     let groups = causes::of(case, lost);
     groups.iter().map(|group| Explanation { dropped: 0, ..of_group(case, group) }).collect()
 }
 
-/// Of new connections that were not served within the lag.
+/// Explains new connections that were not served within the lag.
 pub(super) fn window(case: &Case<'_>, lost: &[&Record]) -> Vec<Explanation> {
     let groups = causes::of(case, lost.iter().copied());
     groups.iter().map(|group| Explanation { dropped: 0, ..of_group(case, group) }).collect()
@@ -179,7 +179,7 @@ fn of_group(case: &Case<'_>, group: &Group<'_>) -> Explanation {
                 _ => "the platform, at the end of its patience (docker stop has 10 s of it)",
             };
             let fix = if group.cause == Cause::KilledByPlatform { platform_fix(case) } else { too_late_fix(case) };
-            (format!("{cut} {} by SIGKILL of {by}", relative(at_s)), fix)
+            (format!("{cut} {} by SIGKILL from {by}", relative(at_s)), fix)
         }
         Cause::KilledFromOutside => (
             format!("{cut} {} by a SIGKILL that neither graceful nor the drill sent", relative(at_s)),
@@ -219,7 +219,7 @@ fn of_group(case: &Case<'_>, group: &Group<'_>) -> Explanation {
         ),
         Cause::ProxyReset => (
             format!(
-                "{count} {were} reset by what stands between (docker-proxy does so) from {} on: the app behind it was gone",
+                "{count} {were} reset by a proxy in between (docker-proxy does so) from {} on: the app behind it was gone",
                 relative(at_s)
             ),
             serve_on(case),
@@ -255,10 +255,10 @@ fn of_group(case: &Case<'_>, group: &Group<'_>) -> Explanation {
         ),
         Cause::NotAnswered => (
             format!("{count} {were} not over at the end of the timeout or of the drill"),
-            "see the single requests in --output html=PATH; a request that takes so long needs a longer --timeout"
+            "see the individual requests in --output html=PATH; a request that takes so long needs a longer --timeout"
                 .into(),
         ),
-        _ => (by_outcome(group.records.iter().copied()), "see the single requests in --output html=PATH".into()),
+        _ => (by_outcome(group.records.iter().copied()), "see the individual requests in --output html=PATH".into()),
     };
     Explanation { cause: group.cause, words, fix, at_s: Some(at_s), dropped: count }
 }
@@ -267,7 +267,7 @@ fn status(group: &Group<'_>) -> u16 {
     group.records.first().and_then(|record| record.status).unwrap_or(0)
 }
 
-/// The app itself, or the hold where there is none.
+/// The fix in the app itself, or the hold where there is none.
 fn finish(case: &Case<'_>) -> Fix {
     let own = "finish what is in flight before the app exits (stop listening, wait for open requests, then exit)";
     let server = of_its_server(case);
@@ -300,13 +300,13 @@ fn hold_fix(case: &Case<'_>, group: &Group<'_>) -> Fix {
         .into()
 }
 
-/// How long the longest request of this kind took that was answered.
+/// How many seconds the longest answered request of this kind took.
 fn takes_s(case: &Case<'_>, kind: ClientKind) -> f64 {
     let answered = case.drill.requests.iter().filter(|record| record.kind == kind && record.outcome.is_ok());
     answered.map(|record| record.ended_s - record.sent_s).fold(0.0, f64::max)
 }
 
-/// Of a readiness that does not fail in time.
+/// Explains a readiness that does not fail in time.
 pub(super) fn readiness(case: &Case<'_>) -> Explanation {
     let words = match case.drill.at(TimelineMarkKind::Refused) {
         Some(at) => format!("the load balancer is not told before the listener closes, {}", relative(at)),
@@ -333,7 +333,7 @@ pub(super) fn readiness(case: &Case<'_>) -> Explanation {
     Explanation { at_s: case.drill.at(TimelineMarkKind::Refused), ..Explanation::new(Cause::ReadinessLate, words, fix) }
 }
 
-/// Of an app that needs SIGKILL.
+/// Explains an app that needs SIGKILL.
 pub(super) fn too_late(case: &Case<'_>) -> Explanation {
     let signal = signal(case);
     let busy = case.drill.in_flight.iter().rev().find(|seen| matches!(seen.moment, Looked::Kill | Looked::Exit));
@@ -353,7 +353,7 @@ pub(super) fn too_late(case: &Case<'_>) -> Explanation {
     Explanation { at_s: case.drill.at(TimelineMarkKind::Kill), ..Explanation::new(cause, words, too_late_fix(case)) }
 }
 
-/// Of a target that did not end before its platform lost patience.
+/// Explains a target that did not end before its platform lost patience.
 pub(super) fn killed_by_platform(case: &Case<'_>) -> Explanation {
     let waits = seconds(case.platform_waits_s());
     let words = format!("the app did not end on its stop signal, and got SIGKILL from the platform after {waits}");
@@ -364,7 +364,7 @@ fn platform_fix(case: &Case<'_>) -> Fix {
     let budget = format!("{:.0}s", case.platform_waits_s().ceil());
     let longer = match case.plan.grace_is_given {
         true => String::new(),
-        false => "; if the platform waits for longer, tell the drill by its --grace-period".to_owned(),
+        false => "; if the platform waits for longer, tell the drill with --grace-period".to_owned(),
     };
     let words = format!(
         "let its handler for the stop signal end the app, or run it as `graceful --grace-period {budget} -- ...`: without \
@@ -388,8 +388,8 @@ fn too_late_fix(case: &Case<'_>) -> Fix {
     .into()
 }
 
-/// The budget that what SIGKILL cut off would have needed, in whole seconds: where it had been under way for less than such
-/// a request takes. What hangs has been for more, and no budget is enough for it.
+/// The budget that what SIGKILL cut off would have needed, in whole seconds; none if a request had been under way for
+/// longer than such a request takes: it hangs, and no budget is enough for it.
 fn longer_budget_s(case: &Case<'_>) -> Option<u64> {
     let report = case.facts.report.as_ref();
     let killed_s = report.and_then(|report| report.killed_s()).or(case.facts.killed_s)?;
@@ -409,7 +409,7 @@ fn longer_budget_s(case: &Case<'_>) -> Option<u64> {
     Some((needed.as_secs_f64() + 1.0).ceil() as u64)
 }
 
-/// Of an exit status other than 0.
+/// Explains an exit status other than 0.
 pub(super) fn exit_status(case: &Case<'_>, status: ExitStatus) -> Explanation {
     let code = status.code();
     if code == 137 {
@@ -425,14 +425,14 @@ pub(super) fn exit_status(case: &Case<'_>, status: ExitStatus) -> Explanation {
     if case.facts.report.as_ref().is_some_and(|report| report.app.ended_before_signal) {
         return Explanation::new(Cause::EndedBeforeSignal, "the app ended before graceful told it to stop", WHO_STOPS);
     }
-    // A shell and a server that ends workers say 128+n of a death by a signal.
+    // A shell, and a server that ends workers, report a death by signal n as 128+n.
     let signal = code.checked_sub(128).and_then(|number| Signal::new(number.into()));
     if case.facts.no_handler && signal.is_some() && case.drill.dropped > 0 {
         return no_handler_why(case);
     }
     let words = match signal {
-        Some(signal) => format!("the app ends by {signal}, which some servers do after a clean stop"),
-        None => format!("the app says {code} after a stop"),
+        Some(signal) => format!("the app dies of {signal}, which some servers do after a clean stop"),
+        None => format!("the app exits with {code} after a stop"),
     };
     let fix = Fix {
         words: format!(
@@ -444,7 +444,7 @@ pub(super) fn exit_status(case: &Case<'_>, status: ExitStatus) -> Explanation {
     Explanation::new(Cause::ExitStatus, words, fix)
 }
 
-/// Of an app that dies of the signal.
+/// Explains an app that dies of the signal.
 pub(super) fn no_handler_why(case: &Case<'_>) -> Explanation {
     let words = format!("the app has no handler for {}: it dies of it at once", signal(case));
     Explanation::new(Cause::NoHandler, words, no_handler_fix(case))

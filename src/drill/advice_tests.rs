@@ -1,5 +1,5 @@
-//! What each cause says and advises, word by word. Here is what was seen, in `advice_tests.txt` what is told of it, each
-//! story below its name.
+//! What each cause says and advises, word by word. What was seen is here; what is said about it is in
+//! `advice_tests.txt`, each story below its name.
 
 use super::*;
 use crate::counts::Counts;
@@ -31,12 +31,12 @@ fn told(drill: &Drill) -> String {
     drill.findings.iter().map(of).collect()
 }
 
-/// A slow request that was sent half a second before the stop, and was over then.
+/// A slow request that was sent half a second before the stop, and was over at this time.
 fn slow(until_s: f64, outcome: RequestOutcome) -> Record {
     record(ClientKind::Slow, -0.5, until_s + 0.5, outcome)
 }
 
-/// One on a new connection, sent then and over at once.
+/// A request on a new connection, sent at this time and over at once.
 fn new(at_s: f64, outcome: RequestOutcome) -> Record {
     record(ClientKind::New, at_s, 0.01, outcome)
 }
@@ -45,7 +45,7 @@ fn answered(at_s: f64, status: u16) -> Record {
     Record { status: Some(status), ..new(at_s, RequestOutcome::Status) }
 }
 
-/// One that was answered before the stop, after so long.
+/// A request that was answered before the stop, after this many seconds.
 fn took(took_s: f64) -> Record {
     record(ClientKind::Slow, -6.0, took_s, RequestOutcome::Ok)
 }

@@ -1,8 +1,8 @@
 //! A comparison with an earlier drill: error rate and latency, for a canary step. Pure.
 //!
-//! Failed requests are counted, and their number is what it is. A percentile of the latency is known as well as its requests
-//! tell ([`super::statistics`]): a limit is kept or broken where all of the interval is on one side of it, and in between the
-//! drill is inconclusive.
+//! Failed requests are counted, and their number is exact. A percentile of the latency is known only as well as its
+//! requests tell ([`super::statistics`]): a limit is kept or exceeded where the whole interval is on one side of it;
+//! otherwise the drill is inconclusive.
 
 use super::evidence::{Cause, Check, CheckName, CheckResult, Drill};
 use super::record::{ClientKind, RequestOutcome};
@@ -11,23 +11,24 @@ use crate::reason::Reason;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What is compared of all latencies.
+/// The percentile of the latencies that is compared.
 const P99: f64 = 0.99;
-/// A tick of the kernel's clock is 4 ms at HZ=250: what is faster than one or two of them is the machine, not the app.
+/// The default of [`CanaryLimits::p99_floor_s`]. A tick of the kernel's clock is 4 ms at HZ=250: a latency of less than
+/// one or two of them is the machine's, not the app's.
 pub const P99_FLOOR_S: f64 = 0.005;
 
-/// What is still right.
+/// What a canary may do at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CanaryLimits {
     /// Share of requests that may fail, from 0 to 1.
     pub max_error_rate: Option<f64>,
     /// The 99th percentile, in seconds.
     pub max_p99_s: Option<f64>,
-    /// The same as a multiple of the baseline's.
+    /// The 99th percentile, as a multiple of the baseline's.
     pub max_p99_ratio: Option<f64>,
-    /// What is faster counts as this for the multiple, in seconds.
+    /// What a lower percentile counts as for the multiple, in seconds.
     pub p99_floor_s: f64,
-    /// With fewer requests nothing is said.
+    /// With fewer requests the comparison is inconclusive.
     pub min_requests: u64,
 }
 
@@ -46,15 +47,15 @@ impl Default for CanaryLimits {
 /// The numbers that are compared: all requests of a drill together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// Requests.
+    /// How many requests there were.
     pub count: u64,
-    /// Of these not ok.
+    /// How many of them were not ok.
     pub failed: u64,
     /// The 99th percentile of those that were ok and paced, in seconds; none if there were none.
     pub p99_s: Option<Interval>,
 }
 
-/// What of a request is compared.
+/// The fields of a request that are compared.
 #[derive(Debug, Deserialize)]
 struct Asked {
     kind: ClientKind,
@@ -64,7 +65,7 @@ struct Asked {
 }
 
 impl Sample {
-    /// Of one drill.
+    /// The numbers of one drill.
     pub fn of(drill: &Drill) -> Sample {
         let count: usize = drill.counts.values().sum();
         let ok: usize = drill.counts.iter().filter(|(outcome, _)| outcome.is_ok()).map(|(_, count)| count).sum();
@@ -78,8 +79,11 @@ impl Sample {
     }
 }
 
-/// Reads the document that an earlier drill wrote; its last drill counts. Of all that it holds these few numbers are looked
-/// at, so that one of another version can be read, too. Without its requests its percentile is taken as it stands there.
+/// Reads the document that an earlier drill wrote; its last drill counts. Only these few numbers are looked at, so that
+/// a document of another version can be read, too. If it has no requests, the percentile that it states is taken.
+///
+/// # Errors
+/// The text is not the JSON of a drill.
 pub fn read(text: &str) -> Result<Sample, Reason> {
     const NONE: &str = "not the JSON of a drill";
     let document: Value = serde_json::from_str(text).map_err(|error| format!("{NONE}: {error}"))?;
@@ -115,14 +119,14 @@ pub fn read(text: &str) -> Result<Sample, Reason> {
     Ok(Sample { count, failed: count - ok, p99_s })
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Comparison {
     /// The checks that the limits ask for.
     pub checks: Vec<Check>,
-    /// Of those that fail, which limit is exceeded.
+    /// Which limits are exceeded, one for each check that fails.
     pub exceeded: Vec<&'static str>,
-    /// Why nothing can be said, if so.
+    /// Why nothing can be said, if nothing can.
     pub inconclusive: Option<String>,
 }
 
@@ -147,7 +151,7 @@ pub fn compare(now: Sample, baseline: Option<Sample>, limits: &CanaryLimits) -> 
     if let Some(max) = max_rate {
         let rate = now.error_rate();
         let evidence = format!(
-            "{} of {} requests failed ({}), {} is the limit{}",
+            "{} of {} requests failed ({}); the limit is {}{}",
             now.failed,
             now.count,
             percent(rate),
@@ -158,7 +162,7 @@ pub fn compare(now: Sample, baseline: Option<Sample>, limits: &CanaryLimits) -> 
         all.add(CheckName::ErrorRate, result, evidence, "more requests failed than --max-error-rate allows");
     }
     if let (Some(p99), Some(max)) = (now.p99_s, limits.max_p99_s) {
-        let evidence = format!("p99 {}, {} is the limit", with_bounds(&p99, seconds), seconds(max));
+        let evidence = format!("p99 {}; the limit is {}", with_bounds(&p99, seconds), seconds(max));
         let (result, evidence) = judged(&p99, max, evidence);
         all.add(CheckName::P99, result, evidence, "slower than --max-p99 allows");
     }
@@ -169,7 +173,7 @@ pub fn compare(now: Sample, baseline: Option<Sample>, limits: &CanaryLimits) -> 
         let ratio = p99.at_least(floor.max(1e-9)).over(base.at_least(floor.max(1e-9)));
         let floored = p99.value.min(base.value) < floor;
         let evidence = format!(
-            "p99 {}, {} in the baseline: {} times{}, {max} is the limit",
+            "p99 {}, {} in the baseline: {} times{}; the limit is {max}",
             seconds(p99.value),
             seconds(base.value),
             with_bounds(&ratio, |ratio| format!("{ratio:.2}")),
@@ -192,7 +196,7 @@ impl Comparison {
     }
 }
 
-/// What is known decides: all of the interval is within the limit, or none of it is.
+/// Only certainty decides: the whole interval is within the limit, or none of it is.
 fn judged(seen: &Interval, max: f64, evidence: String) -> (CheckResult, String) {
     if seen.high.is_some_and(|high| high <= max) {
         return (CheckResult::Pass, evidence);
@@ -201,10 +205,10 @@ fn judged(seen: &Interval, max: f64, evidence: String) -> (CheckResult, String) 
         return (CheckResult::Fail, evidence);
     }
     let more = match seen.needed(max) {
-        Some(more) => format!("; some {more} requests more may tell, by --rate, --before and --lb-lag"),
+        Some(more) => format!("; about {more} more requests may tell, by --rate, --before and --lb-lag"),
         None => String::new(),
     };
-    (CheckResult::Unknown, format!("{evidence}, which lies between{more}"))
+    (CheckResult::Unknown, format!("{evidence}, which lies in between{more}"))
 }
 
 /// `12 ms (9 to 31 ms)`
@@ -337,16 +341,18 @@ mod tests {
             (check.result, check.evidence)
         };
         let (result, words) = said(between(0.1, 0.2, Some(0.5)));
-        assert_eq!((result, &*words), (CheckResult::Pass, "p99 200 ms (100 ms to 500 ms), 500 ms is the limit"));
+        assert_eq!((result, &*words), (CheckResult::Pass, "p99 200 ms (100 ms to 500 ms); the limit is 500 ms"));
         let (result, words) = said(between(0.6, 0.7, None));
-        assert_eq!((result, &*words), (CheckResult::Fail, "p99 700 ms (600 ms or more), 500 ms is the limit"));
+        assert_eq!((result, &*words), (CheckResult::Fail, "p99 700 ms (600 ms or more); the limit is 500 ms"));
         let (result, words) = said(between(0.1, 0.25, Some(1.0)));
         assert_eq!(result, CheckResult::Unknown);
         assert!(
-            words.ends_with("which lies between; some 3000 requests more may tell, by --rate, --before and --lb-lag")
+            words.ends_with(
+                "which lies in between; about 3000 more requests may tell, by --rate, --before and --lb-lag"
+            )
         );
         let (result, words) = said(between(0.5, 0.5, Some(0.6)));
-        assert_eq!((result, words.ends_with("which lies between")), (CheckResult::Unknown, true), "{words}");
+        assert_eq!((result, words.ends_with("which lies in between")), (CheckResult::Unknown, true), "{words}");
         assert_eq!(said(between(0.1, 0.2, None)).0, CheckResult::Unknown, "not even the slowest is a bound");
     }
 
@@ -361,7 +367,7 @@ mod tests {
         };
         let (result, words) = of(0.004, 0.001, P99_FLOOR_S);
         assert_eq!(result, CheckResult::Pass);
-        assert!(words.contains("1.00 times (what is below 5 ms counts as that), 1.5 is the limit"), "{words}");
+        assert!(words.contains("1.00 times (what is below 5 ms counts as that); the limit is 1.5"), "{words}");
         assert_eq!(of(0.004, 0.001, 0.0).0, CheckResult::Fail);
         let (result, words) = of(0.008, 0.001, P99_FLOOR_S);
         assert_eq!(result, CheckResult::Fail);

@@ -9,13 +9,14 @@ use crate::timeline::report::Report;
 use crate::timeline::text::human;
 use std::time::Duration;
 
-/// No orchestrator waits for less before it sends SIGKILL (docs.docker.com, "docker container stop": 10 seconds).
+/// No orchestrator waits for fewer seconds before it sends SIGKILL (docs.docker.com, "docker container stop": 10
+/// seconds).
 pub(super) const PLATFORM_WAITS_S: f64 = 10.0;
 
-/// What a platform still does after SIGKILL, before its command ends.
+/// How many seconds a platform still clears away after SIGKILL, before its command ends.
 pub(super) const CLEARS_AWAY_S: f64 = 2.0;
 
-/// A stop is seen so much later than it begins.
+/// How many seconds after it begins a stop is seen, at most.
 const SIGN_LATE_S: f64 = 0.1;
 
 /// Everything that the checks look at.
@@ -27,13 +28,13 @@ pub(super) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// How long the load balancer sends after it could know of the stop.
+    /// How many seconds the load balancer sends after it could know of the stop.
     pub(super) fn lag_s(&self) -> f64 {
         self.plan.lb_lag.as_secs_f64()
     }
 
-    /// When the target began to stop: at the signal, or with the first sign of it where a command stops it. What it cut off
-    /// is one, too, though no load balancer sends elsewhere for that.
+    /// When the target began to stop: at the signal, or with the first sign of it where a command stops it. A request
+    /// that is cut off is a sign, too, though no load balancer sends elsewhere for that.
     pub(super) fn stop_s(&self) -> f64 {
         if !self.is_command() || self.plan.rolling {
             return 0.0;
@@ -47,31 +48,32 @@ impl Case<'_> {
         (self.drill.lb_lag_s - self.lag_s()).max(0.0)
     }
 
-    /// A command stops the target, of which nothing is known but what its clients see.
+    /// Whether a command stops the target, of which nothing is known but what its clients see.
     pub(super) fn is_command(&self) -> bool {
         matches!(self.plan.subject, Subject::Command(_))
     }
 
-    /// How long the stop command took, if its platform has sent SIGKILL, as far as that can be told: it waits from its signal
-    /// on, which comes after the command's start, and until it is over nothing is seen of an app that does nothing about it.
-    /// How long a rolling command takes says nothing of how long it waited for one.
+    /// How many seconds the stop command took, if its platform sent SIGKILL, as far as that can be told: the platform
+    /// waits from its signal on, which comes after the command's start, and an app that does nothing about the signal
+    /// shows no sign until the wait is over. How long a rolling command takes says nothing about how long it waited for
+    /// one instance.
     pub(super) fn platform_killed_s(&self) -> Option<f64> {
         let StopResult::CommandExited(Exit { at_s: took_s, .. }) = self.facts.result else { return None };
         let (waits_s, sign_s) = (self.platform_waits_s(), self.first_sign_s());
-        // The sign is that it was killed, or it was waited for from there on.
+        // The first sign is that the target was killed, or the platform waited from the first sign on.
         let is_sign = sign_s >= waits_s - SIGN_LATE_S && took_s - sign_s < CLEARS_AWAY_S;
         let was_waited_for = took_s - sign_s >= waits_s - SIGN_LATE_S;
         let may_be = self.facts.killed_s.is_none() && !self.plan.rolling && took_s >= waits_s;
         (may_be && (is_sign || was_waited_for)).then_some(took_s)
     }
 
-    /// What is known of the platform's patience: what the user says, or the least that there is.
+    /// The platform's patience in seconds: what the user says, or the least that any platform has.
     pub(super) fn platform_waits_s(&self) -> f64 {
         if self.plan.grace_is_given { self.plan.grace_period.as_secs_f64() } else { PLATFORM_WAITS_S }
     }
 }
 
-/// Sent before this time and not over by then.
+/// The requests that were sent before this time and were not over by then.
 pub(super) fn under_way_at(drill: &Drill, at_s: f64) -> impl Iterator<Item = &Record> {
     drill.requests.iter().filter(move |record| record.sent_s < at_s && record.ended_s >= at_s)
 }
@@ -91,7 +93,7 @@ pub(super) fn signal(case: &Case<'_>) -> String {
     stop_signal(case).map_or_else(|| "the stop signal".to_owned(), |signal| signal.to_string())
 }
 
-/// The same, where it is known.
+/// The stop signal, where it is known.
 pub(super) fn stop_signal(case: &Case<'_>) -> Option<Signal> {
     if let Some(sent) = case.facts.report.as_ref().and_then(Report::stop_signal) {
         return Some(sent.signal);

@@ -9,7 +9,7 @@ use crate::signal::Signal;
 use crate::timeline::report::{InFlightAt, KilledFromOutside};
 use RequestOutcome::{BlackHole, Refused, Reset, ResetInAnswer, Status, Truncated};
 
-/// A request of this kind, sent and over then.
+/// A request of this kind, sent and over at these times.
 fn sent(kind: ClientKind, sent_s: f64, ended_s: f64, outcome: RequestOutcome) -> Record {
     Record { ended_s, ..record(kind, sent_s, 0.0, outcome) }
 }
@@ -26,7 +26,7 @@ fn kept(kind: ClientKind, outcome: RequestOutcome) -> Record {
     Record { reused: true, ..sent(kind, 0.5, 0.55, outcome) }
 }
 
-/// The cause of this one, where all good ones are sent before it or until then.
+/// The cause of this request, where good ones are sent until this time.
 #[track_caller]
 fn cause_until(served_until_s: f64, record: Record, facts: &Observations, plan: &DrillPlan) -> Cause {
     let drill = judged([good_until(served_until_s), vec![record]].concat(), facts, plan);
@@ -236,7 +236,7 @@ fn of_a_commands_target_only_its_clients_tell() {
     ] {
         assert_eq!(cause_until(served_until_s, request.clone(), &quick, &plan), expected, "{request:?}");
     }
-    // What is restarted serves again: soon, and then it was no proxy that reset the connection.
+    // What is restarted serves again: if soon, no proxy reset the connection.
     let rolling = DrillPlan { rolling: true, ..by_command() };
     for (again_s, expected) in [(0.19, Cause::CutWhileStopping), (0.2, Cause::ProxyReset), (0.7, Cause::ProxyReset)] {
         let again = sent(ClientKind::Hot, again_s, again_s + 0.01, RequestOutcome::Ok);

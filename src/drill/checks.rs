@@ -1,7 +1,7 @@
 //! The checks of a drill, each with its evidence, and the root causes of those that fail. Pure.
 //!
-//! A check passes or fails by what was seen. Where there was nothing to look at it is skipped, and where what it takes to tell
-//! is missing, unknown: absence of evidence is no pass.
+//! A check passes or fails by what was seen. Where there was nothing to look at, it is skipped; where the evidence is
+//! missing, it is unknown: absence of evidence is not a pass.
 
 use super::advice::{self, Explanation};
 use super::case;
@@ -54,7 +54,7 @@ pub(super) fn of(case: &Case<'_>) -> Judged {
     judged
 }
 
-/// Each cause once, with all checks that it fails.
+/// Adds each cause once, with all checks that it fails.
 pub(super) fn add(findings: &mut Vec<Finding>, why: Explanation, check: CheckName) {
     match findings.iter_mut().find(|finding| finding.cause == why.cause) {
         Some(known) if known.checks.contains(&check) => {}
@@ -90,7 +90,7 @@ pub(super) fn failed(name: CheckName, evidence: String, whys: Vec<Explanation>) 
     (Check { name, result: CheckResult::Fail, evidence, causes }, whys)
 }
 
-/// Of how many of these it cannot be told whether they were dropped.
+/// For how many of these it cannot be told whether they were dropped.
 fn untold<'a>(case: &Case<'_>, among: impl Iterator<Item = &'a Record>) -> usize {
     among.filter(|record| case.drill.is_untold(record)).count()
 }
@@ -105,7 +105,7 @@ fn zero_dropped(case: &Case<'_>) -> ExplainedCheck {
             &format!(
                 "{sent} {}, none dropped for certain, but {answers} ended with the connection within the stop and had no \
                  other end (no Content-Length, not chunked): whether they were whole cannot be told, until the server sends \
-                 one of both",
+                 one of the two",
                 plural(sent, "request", "requests")
             ),
         );
@@ -115,7 +115,7 @@ fn zero_dropped(case: &Case<'_>) -> ExplainedCheck {
     }
     let times = || drill.lost().map(|record| record.intended_s);
     let (first, last) = (times().fold(f64::INFINITY, f64::min), times().fold(f64::NEG_INFINITY, f64::max));
-    let until = if last > first { format!(" on to {}", relative(last)) } else { String::new() };
+    let until = if last > first { format!(" to {}", relative(last)) } else { String::new() };
     let evidence = format!(
         "{sent} {}, {} dropped: {}; sent {}{}{until}",
         plural(sent, "request", "requests"),
@@ -160,7 +160,7 @@ fn in_flight(case: &Case<'_>) -> ExplainedCheck {
     failed(CheckName::InFlight, evidence, advice::in_flight(case))
 }
 
-/// New connections are served until the load balancer has ceased to send them.
+/// New connections are served until the load balancer has stopped sending them.
 fn served_in_window(case: &Case<'_>) -> ExplainedCheck {
     let (drill, lag) = (case.drill, case.drill.lb_lag_s);
     let fresh =
@@ -180,7 +180,7 @@ fn served_in_window(case: &Case<'_>) -> ExplainedCheck {
     };
     let until = fresh().filter(|r| r.outcome.is_ok() && r.sent_s < first.ended_s).map(|r| r.sent_s).reduce(f64::max);
     let evidence = format!(
-        "new connections were served until {} only, and the load balancer sends for {}: {}",
+        "new connections were served only until {}, and the load balancer sends for {}: {}",
         until.map_or("the stop".to_owned(), relative),
         seconds(lag),
         first.outcome.words()
@@ -195,7 +195,7 @@ fn gone_after(case: &Case<'_>) -> ExplainedCheck {
             "the port still takes connections when the app is gone".to_owned(),
             vec![Explanation::new(
                 super::evidence::Cause::HelpersLeft,
-                "another process has the listener, most likely a child that the app has left",
+                "another process has the listener, most likely a child that the app has left behind",
                 "let the app end its children, or run it under graceful, which does",
             )],
         ),
@@ -203,7 +203,7 @@ fn gone_after(case: &Case<'_>) -> ExplainedCheck {
             pass(CheckName::GoneAfter, format!("connections are refused after the exit, {}", seconds(exit.at_s)))
         }
         (None, _) => skipped(CheckName::GoneAfter, "the app did not exit"),
-        (_, None) => unknown(CheckName::GoneAfter, "it could not be looked at"),
+        (_, None) => unknown(CheckName::GoneAfter, "it could not be checked"),
     }
 }
 
@@ -220,7 +220,7 @@ fn readiness(case: &Case<'_>) -> ExplainedCheck {
     match changes.iter().find(|(at, state)| *at >= 0.0 && state.is_failing()) {
         Some((at, ReadyState::NotReady(what))) => match closed {
             Some(closed) if closed < *at => fails(format!(
-                "readiness failed {} after the stop, the listener closed {} before that",
+                "readiness failed {} after the stop; the listener closed {} before that",
                 seconds(*at),
                 seconds(at - closed)
             )),
@@ -240,18 +240,18 @@ fn exit_in_time(case: &Case<'_>) -> ExplainedCheck {
     match case.facts.result.exit() {
         Some(Exit { at_s, .. }) if !was_killed(case) => pass(
             CheckName::ExitInTime,
-            format!("it exited {} after the stop, {grace} is the grace period", seconds(at_s)),
+            format!("it exited {} after the stop; the grace period is {grace}", seconds(at_s)),
         ),
         Some(Exit { at_s, .. }) => failed(
             CheckName::ExitInTime,
-            format!("SIGKILL was needed: it was gone {} after the stop, {grace} is the grace period", seconds(at_s)),
+            format!("SIGKILL was needed: it was gone {} after the stop; the grace period is {grace}", seconds(at_s)),
             vec![advice::too_late(case)],
         ),
         None => failed(CheckName::ExitInTime, "it was still there at the end".to_owned(), vec![advice::too_late(case)]),
     }
 }
 
-/// Of a command's target only the command's end is seen; how long the command took says little of the target.
+/// Of a command's target only the command's end is seen; how long the command took says little about the target.
 pub(super) fn command_in_time(case: &Case<'_>) -> ExplainedCheck {
     use super::evidence::Cause;
     let grace = seconds(case.drill.grace_period_s);
@@ -259,7 +259,7 @@ pub(super) fn command_in_time(case: &Case<'_>) -> ExplainedCheck {
     let exit = case.facts.result.exit().filter(|_| case.facts.killed_s.is_none());
     let Some(Exit { at_s, status }) = exit else {
         return fails(
-            format!("the stop command was not over within {grace}, and the drill broke it off"),
+            format!("the stop command was not over within {grace}, and the drill cut it short"),
             Explanation::new(
                 Cause::CommandBrokenOff,
                 format!("the stop command takes longer than --grace-period {grace}"),
@@ -282,12 +282,12 @@ pub(super) fn command_in_time(case: &Case<'_>) -> ExplainedCheck {
     if case.platform_killed_s().is_some() {
         let waits = seconds(case.platform_waits_s());
         let evidence = match case.plan.grace_is_given {
-            true => format!("the stop command took {took}, and {waits} is the grace period"),
+            true => format!("the stop command took {took}, and the grace period is {waits}"),
             false => format!("the stop command took {took}: Docker, for one, sends SIGKILL after {waits}"),
         };
         return fails(evidence, advice::killed_by_platform(case));
     }
-    let evidence = format!("the stop command was over after {took}, which says nothing of the app's own end");
+    let evidence = format!("the stop command was over after {took}, which says nothing about the app's own end");
     skipped(CheckName::ExitInTime, &evidence)
 }
 
@@ -345,7 +345,7 @@ pub(super) fn nothing_left(case: &Case<'_>, remarks: &mut Vec<String>) -> Explai
             left => fails(format!("{} outlived the app: {}", left.len(), left.join(", "))),
         };
     }
-    let Some(report) = &case.facts.report else { return unknown(NAME, "there is no report of graceful's") };
+    let Some(report) = &case.facts.report else { return unknown(NAME, "there is no report from graceful") };
     let (found, helpers) = (report.leftovers.found, report.leftovers.ended_by_themselves);
     match (found.saturating_sub(helpers), helpers) {
         (0, 0) => passes(),

@@ -1,4 +1,5 @@
-//! What each check says of what was seen, word by word: `checks_tests.txt` has what is told, each story below its name.
+//! What each check says about what was seen, word by word: its words are in `checks_tests.txt`, each story below its
+//! name.
 
 use super::*;
 use crate::counts::Counts;
@@ -11,7 +12,7 @@ use RequestOutcome::{Ok as Answered, Refused, Reset, Truncated, Untold};
 
 const TOLD: &str = include_str!("checks_tests.txt");
 
-/// These checks, and what is remarked.
+/// These checks, and the remarks.
 fn told(drill: &Drill, names: &[&str]) -> String {
     let of = |name: &&str| {
         let check = check(drill, name);
@@ -26,7 +27,7 @@ fn new(at_s: f64, outcome: RequestOutcome) -> Record {
     record(ClientKind::New, at_s, 0.01, outcome)
 }
 
-/// Good requests until then, and these.
+/// Good requests until this time, and these.
 fn of(until_s: f64, more: &[Record], facts: &Observations, plan: &DrillPlan) -> Drill {
     judged([good_until(until_s), more.to_vec()].concat(), facts, plan)
 }
@@ -223,7 +224,7 @@ fn each_check_has_its_evidence() {
     is_told(&text.join("\n"), TOLD);
 }
 
-/// What the drill itself sees of the app's connections is told where graceful does not look.
+/// What the drill itself sees of the app's connections is reported where graceful does not look.
 #[test]
 fn a_busy_app_that_does_not_end_says_how_busy() {
     let busy = Counts { busy: 2, ..Counts::default() };

@@ -1,7 +1,7 @@
 //! One HTTP/1.1 connection, and exactly what became of each request on it.
 //!
 //! hyper speaks HTTP; this sees to it that nothing is hidden: no pool, no retry, no reconnect. What a library calls an
-//! error is told apart by where it happened: while connecting, before the first byte of the answer, in it.
+//! error is told apart by where it happened: while connecting, before the first byte of the answer, or within it.
 
 use super::header::Header;
 use super::plan::Target;
@@ -33,11 +33,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-/// From one try of a Unix socket whose backlog is full to the next: the kernel makes nobody wait there who does not block
-/// (connect(2), EAGAIN), where TCP does.
+/// The time from one try of a Unix socket whose backlog is full to the next: the kernel lets no non-blocking connect
+/// wait there (connect(2), EAGAIN), as TCP does.
 const BACKLOG_AGAIN: Duration = Duration::from_millis(5);
 
-/// A connection on which one request after the other may be sent.
+/// A connection on which one request after another may be sent.
 pub(super) struct ClientConnection {
     sender: SendRequest<Full<Bytes>>,
     /// Bytes that came; a failure without one came before any answer.
@@ -51,13 +51,13 @@ pub(super) struct ClientConnection {
 pub(super) struct End {
     pub(super) outcome: RequestOutcome,
     pub(super) status: Option<u16>,
-    /// Where it would have been redirected to.
+    /// Where it would have been redirected.
     pub(super) location: Option<String>,
-    /// The bytes of an answer that had no other end than that of its connection (RFC 9112, 6.3: no Content-Length and not
-    /// chunked). That it was whole, only its sender knows.
+    /// The bytes of an answer that had no other end than that of its connection (RFC 9112, 6.3: no Content-Length and
+    /// not chunked). Only its sender knows whether it was whole.
     pub(super) undelimited: Option<u64>,
     pub(super) detail: Cow<'static, str>,
-    /// What is spoken there, where that is why.
+    /// What is not spoken there, where that is the reason.
     pub(super) unspoken: Option<Unspoken>,
 }
 
@@ -79,7 +79,7 @@ pub(super) enum Unspoken {
 
 /// One try on a connection.
 pub(super) enum Tried {
-    /// It is over; the connection, if it may be used again.
+    /// The request is over; the connection, if it may be used again.
     Over(End, Option<ClientConnection>),
     /// The server had closed the connection before the request was sent: a router would have seen that, too.
     WasClosed,
@@ -114,7 +114,7 @@ pub(super) enum Peer {
 }
 
 impl PreparedRequest {
-    /// With these headers in the place of the drill's own.
+    /// Prepares a request, with these headers in place of the drill's own.
     pub(super) fn new(target: &Target<Url>, route: Route, headers: &[Header]) -> Result<PreparedRequest, HttpError> {
         let url = &target.place;
         let mut all = HeaderMap::new();
@@ -148,7 +148,7 @@ impl PreparedRequest {
     }
 }
 
-/// For the Host header.
+/// The value of the Host header.
 fn host(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(name), Some(port)) => format!("{name}:{port}"),
@@ -178,12 +178,12 @@ impl Route {
 }
 
 impl End {
-    /// The drill was over before it.
+    /// A request that was not over when the drill was.
     pub(super) fn unfinished() -> End {
         End::of(RequestOutcome::Unfinished, "still open at the end")
     }
 
-    /// A connection that was new was closed before the request was sent.
+    /// A new connection that was closed before the request was sent.
     pub(super) fn closed() -> End {
         End::of(RequestOutcome::Reset, "connection closed before an answer")
     }
@@ -221,7 +221,7 @@ impl ClientConnection {
         ClientConnection::speak(stream, received, port).await
     }
 
-    /// One kind of stream, and so one copy of HTTP in the binary.
+    /// Speaks HTTP on it. One kind of stream means one copy of HTTP in the binary.
     async fn speak(
         stream: Box<dyn Stream>,
         received: Rc<Cell<u64>>,
@@ -240,7 +240,7 @@ impl ClientConnection {
         self.port
     }
 
-    /// Whether the server has not closed it, as far as this end knows.
+    /// Whether it is open, as far as this end knows.
     pub(super) fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
@@ -297,7 +297,8 @@ impl ClientConnection {
     }
 }
 
-/// The answer has neither a length nor chunks (RFC 9112, 6.3): its end is that of the connection, whatever ended that.
+/// Whether the answer has neither a length nor chunks (RFC 9112, 6.3): its end is that of the connection, whatever
+/// ended that.
 fn ends_with_connection(answer: &Response<hyper::body::Incoming>) -> bool {
     use hyper::body::Body;
     !answer.body().is_end_stream()
@@ -305,7 +306,7 @@ fn ends_with_connection(answer: &Response<hyper::body::Incoming>) -> bool {
         && !answer.headers().contains_key(TRANSFER_ENCODING)
 }
 
-/// The stream, and this end's port.
+/// Connects to the first of these that takes the connection; returns the stream, and this end's port.
 async fn connect(peers: &[Peer]) -> io::Result<(Box<dyn Stream>, Option<u16>)> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for peer in peers {
@@ -339,7 +340,7 @@ async fn unix(path: &std::path::Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_AGAIN).await,
-            // The file of a listener that is gone is gone with it, or lies there without one: for a router it is the same.
+            // A listener that ends takes its file with it, or leaves it there: for a router it is the same.
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(ErrorKind::ConnectionRefused.into()),
             connected => return connected,
         }

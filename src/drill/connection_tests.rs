@@ -9,7 +9,7 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(200);
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Lets this server take connections, one after the other, each with its request's head read.
+/// A server that hands over the connections that it takes, one after another, with their number.
 fn server(mut each: impl FnMut(Std, usize) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -248,7 +248,7 @@ fn an_answer_that_ends_with_its_connection_says_so() {
     }
 }
 
-/// What goes out, head and body.
+/// What is sent, head and body.
 fn sent(url: &str, body: Option<&str>, headers: &[&str]) -> String {
     let (said, says) = mpsc::channel();
     let length = body.map_or(0, str::len);
@@ -328,7 +328,7 @@ fn a_unix_socket_is_asked_as_a_port_is() {
     assert_eq!(outcome(), RequestOutcome::Refused);
 }
 
-/// The kernel lets nobody wait who does not block (connect(2), EAGAIN); the drill waits all the same, as with TCP.
+/// The kernel lets no non-blocking connect wait (connect(2), EAGAIN); the drill waits all the same, as with TCP.
 #[test]
 fn a_unix_socket_whose_backlog_is_full_is_a_black_hole() {
     let folder = tempfile::tempdir().unwrap();

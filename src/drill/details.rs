@@ -1,6 +1,6 @@
-//! What a drill tells of its decisions while it is held, for `--log-level debug`: each thing once, as it is decided.
+//! What a drill says about its decisions while it runs, for `--log-level debug`: each thing once, as it is decided.
 //!
-//! Nothing here decides anything. What is told where it happens, by a line of its own, is not here.
+//! Nothing here decides anything. What is logged where it happens, by a line of its own, is not here.
 
 use super::evidence::{Check, Drill};
 use super::load::Control;
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tracing::debug;
 
-/// What was told of a drill.
+/// What has been logged about a drill.
 #[derive(Debug, Default)]
 pub(super) struct DecisionLog {
     /// Why there is no load yet.
@@ -20,7 +20,7 @@ pub(super) struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// There is no load yet; said again when the reason is another one.
+    /// Logs why there is no load yet; again when the reason changes.
     pub(super) fn waits(&mut self, why: &str) {
         if self.waits != why {
             debug!(name: "drill_waits", why, "no load yet: {why}");
@@ -28,7 +28,7 @@ impl DecisionLog {
         }
     }
 
-    /// The first sign of a stop that a command makes.
+    /// Logs the first sign of a stop that a command makes.
     pub(super) fn sign(&mut self, sign: Instant, stop: Instant) {
         if !std::mem::replace(&mut self.sign, true) {
             let after = sign.saturating_duration_since(stop);
@@ -37,7 +37,7 @@ impl DecisionLog {
         }
     }
 
-    /// Whether the load balancer has stopped sending.
+    /// Logs that the load balancer has stopped sending, once it has.
     pub(super) fn lag(&mut self, control: &Control, stop: Instant, now: Instant) {
         let Some(end) = control.end().filter(|end| now >= *end && !self.lag_over) else { return };
         self.lag_over = true;
@@ -48,7 +48,7 @@ impl DecisionLog {
     }
 }
 
-/// What was stopped has ended.
+/// Logs that what was stopped has ended.
 pub(super) fn ended(ended: Ended, stop: Instant, left: &[String]) {
     let status = ended.status.map_or_else(|| "its status is not known".to_owned(), |status| status.to_string());
     let after = ended.at.saturating_duration_since(stop);
@@ -56,13 +56,13 @@ pub(super) fn ended(ended: Ended, stop: Instant, left: &[String]) {
     debug!(name: "drill_ended", status, after_s, left, "it ended {after} after the stop ({status}), and left {left} processes");
 }
 
-/// It is still there at the end of the drill's patience.
+/// Logs that it gets SIGKILL, being still there at the end of the drill's patience.
 pub(super) fn kills(patience: Duration) {
     let (patience_s, patience) = (patience.as_secs_f64(), human(patience));
     debug!(name: "drill_kills", patience_s, "it has not ended within {patience}: SIGKILL");
 }
 
-/// Why the verdict is what it is: each check with what was seen.
+/// Logs why the verdict is what it is: each check with what was seen.
 pub(super) fn judged(drill: &Drill) {
     for Check { name, result, evidence, .. } in &drill.checks {
         debug!(name: "drill_check", check = name.name(), ?result, evidence, "check {name}: {result:?}, {evidence}");

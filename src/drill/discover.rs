@@ -1,12 +1,12 @@
 //! Where the app listens, for a drill that was not told what to ask.
 //!
-//! | it listens on | asked is |
+//! | it listens on | what is asked |
 //! | --- | --- |
 //! | one TCP port | that port: on loopback if it is there, else on the address that it has |
 //! | no TCP port and one Unix socket with a path | that socket |
-//! | several ports, or several sockets and no port | nothing: whoever drills says which |
+//! | several ports, or several sockets and no port | nothing: the user has to say which |
 //!
-//! A port beside Unix sockets is what is asked: many servers have a socket for their own control.
+//! Of a port and Unix sockets, the port is asked: many servers have a socket for their own control.
 
 use super::preflight::Trouble;
 use super::subject::RunningSubject;
@@ -17,10 +17,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Whether the port of `[::]` is open for IPv4, too, is seen on loopback at once or not at all.
+/// How long it may take to see whether the port of `[::]` is open for IPv4, too: on loopback that is at once or never.
 const LOOPBACK: Duration = Duration::from_millis(200);
 
-/// What it listens on.
+/// What the app listens on.
 #[derive(Debug, Default)]
 struct Listening {
     tcp: BTreeSet<SocketAddr>,
@@ -34,7 +34,7 @@ pub(super) fn root(subject: &RunningSubject) -> Result<Url, Trouble> {
     url.parse().map_err(|error| Trouble::Final(format!("{url}: {error}")))
 }
 
-/// The processes below the subject, graceful's own left out.
+/// What the processes below the subject listen on, graceful's own left out.
 fn listening(subject: &RunningSubject) -> Listening {
     let Some(pid) = subject.pid() else { return Listening::default() };
     let mut sampler = sockets::Sampler::new(&[]);
@@ -45,7 +45,7 @@ fn listening(subject: &RunningSubject) -> Listening {
     let held = sockets::held_by(&pids, &all);
     let path = |name: &str| match name.as_bytes() {
         [b'/', ..] => Some(PathBuf::from(name)),
-        // Without a path it is nobody's to ask but the app's, and with a relative one it counts from there.
+        // One without a path is for the app itself to ask; a relative path starts from where the process runs.
         [] | [b'@', ..] => None,
         _ => held.unix_processes.iter().find_map(|pid| {
             let path = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(name);
@@ -73,14 +73,14 @@ fn choose(listening: &Listening, open: impl Fn(&SocketAddr) -> bool) -> Result<S
                 .to_owned(),
         )),
         ([first, ..], _) => Err(Trouble::Final(format!(
-            "the app listens on the ports {}; expected which of them is asked, as --url {}",
+            "the app listens on the ports {}; expected the one that is to be asked, as --url {}",
             listed(&ports),
             url(*first)
         ))),
         ([], [first, ..]) => {
             let names: Vec<String> = sockets.iter().map(|socket| socket.display().to_string()).collect();
             Err(Trouble::Final(format!(
-                "the app listens on the Unix sockets {}; expected which of them is asked, as --url unix:{}:/",
+                "the app listens on the Unix sockets {}; expected the one that is to be asked, as --url unix:{}:/",
                 listed(&names),
                 first.display()
             )))
@@ -88,7 +88,7 @@ fn choose(listening: &Listening, open: impl Fn(&SocketAddr) -> bool) -> Result<S
     }
 }
 
-/// Of the addresses with this port the one that is asked.
+/// The address with this port that is asked.
 fn asked_at(listening: &Listening, port: u16, open: impl Fn(&SocketAddr) -> bool) -> SocketAddr {
     let four = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let six = SocketAddr::from((Ipv6Addr::LOCALHOST, port));

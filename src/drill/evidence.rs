@@ -19,7 +19,7 @@ pub struct Document {
     pub verdict: Verdict,
     /// The verdict in one sentence.
     pub headline: String,
-    /// In the order in which they were held.
+    /// The drills, in the order in which they ran.
     pub drills: Vec<Drill>,
     /// What `--tune` found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,9 +33,9 @@ pub struct Tuned {
     pub enough_s: Option<f64>,
     /// The largest with which something was; none if not even no delay did.
     pub too_short_s: Option<f64>,
-    /// Drills of the delay that was enough.
+    /// How many drills in a row the delay was enough in.
     pub confirmed: u32,
-    /// In a sentence.
+    /// The result in a sentence.
     pub words: String,
 }
 
@@ -48,13 +48,13 @@ pub struct Drill {
     pub mode: Mode,
     /// The app's command line, where there is one.
     pub command: Vec<String>,
-    /// Wall clock of the stop, RFC 3339; none if it never came to it.
+    /// The wall-clock time of the stop, as in RFC 3339; none if it never came to a stop.
     pub stopped_at: Option<String>,
     /// Requests a second.
     pub rate: u32,
-    /// How long the load balancer went on sending.
+    /// How long the load balancer went on sending after the stop.
     pub lb_lag_s: f64,
-    /// Until which the stop had to be over.
+    /// How long the stop could take.
     pub grace_period_s: f64,
     /// What was asked, "GET http://127.0.0.1:8080/".
     pub targets: Vec<String>,
@@ -64,7 +64,7 @@ pub struct Drill {
     pub phases: Vec<ShownPhase>,
     /// Requests by outcome, over all kinds.
     pub counts: BTreeMap<RequestOutcome, usize>,
-    /// Sent within the lag, or before and not over, and not ok.
+    /// How many requests were dropped: sent within the lag, or before the stop and not over by then, and not ok.
     pub dropped: usize,
     /// Latency of the requests that were ok and sent before the stop, and after it.
     pub latency: Latencies,
@@ -75,7 +75,8 @@ pub struct Drill {
     /// Why checks fail: each root cause once.
     #[serde(default)]
     pub findings: Vec<Finding>,
-    /// What a pass owes to something that is not always there, as a hold, or what looks like a fault and is none.
+    /// What a pass owes to something that is not always there, such as a hold, or what looks like a fault and is not
+    /// one.
     #[serde(default)]
     pub remarks: Vec<String>,
     /// passed, failed or inconclusive.
@@ -123,7 +124,7 @@ pub struct JobCounts {
     /// Of the done ones, those that `--done` printed more than once.
     #[serde(default)]
     pub done_twice: usize,
-    /// Of the done ones, those that are in the queue still: they are going to be done again.
+    /// Of the done ones, those that are still in the queue: they are going to be done again.
     #[serde(default)]
     pub done_and_queued: usize,
     /// Of the submitted ones, those that were not known to be done when the stop began.
@@ -156,7 +157,7 @@ pub struct JobFate {
     pub id: String,
     /// When `--submit` had ended, and so was known to have submitted it.
     pub submitted_s: f64,
-    /// When it was first seen to be done: later than it was, by a look's interval at most.
+    /// When it was first seen to be done: later than it was done, by a look's interval at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_s: Option<f64>,
     /// What became of it.
@@ -196,7 +197,7 @@ pub enum TimelineMarkKind {
     LoadBegins,
     /// The stop.
     Stop,
-    /// The readiness endpoint answered otherwise than 200 to 399.
+    /// The readiness endpoint answered with something other than 200 to 399.
     NotReady,
     /// The readiness endpoint's listener refused.
     ReadinessRefused,
@@ -234,14 +235,14 @@ pub struct ShownPhase {
 /// Connections of the app at one moment, as graceful sees them from outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InFlightSeen {
-    /// When, by name.
+    /// The moment, by name.
     pub moment: Looked,
     /// Seconds since the stop.
     pub at_s: f64,
     /// What was seen.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Requests that the clients had under way at that moment.
+    /// How many requests the clients had under way at that moment.
     #[serde(default)]
     pub clients: usize,
 }
@@ -251,13 +252,13 @@ pub struct InFlightSeen {
 pub struct Latency {
     /// Number of requests.
     pub count: u64,
-    /// Half are faster, in seconds.
+    /// Half of the requests are faster than this, in seconds.
     pub p50_s: f64,
-    /// 90 % are.
+    /// 90 % are faster than this, in seconds.
     pub p90_s: f64,
-    /// 99 % are.
+    /// 99 % are faster than this, in seconds.
     pub p99_s: f64,
-    /// All are.
+    /// The slowest, in seconds.
     pub max_s: f64,
 }
 
@@ -270,7 +271,7 @@ pub struct Latencies {
     pub after: Latency,
 }
 
-/// What is looked at, by the name that `--expect` takes: "zero-dropped".
+/// A check of the drill, by the name that `--expect` takes: "zero-dropped".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckName {
@@ -332,13 +333,13 @@ impl fmt::Display for CheckName {
 /// One check of the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// Which.
+    /// Its name.
     pub name: CheckName,
     /// What it came to.
     pub result: CheckResult,
     /// What was seen.
     pub evidence: String,
-    /// On a failure, why, by name: the finding of each has it in words, and what to change.
+    /// Why it fails, by name: the finding of each cause says it in words, and what to change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
 }
@@ -352,11 +353,11 @@ pub struct Finding {
     pub words: String,
     /// What to change.
     pub fix: String,
-    /// The flags of `graceful run` that are the fix, or a part of it, as `--pre-stop-delay=2s`; empty where the app, its
-    /// server or its surroundings have to change. The drill again with these is the proof.
+    /// The flags of `graceful run` that are the fix, or a part of it, as `--pre-stop-delay=2s`; empty where the app,
+    /// its server or its surroundings have to change. Another drill with these is the proof.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
-    /// When, if it has a moment.
+    /// When it happened, if that is one moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_s: Option<f64>,
     /// Number of requests that it dropped.
@@ -382,13 +383,13 @@ pub enum Cause {
     EndedBeforeSignal,
     /// graceful said that nothing was in flight, and the clients had a request.
     HoldMissed,
-    /// SIGKILL by graceful, at the end of its budget.
+    /// SIGKILL from graceful, at the end of its budget.
     KilledByGraceful,
-    /// SIGKILL by the drill, which plays the orchestrator, at the end of the grace period.
+    /// SIGKILL from the drill, which plays the orchestrator, at the end of the grace period.
     KilledByDrill,
-    /// SIGKILL by what the stop command asked for the stop, as `docker stop` does after 10 s.
+    /// SIGKILL from what the stop command asked for the stop, as `docker stop` sends it after 10 s.
     KilledByPlatform,
-    /// SIGKILL by somebody else: the kernel for want of memory, or an operator.
+    /// SIGKILL from somebody else: the kernel for lack of memory, or an operator.
     KilledFromOutside,
     /// It had connected before the app stopped accepting, and was never accepted.
     BacklogLost,
@@ -402,7 +403,7 @@ pub enum Cause {
     ErrorWhileStopping,
     /// A proxy in front answered with an error (502 to 504) for an app that it was never told to leave alone.
     RouterNotTold,
-    /// A proxy in between, as docker-proxy, took connections for an app that was gone and reset them.
+    /// A proxy in between, such as docker-proxy, took connections for an app that was gone and reset them.
     ProxyReset,
     /// A kept connection was closed while a request was on its way.
     IdleClosed,
@@ -418,7 +419,7 @@ pub enum Cause {
     ExitStatus,
     /// The stop command failed.
     CommandFailed,
-    /// The drill broke the stop command off.
+    /// The drill cut the stop command short.
     CommandBrokenOff,
     /// Nothing was stopped: the target fails by itself.
     TargetFails,
@@ -434,7 +435,7 @@ pub enum Cause {
     JobsHung,
     /// Jobs: SIGKILL that neither graceful nor the drill sent.
     JobsKilledFromOutside,
-    /// Jobs: it knows another signal than the one that it got.
+    /// Jobs: it finishes its jobs on another signal than the one that it got.
     JobsWrongSignal,
     /// Jobs: it died of the signal.
     JobsNoHandler,
@@ -458,7 +459,7 @@ pub enum CheckResult {
     Expected,
     /// There was nothing to look at; the evidence says why.
     Skipped,
-    /// What it takes to tell was not seen; the evidence says what.
+    /// What it takes to tell was not seen; the evidence says what is missing.
     Unknown,
 }
 
@@ -468,7 +469,7 @@ pub enum CheckResult {
 pub enum Verdict {
     /// Every check passed.
     Passed,
-    /// It could not be told.
+    /// Whether the checks pass could not be told.
     Inconclusive,
     /// At least one check failed.
     Failed,
@@ -484,7 +485,7 @@ impl Verdict {
         }
     }
 
-    /// In capitals for a headline.
+    /// Its word, for a headline.
     pub fn words(self) -> &'static str {
         match self {
             Verdict::Passed => "passed",
@@ -495,7 +496,7 @@ impl Verdict {
 }
 
 impl Document {
-    /// Some of the drills are bare and some under graceful: the bare ones are there to compare with.
+    /// Whether some of the drills are bare and some under graceful: the bare ones are then there to compare with.
     pub fn is_compared(&self) -> bool {
         self.drills.iter().any(Drill::is_bare) && !self.drills.iter().all(Drill::is_bare)
     }
@@ -514,7 +515,7 @@ impl Document {
 }
 
 impl Drill {
-    /// A drill of which nothing is known yet.
+    /// A drill about which nothing is known yet.
     pub fn empty(title: String, mode: Mode) -> Drill {
         Drill {
             title,
@@ -541,7 +542,7 @@ impl Drill {
         }
     }
 
-    /// Nobody was in charge of the app.
+    /// Whether nobody was in charge of the app.
     pub fn is_bare(&self) -> bool {
         self.mode == Mode::Bare
     }
@@ -551,8 +552,8 @@ impl Drill {
         self.timeline.iter().find(|moment| moment.what == what).map(|moment| moment.at_s)
     }
 
-    /// The load balancer would have sent this request, and the user did not get an answer. What had failed before the stop,
-    /// no stop has dropped.
+    /// Whether the load balancer would have sent this request, and the user did not get an answer. What failed before
+    /// the stop was not dropped by it.
     pub fn is_dropped(&self, record: &Record) -> bool {
         !record.outcome.is_ok()
             && record.outcome != RequestOutcome::Untold
@@ -561,18 +562,18 @@ impl Drill {
             && !is_open_stream(record)
     }
 
-    /// Whether this request was dropped cannot be told.
+    /// Whether it cannot be told if this request was dropped.
     pub fn is_untold(&self, record: &Record) -> bool {
         record.outcome == RequestOutcome::Untold && record.intended_s <= self.lb_lag_s
     }
 
-    /// The dropped ones.
+    /// The dropped requests.
     pub fn lost(&self) -> impl Iterator<Item = &Record> {
         self.requests.iter().filter(|record| self.is_dropped(record))
     }
 }
 
-/// A stream that went on when the drill ended was not broken by anybody.
+/// Whether it is a stream that went on when the drill ended: nobody broke that.
 fn is_open_stream(record: &Record) -> bool {
     record.kind == ClientKind::Stream && record.outcome == RequestOutcome::Unfinished
 }

@@ -1,23 +1,23 @@
-//! What one drill has seen beside its requests: the material of the verdict.
+//! What one drill has seen besides its requests: the material of the verdict.
 
 use crate::counts::Counts;
 use crate::status::ExitStatus;
 use crate::timeline::report::Report;
 
-/// All of it. Times are seconds since the stop.
+/// All that was seen. Times are seconds since the stop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observations {
-    /// `graceful run` was in charge.
+    /// Whether `graceful run` was in charge.
     pub(super) supervised: bool,
-    /// It is a graceful that was there before, of `--pid`.
+    /// Whether the process of `--pid` is a graceful that was there before.
     pub(super) under_graceful: bool,
     /// What the stop came to.
     pub(super) result: StopResult,
     /// When the drill itself sent SIGKILL.
     pub(super) killed_s: Option<f64>,
-    /// None of the processes that listen has a handler for the stop signal: they die of it.
+    /// Whether none of the processes that listen has a handler for the stop signal: they die of it.
     pub(super) no_handler: bool,
-    /// All of them ignore it.
+    /// Whether all of them ignore it.
     pub(super) ignores: bool,
     /// What outlived the app, where the drill itself was its parent.
     pub(super) left: Vec<String>,
@@ -25,11 +25,11 @@ pub(super) struct Observations {
     pub(super) report: Option<Report>,
     /// Changes of the readiness endpoint.
     pub(super) readiness: Vec<(f64, ReadyState)>,
-    /// Somebody still takes connections when the app is gone.
+    /// Whether somebody still takes connections when the app is gone; none where nobody looked.
     pub(super) accepts_after: Option<bool>,
-    /// Requests that were not sent, because too many were under way.
+    /// How many requests were not sent, because too many were under way.
     pub(super) held_back: u64,
-    /// The most that waited to be accepted at once.
+    /// The most connections that waited to be accepted at once.
     pub(super) most_unaccepted: usize,
     /// The drill's own look at the app's connections right before the stop, where graceful itself does not look.
     pub(super) looks_at_stop: Option<Counts>,
@@ -37,8 +37,8 @@ pub(super) struct Observations {
     pub(super) looks_at_exit: Option<Counts>,
 }
 
-/// What a stop comes to: this and nothing else says whether the app itself has ended, or only what was asked to stop it. A
-/// stop after which the app is to live on, as a reload, would be one more.
+/// What a stop comes to: this and nothing else says whether the app itself has ended, or only what was asked to stop
+/// it. A stop after which the app is to live on, such as a reload, would be one more.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum StopResult {
     /// Nothing ended: there was no stop, or what was stopped is still there.
@@ -46,7 +46,7 @@ pub(super) enum StopResult {
     Nothing,
     /// The app exited.
     AppExited(Exit),
-    /// The stop command exited. What became of its target only the target's clients see.
+    /// The stop command exited. Only the target's clients see what became of the target.
     CommandExited(Exit),
 }
 
@@ -64,7 +64,7 @@ impl StopResult {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Exit {
     pub(super) at_s: f64,
-    /// None of what is not a child of the drill.
+    /// None where the process is not a child of the drill.
     pub(super) status: Option<ExitStatus>,
 }
 
@@ -80,7 +80,7 @@ pub(super) enum ReadyState {
 }
 
 impl ReadyState {
-    /// A load balancer would send elsewhere.
+    /// Whether a load balancer would send elsewhere.
     pub(super) fn is_failing(&self) -> bool {
         !matches!(self, ReadyState::Ready)
     }

@@ -6,14 +6,14 @@
 //! | `User-Agent:` | no such header, not even the drill's own |
 //! | the same name twice | both |
 //!
-//! A value may be a secret: it has no text but its own bytes on the wire.
+//! A value may be a secret: it is sent, and never shown.
 
 use crate::reason::Reason;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
-/// Those that the drill needs for itself: it says where a message ends, and which connections are kept.
+/// Those that the drill sets itself: it says where a message ends, and which connections are kept.
 const OWN: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE];
 
 /// One header.
@@ -25,10 +25,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// `Name: value`, or `Name:` for none by this name.
+    /// Reads `Name: value`, or `Name:` for no header by this name.
     ///
     /// # Errors
-    /// Why it is none, without a word of its value.
+    /// It is not a header, or one that the drill sets itself; the message does not show its value.
     pub fn parse(text: &str) -> Result<Header, Reason> {
         const RIGHT: &str = "expected 'Name: value', as 'Content-Type: application/json'";
         let (name, value) = text.split_once(':').ok_or_else(|| format!("there is no colon; {RIGHT}"))?;
@@ -53,17 +53,17 @@ impl Header {
         Ok(Header { name, value: Some(value) })
     }
 
-    /// One header a line; empty lines and those that begin with `#` are none.
+    /// Reads one header per line; empty lines and those that begin with `#` are passed over.
     ///
     /// # Errors
-    /// The first line that is none, by its number, and why.
+    /// The number of the first line that is not a header, and why.
     pub fn parse_file(text: &str) -> Result<Vec<Header>, Reason> {
         let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
         let headers = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         headers.map(|(at, line)| Header::parse(line).map_err(|why| format!("line {at}: {why}").into())).collect()
     }
 
-    /// Puts them in the place of those that are there by the same names.
+    /// Puts them in place of those that are there by the same names.
     pub(super) fn apply(headers: &[Header], to: &mut HeaderMap) {
         for header in headers {
             to.remove(&header.name);

@@ -1,10 +1,10 @@
-//! An app that nobody can send requests to: a worker, or one that is still starting. Which of the two it is shows by what it
-//! is known as, and by whether it works.
+//! An app that nobody can send requests to: a worker, or one that is still starting. Which of the two it is shows in
+//! what it is known as, and in whether it is busy.
 //!
-//! - A known worker (by its profile) is one as soon as it has run for a moment and listens nowhere.
-//! - Any other is taken for one when it has listened nowhere and hardly had the processor for some time: who is still
-//!   starting works. One that waits for something else before it listens, as for its database, is given the time of an
-//!   explicit `--wait`.
+//! - A known worker (by its profile) counts as one as soon as it has run for a moment and listens nowhere.
+//! - Any other is taken for one when it has listened nowhere and hardly used the processor for some time: an app that
+//!   is still starting is busy. One that waits for something else before it listens, such as its database, is given the
+//!   time of an explicit `--wait`.
 
 use super::plan::{self, DrillPlan};
 use super::subject::RunningSubject;
@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 const MOMENT: Duration = Duration::from_secs(1);
 /// An app that listens nowhere and does nothing for this long has started.
 const SETTLED: Duration = Duration::from_secs(3);
-/// From one look to the next.
+/// The time from one look to the next.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Ticks of the processor's clock (10 ms each) between two looks that are no work: a worker looks at its queue.
+/// How many ticks of the processor's clock (10 ms each) between two looks are not work: a worker looks at its queue.
 const HARDLY_ANY: u64 = 2;
 
 /// The looks at an app that listens nowhere.
 #[derive(Debug)]
 pub(super) struct Idle {
-    /// The last look; what the app has had of the processor by then.
+    /// When the last look was, and how many ticks of the processor the app had used by then.
     last: Option<(Instant, u64)>,
     nowhere_since: Option<Instant>,
     settled_since: Option<Instant>,
@@ -34,7 +34,7 @@ impl Idle {
         Idle { last: None, nowhere_since: None, settled_since: None }
     }
 
-    /// Looks now and then. Why there is nothing to send requests to, when that is plain.
+    /// Looks now and then; returns why there is nothing to send requests to, once that is plain.
     pub(super) fn look(&mut self, subject: &RunningSubject, plan: &DrillPlan) -> Option<String> {
         let plan::Subject::Own { command, demo: None, .. } = &plan.subject else { return None };
         let now = Instant::now();
@@ -46,7 +46,7 @@ impl Idle {
         self.is_plain(now, known.is_some(), plan.waits).then(|| words(known))
     }
 
-    /// One look: the ticks that an app has had which listens nowhere.
+    /// Notes one look: the ticks that the app has used if it listens nowhere.
     fn note(&mut self, now: Instant, ticks: Option<u64>) {
         let works = match (self.last, ticks) {
             (Some((_, before)), Some(ticks)) => ticks.abs_diff(before) > HARDLY_ANY,
@@ -74,7 +74,7 @@ fn words(known: Option<&str>) -> String {
     };
     format!(
         "{what}. The drill of a worker takes jobs: --submit COMMAND submits some and prints their ids, --done COMMAND prints \
-         the ids of those that are done, --queued COMMAND those that the queue still has. If requests come to it by another \
+         the ids of those that are done, --queued COMMAND those that the queue still has. If requests come to it through another \
          process, --url URL says where to ask{more}"
     )
 }
@@ -108,7 +108,7 @@ mod tests {
             Some(3.2),
             "a look at its queue is no work"
         );
-        // It starts for two seconds.
+        // It takes two seconds to start.
         let starting = |look: u32| Some(u64::from(look.min(10)) * 20);
         assert!(plain_after(false, false, starting).is_some_and(|at| at >= 5.0));
         assert_eq!(plain_after(false, false, |look| Some(u64::from(look) * 3)), None, "it works");

@@ -3,14 +3,15 @@
 //! ```text
 //!   new, hot      by the pacer's times, until the lag after the stop is over
 //!   idle          one request at the start, then silence; one more between the stop and the end of the lag
-//!   slow          one request after the other, until the lag is over
+//!   slow          one request after another, until the lag is over
 //!   stream        one open stream each, opened anew if it ends before the stop
 //! ```
 //!
-//! Nothing is sent twice and nothing is sent anew. A kept connection that the server has closed in good time is replaced,
-//! as any router does; one that is closed under a request is that request's failure.
+//! Nothing is sent twice and nothing is sent again. A kept connection that the server has closed in good time is
+//! replaced, as any router does; one that is closed under a request is that request's failure.
 //!
-//! The thread is told of the stop by [`Control::stopped`] and tells what goes on by counters; the records come at the end.
+//! The thread is told of the stop by [`Control::stopped`] and reports what goes on by counters; the records come at the
+//! end.
 
 use super::connection::{ClientConnection, End, PreparedRequest, Tried};
 use super::pacer::Pacer;
@@ -30,13 +31,13 @@ use tracing::trace;
 
 /// The thread's name, for `ps -T`.
 const THREAD_NAME: &str = "drill-load";
-/// More requests than this under way at once say that the target is slower than the rate; the rest is not sent.
+/// More requests than this under way at once mean that the target is slower than the rate; the rest is not sent.
 pub(super) const MOST_UNDER_WAY: u64 = 10_000;
 /// How often the state of the stop is looked at where nothing else wakes the thread.
 const TICK: Duration = Duration::from_millis(2);
-/// From one slow request of a client to the next, at least.
+/// The least time from one slow request of a client to the next.
 const SLOW_AGAIN: Duration = Duration::from_secs(1);
-/// A slow or streaming request may take so many times the timeout of the others.
+/// A slow or streaming request may take this many times the timeout of the others.
 const PATIENCE: u32 = 6;
 
 /// What the load is made of.
@@ -75,7 +76,7 @@ pub(super) struct Control {
     pub(super) sent: AtomicU64,
     pub(super) ok: AtomicU64,
     pub(super) failed: AtomicU64,
-    /// Requests that the rate asked for and that were not sent: too many were under way.
+    /// How many requests the rate asked for and were not sent: too many were under way.
     pub(super) held_back: AtomicU64,
 }
 
@@ -86,9 +87,9 @@ struct Stop {
     until: Option<Instant>,
     /// The first sign of the stop that a client sees: a refusal, or an answer after which the connection is closed.
     sign: Option<Instant>,
-    /// The target has closed connections after an answer before the stop, too: that says nothing.
+    /// Whether the target closed connections after an answer before the stop, too: then that says nothing.
     closes: bool,
-    /// Until now and no longer.
+    /// Whether the load is given up.
     over: bool,
 }
 
@@ -97,12 +98,12 @@ impl Control {
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The stop has begun.
+    /// Notes that the stop has begun.
     pub(super) fn stopped(&self, at: Instant) {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).at.get_or_insert(at);
     }
 
-    /// The load balancer sends until then; said once.
+    /// Notes until when the load balancer sends; the first call counts.
     pub(super) fn until(&self, end: Instant) {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).until.get_or_insert(end);
     }
@@ -112,12 +113,12 @@ impl Control {
         self.stop().until
     }
 
-    /// Nothing more is waited for: what is under way is unfinished.
+    /// Gives up the load: nothing more is waited for, and what is under way is unfinished.
     pub(super) fn give_up(&self) {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner).over = true;
     }
 
-    /// What an outcome tells of the stop.
+    /// Notes what an outcome tells about the stop.
     fn sign(&self, outcome: RequestOutcome, now: Instant) {
         if !matches!(outcome, RequestOutcome::Refused | RequestOutcome::OkClose) {
             return;
@@ -135,14 +136,14 @@ impl Control {
         self.stop().sign
     }
 
-    /// Requests that are under way.
+    /// How many requests are under way.
     pub(super) fn under_way(&self) -> u64 {
         let over = self.ok.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed);
         self.sent.load(Ordering::Relaxed).saturating_sub(over)
     }
 }
 
-/// The thread.
+/// The load's thread.
 pub(super) struct Load {
     pub(super) control: Arc<Control>,
     thread: JoinHandle<io::Result<Vec<Sent>>>,
@@ -192,7 +193,8 @@ struct LoadGenerator {
     order: Order,
     control: Arc<Control>,
     records: RefCell<Vec<Sent>>,
-    /// Of each target the kept connections of the hot clients that wait for their next request, the one used last at the end.
+    /// For each target, the hot clients' kept connections that wait for their next request, the one used last at the
+    /// end.
     kept: RefCell<Vec<Vec<ClientConnection>>>,
     under_way: RefCell<std::collections::BTreeMap<u64, Begun>>,
 }
@@ -416,7 +418,7 @@ impl LoadGenerator {
     fn take_kept(&self, target: usize) -> Option<ClientConnection> {
         let mut kept = self.kept.borrow_mut();
         let kept = kept.get_mut(target)?;
-        // One that was closed while it waited is no connection any more.
+        // One that was closed while it waited is of no use any more.
         std::iter::from_fn(|| kept.pop()).find(ClientConnection::is_open)
     }
 
@@ -426,7 +428,7 @@ impl LoadGenerator {
         number
     }
 
-    /// The request goes out on a new connection after all.
+    /// Notes that the request goes out on a new connection after all.
     fn renew(&self, number: u64) {
         if let Some(begun) = self.under_way.borrow_mut().get_mut(&number) {
             (begun.reused, begun.port) = (false, None);

@@ -1,14 +1,14 @@
 //! The drill: a stop under load, on purpose, to see what it drops.
 //!
 //! ```text
-//!   plan ──► stage ──┬── subject     what is stopped: an own child, a pid, a command's doing
-//!                    ├── discover    where the app listens, if nobody said what is asked
+//!   plan ──► stage ──┬── subject     what is stopped: a child of its own, a pid, a command's doing
+//!                    ├── discover    where the app listens, if nobody said what to ask
 //!                    ├── preflight   one good answer of every target first
 //!                    ├── load        pacer, undelimited (pure) + connection, header: one record for each request
 //!                    ├── ready       the readiness endpoint, as a load balancer looks at it
 //!                    ├── details     what it decides, for --log-level debug
 //!                    ├── facts ──► verdict, advice, baseline (pure) ──► evidence ──► report/
-//!                    └── jobs        of a worker, instead of load, preflight and ready
+//!                    └── jobs        the same for a worker, instead of load, preflight and ready
 //! ```
 //!
 //! The load is an open model: requests go out at times that the rate alone decides, and what a stalled server keeps
@@ -65,13 +65,14 @@ use stage::{Broken, Session};
 use std::io;
 use std::path::Path;
 
-/// More than a drill of hours writes; a device or a log given by mistake is not read to its end.
+/// In bytes, more than a drill of hours writes; a device or a log given by mistake is not read to its end.
 const BASELINE_MAX: u64 = 1 << 30;
-/// More than the headers of any request.
+/// In bytes, more than the headers of any request.
 const HEADERS_MAX: u64 = 64 << 10;
 
-/// Holds the drills of the plan, writes what is asked for and prints the rest to stdout. Every signal must be blocked.
-/// Returns the exit status: 0 passed, 1 failed, 3 inconclusive, 125 for a failure of its own, 128+n if signal n ended it.
+/// Runs the drills of the plan, writes what is asked for and prints the rest to stdout. Every signal must be blocked.
+/// Returns the exit status: 0 passed, 1 failed, 2 for a baseline that cannot be used, 3 inconclusive, 125 for a failure
+/// of its own, 128+n if signal n ended it.
 pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
     let baseline = match plan.baseline.as_ref().map(|path| (path, read(path, BASELINE_MAX))) {
         None => None,
@@ -87,17 +88,17 @@ pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
         }
     };
     if matches!(plan.subject, plan::Subject::Own { .. }) {
-        // What the app leaves behind is to be found.
+        // So that what the app leaves behind is found.
         _ = spawn::become_subreaper();
     }
     let has_rounds = (plan.tune || plan.repeat > 1) && plan.verbosity != Verbosity::Quiet;
     let rounds = Rounds::new(has_rounds.then(|| OutputStream::beside(&plan.outputs)), plan.rounds());
-    // Lines of the app or of a log and one that is drawn anew do not go together.
+    // Lines of the app or of a log do not go together with one that is redrawn.
     let log = DetailLog::start(plan.details.level, plan.details.json);
     let has_view = plan.verbosity != Verbosity::Quiet && !plan.show_output && log.is_none();
     let mut hall = Session { inherited, progress: Progress::new(has_view), rounds, log };
     let held = held(plan, &mut hall, baseline);
-    // All of it is written before what the drill came to.
+    // All of the log is written before the result.
     drop(hall.log.take());
     let document = match held {
         Ok(document) => document,
@@ -134,10 +135,10 @@ pub fn run(plan: &DrillPlan, inherited: Inherited) -> u8 {
     code
 }
 
-/// The headers of a file with one a line, for `--header @FILE`.
+/// The headers of a file with one per line, for `--header @FILE`.
 ///
 /// # Errors
-/// The file cannot be read, or a line of it is no header: why, without a value.
+/// The file cannot be read, or a line of it is not a header: why, without a value.
 pub fn headers_of(path: &Path) -> Result<Vec<header::Header>, Reason> {
     let text = read(path, HEADERS_MAX).map_err(|error| in_words(&error))?;
     header::Header::parse_file(&text)
@@ -194,7 +195,7 @@ fn document(drills: Vec<Drill>, tuned: Option<evidence::Tuned>) -> Document {
     document
 }
 
-/// The verdict in a sentence. What to change is said by the findings, each from its own evidence.
+/// The verdict in a sentence. The findings say what to change, each from its own evidence.
 fn headline(worst: &Drill, count: usize) -> String {
     if let Some(why) = &worst.inconclusive {
         return why.clone();

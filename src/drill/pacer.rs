@@ -26,17 +26,17 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Requests a second. Without a share for either kind nothing is ever due.
+    /// `rate`: requests per second. Without a share for either kind nothing is ever due.
     pub(super) fn new(rate: u32, mix: Mix) -> Pacer {
         Pacer { rate: rate.max(1), new: mix.new.into(), hot: mix.hot.into(), sent: 0 }
     }
 
-    /// When the next one is due; none if there never is one.
+    /// When the next request is due, since the load's start; none if there never is one.
     pub(super) fn next_at(&self) -> Option<Duration> {
         (self.new + self.hot > 0).then(|| self.time_of(self.sent))
     }
 
-    /// The next one, if its time has come.
+    /// The next request, if its time has come.
     pub(super) fn due(&mut self, now: Duration) -> Option<Due> {
         let at = self.next_at().filter(|at| *at <= now)?;
         let (number, shares) = (self.sent, self.new + self.hot);

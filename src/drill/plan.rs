@@ -23,25 +23,26 @@ pub struct DrillPlan {
     pub headers: Vec<Header>,
     /// Requests a second, of new and kept connections together.
     pub rate: u32,
-    /// Who asks.
+    /// How many clients of each kind ask.
     pub mix: Mix,
-    /// Load before the stop.
+    /// How long the load runs before the stop.
     pub before: Duration,
     /// How long the load balancer goes on sending after the stop.
     pub lb_lag: Duration,
-    /// Of a stop command: after its end. The service is to stay up all the time.
+    /// Whether a stop command restarts one instance after another: the service is to stay up all the time, and the lag
+    /// follows the command's end.
     pub rolling: bool,
-    /// For one request.
+    /// How long one request may take.
     pub timeout: Duration,
-    /// Until the first answer of every target.
+    /// How long every target may take until its first answer.
     pub startup_timeout: Duration,
-    /// Somebody has given it: the app may take that long.
+    /// Whether somebody has given that: the app may take that long.
     pub waits: bool,
     /// From the stop to SIGKILL where the drill itself plays the orchestrator, and until which a stop must be over.
     pub grace_period: Duration,
-    /// It was said, and is not the default.
+    /// Whether somebody has given that, rather than the default.
     pub grace_is_given: bool,
-    /// TLS certificates are not verified.
+    /// Whether TLS certificates are not verified.
     pub insecure: bool,
     /// The endpoint whose failure takes the app out of the load balancer.
     pub ready_url: Option<Url>,
@@ -49,32 +50,32 @@ pub struct DrillPlan {
     pub readyz: Option<Url>,
     /// Checks that may fail, by name.
     pub expected: BTreeSet<CheckName>,
-    /// Failures before the stop that are put up with.
+    /// Failures before the stop that are tolerated.
     pub tolerate: Tolerance,
-    /// The exit statuses that are right.
+    /// The exit statuses that count as clean.
     pub exit_status: BTreeSet<u8>,
     /// Number of drills; the worst counts.
     pub repeat: u32,
-    /// Find the smallest pre-stop delay that drops nothing.
+    /// Whether to find the smallest pre-stop delay that drops nothing.
     pub tune: bool,
-    /// What to compare with, and the limits.
+    /// The document of an earlier drill to compare with.
     pub baseline: Option<PathBuf>,
     /// Limits of error rate and latency.
     pub limits: CanaryLimits,
-    /// Where to write what.
+    /// The files to write.
     pub outputs: Vec<Output>,
-    /// The app's own output is shown as it comes.
+    /// Whether the app's own output is shown as it comes.
     pub show_output: bool,
     /// How much is said.
     pub verbosity: Verbosity,
-    /// `--log-level` and `--log-format`, which COMMAND's graceful has, too.
+    /// `--log-level` and `--log-format`, which COMMAND's graceful gets, too.
     pub details: Details,
-    /// Jobs instead of requests.
+    /// The commands of a drill with jobs instead of requests.
     pub jobs: Option<JobCommands>,
 }
 
 impl DrillPlan {
-    /// How many drills it is going to be, if that is known.
+    /// How many drills there are going to be, if that is known.
     pub(super) fn rounds(&self) -> Option<u32> {
         let ways = match self.subject {
             Subject::Own { way: Supervision::Both, .. } => 2,
@@ -95,13 +96,13 @@ impl DrillPlan {
 /// The jobs of a worker: shell commands of the user that know its queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobCommands {
-    /// Submits as many jobs as stand for [`COUNT`] in it, or one, and prints their ids, one a line.
+    /// Submits as many jobs as replace [`COUNT`] in it, or one where it has none, and prints their ids, one per line.
     pub submit: String,
     /// Prints the ids of all jobs that are done.
     pub done: String,
     /// Prints the ids of all jobs that are in the queue, or taken and not acknowledged.
     pub queued: Option<String>,
-    /// How long after the stop what is missing is waited for.
+    /// How long after the stop the drill waits for what is missing.
     pub settle: Duration,
 }
 
@@ -111,7 +112,7 @@ pub const COUNT: &str = "{n}";
 /// What is stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Subject {
-    /// A command of which graceful is in charge, with these flags of `graceful run`, or nobody is.
+    /// A command that graceful is in charge of, with these flags of `graceful run`, or nobody.
     Own {
         /// The app's argv.
         command: Vec<OsString>,
@@ -121,14 +122,14 @@ pub enum Subject {
         flags: Vec<OsString>,
         /// What it gets when it is told to stop.
         signal: Signal,
-        /// It is the built-in app.
+        /// The built-in app, if it is that.
         demo: Option<DemoApp>,
     },
     /// A process of this machine.
     Pid {
         /// Its pid.
         pid: i32,
-        /// What it gets.
+        /// What it gets when it is told to stop.
         signal: Signal,
     },
     /// Whatever this shell command does.
@@ -137,7 +138,7 @@ pub enum Subject {
     Nothing,
 }
 
-/// The built-in app in the place of a command.
+/// The built-in app in place of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DemoApp {
     /// It stops well.
@@ -163,14 +164,14 @@ pub enum Supervision {
     Supervised,
     /// Nobody.
     Bare,
-    /// One drill each.
+    /// One drill of each.
     Both,
 }
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Targets<P = Place> {
-    /// By turns. Empty: the root of what the app listens on.
+    /// Asked in turn. Empty: the root of what the app listens on.
     pub requests: Vec<Target<P>>,
     /// A request that takes its time.
     pub slow: Option<Target<P>>,
@@ -185,15 +186,15 @@ impl<P> Default for Targets<P> {
 }
 
 impl<P> Targets<P> {
-    /// Every one of them.
+    /// All targets.
     pub fn all(&self) -> impl Iterator<Item = &Target<P>> {
         self.requests.iter().chain(&self.slow).chain(&self.stream)
     }
 
-    /// The same, asked elsewhere.
+    /// The same targets, asked elsewhere.
     ///
     /// # Errors
-    /// The first that `place` gives.
+    /// The first error of `place`.
     pub fn placed<Q, E>(self, place: impl Fn(P) -> Result<Q, E>) -> Result<Targets<Q>, E> {
         let move_one =
             |target: Target<P>| Ok(Target { method: target.method, place: place(target.place)?, body: target.body });
@@ -216,7 +217,7 @@ pub struct Target<P = Place> {
     pub body: Option<String>,
 }
 
-/// Where a request goes to.
+/// Where a request goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
     /// http or https with a host, or `unix:SOCKET:PATH`.
@@ -235,7 +236,7 @@ pub enum Tolerance {
 }
 
 impl Tolerance {
-    /// Whether it covers so many failures among so many requests.
+    /// Whether it covers this many failures among this many requests.
     pub fn covers(self, failed: usize, all: usize) -> bool {
         match self {
             Tolerance::Count(most) => failed <= most,
@@ -253,7 +254,7 @@ pub struct Mix {
     pub hot: u32,
     /// Clients whose kept connection wakes once, after the stop.
     pub idle: u32,
-    /// Clients with one slow request after the other.
+    /// Clients with one slow request after another.
     pub slow: u32,
     /// Clients with an open stream.
     pub stream: u32,
@@ -286,16 +287,16 @@ pub struct Output {
     pub path: PathBuf,
 }
 
-/// What the drill itself tells of its decisions, on standard error.
+/// What the drill itself says about its decisions, on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Details {
-    /// Nothing below debug.
+    /// The level; above debug, nothing is said.
     pub level: LogLevel,
-    /// One JSON document a line.
+    /// Whether it is one JSON document per line.
     pub json: bool,
 }
 
-/// What can be written of a drill.
+/// What can be written about a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputKind {
     /// Everything, for machines.

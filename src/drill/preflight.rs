@@ -12,25 +12,25 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tracing::trace;
 
-/// For one look at the readiness endpoint.
+/// How long one look at the readiness endpoint may take.
 const READY: Duration = Duration::from_secs(1);
-/// For a handshake that shows whether TLS is spoken.
+/// How long a handshake that shows whether TLS is spoken may take.
 #[cfg(feature = "https")]
 const HANDSHAKE: Duration = Duration::from_secs(1);
-/// For the name of a target.
+/// How long the name of a target may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(3);
 
 /// Why there can be no load.
 pub(super) enum Trouble {
-    /// It may come yet: nobody listens, or the app says that it is not ready.
+    /// There may be later: nobody listens yet, or the app says that it is not ready.
     NotYet(String),
-    /// It will not.
+    /// There will be none.
     Final(String),
-    /// It was asked by http, and what answers there speaks TLS.
+    /// The target was asked by http, and what answers there speaks TLS.
     Tls(String),
 }
 
-/// Looks at every target, and makes the load's order of them.
+/// Looks at every target, and makes the load's order from them.
 pub(super) fn check(
     runtime: &tokio::runtime::Runtime,
     targets: &Targets<Url>,
@@ -51,21 +51,21 @@ pub(super) fn check(
         timeout: plan.timeout,
     };
     for (target, asked) in targets.requests.iter().zip(&order.requests) {
-        // As long as a request of the drill may take, but Ctrl-C is to be heard.
+        // As long as a request of the drill may take, but no longer than Ctrl-C may go unheard.
         let deadline = plan.timeout.min(Duration::from_secs(3));
         let end = LocalSet::new().block_on(runtime, ask(asked, deadline));
         let (name, result) = (asked.name.as_str(), end.outcome.name());
         trace!(name: "drill_asked", target = name, result, detail = &*end.detail, "{name}: {result} {}", end.detail);
         if is_puzzling(&end) && target.place.scheme() == "http" && speaks_tls(runtime, &target.place) {
             let by_tls = target.place.with_tls().map(|url| format!(": {url}")).unwrap_or_default();
-            return Err(Trouble::Tls(format!("{}: TLS is spoken there; expected a URL by https{by_tls}", asked.name)));
+            return Err(Trouble::Tls(format!("{}: TLS is spoken there; expected an https URL{by_tls}", asked.name)));
         }
         judge(&asked.name, end, plan.insecure)?;
     }
     Ok(order)
 }
 
-/// How servers of TLS meet plain HTTP: an alert, a close, or 400 in plain text.
+/// Whether this is how servers of TLS answer plain HTTP: an alert, a close, or 400 in plain text.
 fn is_puzzling(end: &End) -> bool {
     matches!(end.outcome, RequestOutcome::Broken | RequestOutcome::Reset | RequestOutcome::Truncated)
         || end.status == Some(400)
@@ -77,7 +77,7 @@ fn speaks_tls(runtime: &tokio::runtime::Runtime, url: &Url) -> bool {
     let Ok(route) = route(runtime, &url, true) else { return false };
     match LocalSet::new().block_on(runtime, ClientConnection::open(&route, Instant::now() + HANDSHAKE)) {
         Ok(_) => true,
-        // It has answered in TLS, though not as it was asked.
+        // It has answered in TLS, though not what it was asked.
         Err(end) => matches!(end.unspoken, Some(Unspoken::Untrusted | Unspoken::TlsRefused)),
     }
 }
@@ -87,7 +87,7 @@ fn speaks_tls(_: &tokio::runtime::Runtime, _: &Url) -> bool {
     false
 }
 
-/// No load balancer sends to an app that is not ready.
+/// Looks at the readiness endpoint: no load balancer sends to an app that is not ready.
 pub(super) fn is_ready(runtime: &tokio::runtime::Runtime, url: Option<&Url>) -> Result<(), Trouble> {
     let Some(url) = url else { return Ok(()) };
     let client = Client::new();
@@ -119,7 +119,7 @@ fn judge(what: &str, end: End, insecure: bool) -> Result<(), Trouble> {
         (_, Some(status @ (301 | 302 | 303 | 307 | 308))) if let Some(to) = &end.location => {
             is_final(format!(" is redirected to {} ({status}); expected the URL that answers itself", hidden(to)))
         }
-        // It is for whoever has asked before, and the drill sends no If-None-Match of its own.
+        // 304 is for clients that have asked before, and the drill sends no If-None-Match of its own.
         (_, Some(304)) => is_final(
             " answers 304 Not Modified, which does not answer a first request; leave out the --header that asks for it"
                 .to_owned(),
@@ -127,8 +127,8 @@ fn judge(what: &str, end: End, insecure: bool) -> Result<(), Trouble> {
         (RequestOutcome::Status, Some(status)) if status < 500 => {
             let hint = match status {
                 401 | 403 => "; --header 'Authorization: …', or a user and password in the URL, lets the drill in",
-                405 => "; --target 'METHOD URL [BODY]' asks by another method",
-                415 | 422 => "; the body's type is sent by --header, as --header 'Content-Type: application/json'",
+                405 => "; --target 'METHOD URL [BODY]' asks with another method",
+                415 | 422 => "; the body's type is sent with --header, as --header 'Content-Type: application/json'",
                 421 => "; --header 'Host: NAME' asks for another host",
                 _ => "; give a target that has one",
             };
@@ -143,7 +143,7 @@ fn judge(what: &str, end: End, insecure: bool) -> Result<(), Trouble> {
             #[cfg(feature = "https")]
             Some(Unspoken::TlsRefused) => is_final(format!(": {}", end.detail)),
             #[cfg(feature = "https")]
-            Some(Unspoken::NotTls) => is_final(format!(": {}; expected a URL by http", end.detail)),
+            Some(Unspoken::NotTls) => is_final(format!(": {}; expected an http URL", end.detail)),
             Some(Unspoken::NotHttp) => {
                 is_final(format!(": what answers there does not speak HTTP/1.1 ({})", end.detail))
             }
@@ -152,7 +152,7 @@ fn judge(what: &str, end: End, insecure: bool) -> Result<(), Trouble> {
     }
 }
 
-/// Resolved once: a drill is about one server, and a name that moves is another.
+/// How to connect. The name is resolved once: a drill is about one server, and a name that moves is another.
 fn route(runtime: &tokio::runtime::Runtime, url: &Url, insecure: bool) -> Result<Route, Trouble> {
     if let Some((socket, _)) = url.unix_socket() {
         return Ok(Route {

@@ -5,9 +5,10 @@
 //!   load       ━━━━━━╸─── 100/s  143 ok  0 dropped  5 in flight  2.6 s left
 //! ```
 //!
-//! The view is drawn by indicatif, which knows how wide the terminal is, redraws at a bounded rate and takes back what it drew.
-//! It is ticked by the drill's own loop and has no thread, hides no cursor and changes no mode of the terminal: whatever ends
-//! the drill leaves nothing but, at worst, one line. With NO_COLOR it has no colours, with TERM=dumb there is none.
+//! The view is drawn by indicatif, which knows how wide the terminal is, redraws at a bounded rate and removes what it
+//! drew. It is ticked by the drill's own loop and has no thread, hides no cursor and changes no mode of the terminal:
+//! whatever ends the drill leaves nothing but, at worst, one line. With NO_COLOR it has no colours, with TERM=dumb
+//! there is none.
 
 use super::evidence::Drill;
 use super::load::Control;
@@ -23,7 +24,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// The rate shown is that of the last second.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
-/// Where in a drill it is.
+/// How far a drill is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Until the first answer of every target.
@@ -47,7 +48,7 @@ impl Phase {
     }
 }
 
-/// The numbers of one moment.
+/// The numbers at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Numbers {
     sent: u64,
@@ -63,18 +64,18 @@ impl Numbers {
     }
 }
 
-/// The jobs of one moment.
+/// The jobs at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JobsNow {
     pub(super) submitted: usize,
     pub(super) done: usize,
-    /// Neither done nor queued, which tells something when the worker is gone.
+    /// Neither done nor queued, which means something only when the worker is gone.
     pub(super) missing: usize,
     pub(super) is_stopped: bool,
     pub(super) is_gone: bool,
 }
 
-/// The live view of the drill that is being held.
+/// The live view of the drill that is under way.
 pub(super) struct Progress {
     on: bool,
     colours: bool,
@@ -84,25 +85,26 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// One that shows itself if it is wanted and stderr is a terminal that can take back a line.
+    /// A view that is shown if it is wanted and stderr is a terminal that can take back a line.
     pub(super) fn new(wanted: bool) -> Progress {
         let on = wanted && std::io::stderr().is_terminal() && !terminal::is_dumb();
         Progress { on, colours: !terminal::no_color(), bar: None, last: None, rate: Rate::default() }
     }
 
-    /// Until the first answer, which is waited for this long at most.
+    /// Shows the wait for the first answer, which takes this long at most.
     pub(super) fn waiting(&mut self, since: Duration, most: Duration) {
         let words = format!("for the first answer, {} left", tenths(most.saturating_sub(since)));
         self.show(Phase::Waiting, share(since, most), words);
     }
 
-    /// The load before the stop: how much of its time is over, and how long it goes on after the stop, if that is known.
+    /// Shows the load before the stop: how much of its time is over, and how long it goes on after the stop, if that is
+    /// known.
     pub(super) fn load(&mut self, control: &Control, done: Duration, before: Duration, lag: Option<Duration>) {
         let whole = before + lag.unwrap_or_default();
         self.counted(Phase::Load, control, done, whole, lag.is_some());
     }
 
-    /// The stop, since when it goes on, and when the load balancer stops sending, if that is known.
+    /// Shows the stop: how long it has lasted, and how long the load balancer goes on sending, if that is known.
     pub(super) fn stopping(
         &mut self,
         control: &Control,
@@ -115,13 +117,13 @@ impl Progress {
         self.counted(phase, control, before + since, before + lag.unwrap_or_default(), lag.is_some());
     }
 
-    /// Until the first job of a worker is done, which is waited for this long at most.
+    /// Shows the wait for the first job of a worker to be done, which takes this long at most.
     pub(super) fn first_job(&mut self, since: Duration, most: Duration) {
         let words = format!("for the first job to be done, {} left", tenths(most.saturating_sub(since)));
         self.show(Phase::Waiting, share(since, most), words);
     }
 
-    /// The jobs of a worker: how much of the time of their load is over, and whether the worker is gone.
+    /// Shows the jobs of a worker: how much of the time of their load is over, and whether the worker is gone.
     pub(super) fn jobs(&mut self, jobs: JobsNow, done: Duration, whole: Duration) {
         let phase = match (jobs.is_stopped, jobs.is_gone) {
             (false, _) => Phase::Load,
@@ -133,7 +135,7 @@ impl Progress {
         self.show(phase, share(done, whole), format!("{submitted} submitted  {are_done} done{missing}"));
     }
 
-    /// Takes back what was drawn.
+    /// Removes what was drawn.
     pub(super) fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -201,7 +203,7 @@ struct Rate(VecDeque<(Instant, u64)>);
 impl Rate {
     fn after(&mut self, now: Instant, sent: u64) -> u64 {
         self.0.push_back((now, sent));
-        // One that is older stays, so that there is a whole second to look at.
+        // One that is older stays, so that there is a whole second to measure.
         while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_OVER) {
             self.0.pop_front();
         }
@@ -220,12 +222,12 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Lines for so many rounds, or for as many as there will be; to nowhere, none.
+    /// Lines for this many rounds, or for as many as there will be; none without a stream.
     pub(super) fn new(to: Option<OutputStream>, of: Option<u32>) -> Rounds {
         Rounds { to, of, held: 0 }
     }
 
-    /// A round has ended.
+    /// Writes the line of a round that has ended.
     pub(super) fn ended(&mut self, drill: &Drill) {
         self.held += 1;
         if let Some(to) = self.to {

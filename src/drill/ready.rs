@@ -10,9 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tracing::debug;
 
-/// From one look to the next.
+/// The time from one look to the next.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// For one look.
+/// How long one look may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The thread that looks.
@@ -23,7 +23,7 @@ pub(super) struct ReadinessObserver {
 }
 
 impl ReadinessObserver {
-    /// Looks from now on.
+    /// Starts to look.
     pub(super) fn watch(url: &Url) -> io::Result<ReadinessObserver> {
         let (changes, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let runtime = super::load::runtime()?;
@@ -51,13 +51,13 @@ impl ReadinessObserver {
         Ok(ReadinessObserver { changes, over, thread: Some(thread) })
     }
 
-    /// Since when it has not been ready, if it is not; once it was.
+    /// When it failed first, apart from the first look, if it did.
     pub(super) fn failing_since(&self) -> Option<Instant> {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         changes.iter().skip(1).find(|(_, state)| state.is_failing()).map(|(at, _)| *at)
     }
 
-    /// What changed, in seconds since the stop; what was there first comes first.
+    /// What changed, in seconds since the stop, after what was there first.
     pub(super) fn changes(mut self, stop: Instant) -> Vec<(f64, ReadyState)> {
         self.end();
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);

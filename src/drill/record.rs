@@ -20,7 +20,8 @@ pub enum ClientKind {
 }
 
 impl ClientKind {
-    /// It sends at the rate, whatever becomes of the requests before: how long those take is what a user waits.
+    /// Whether it sends at the rate, whatever becomes of the requests before: how long such requests take is what a
+    /// user waits.
     pub fn is_paced(self) -> bool {
         matches!(self, ClientKind::New | ClientKind::Hot)
     }
@@ -41,7 +42,7 @@ impl ClientKind {
     }
 }
 
-/// What became of a request. Exactly one of these, at one time.
+/// What became of a request: exactly one of these, at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestOutcome {
@@ -63,11 +64,12 @@ pub enum RequestOutcome {
     Truncated,
     /// An answer that was not complete within the timeout, or none on a connection that had answered before.
     Timeout,
-    /// What came is no HTTP, or the connection could not be made for another reason.
+    /// What came is not HTTP, or the connection could not be made for another reason.
     Broken,
     /// The drill ended before the request did.
     Unfinished,
-    /// An answer without an end of its own, whose connection ended within the stop: whether it was whole, nobody can tell.
+    /// An answer without an end of its own, whose connection ended within the stop: nobody can tell whether it was
+    /// whole.
     Untold,
 }
 
@@ -88,7 +90,7 @@ impl RequestOutcome {
         RequestOutcome::Untold,
     ];
 
-    /// The user got what was asked for.
+    /// Whether the user got what was asked for.
     pub fn is_ok(self) -> bool {
         matches!(self, RequestOutcome::Ok | RequestOutcome::OkClose)
     }
@@ -138,9 +140,9 @@ impl fmt::Display for RequestOutcome {
 
 /// One request. All times are seconds since the stop; before it they are negative.
 ///
-/// They are those of the client: when its thread did something, or got to know of it. On the wire the same is seen a little
-/// earlier or later, by what that thread waited for a processor: less than a millisecond on an idle machine, more where
-/// load, app and others share few processors.
+/// They are those of the client: when its thread did something, or got to know of it. On the wire the same is seen a
+/// little earlier or later, by as long as that thread waited for a processor: less than a millisecond on an idle
+/// machine, more where load, app and others share few processors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The kind of client that sent it.
@@ -157,10 +159,10 @@ pub struct Record {
     pub outcome: RequestOutcome,
     /// The answer's status, if one came.
     pub status: Option<u16>,
-    /// It was sent on a connection that had been used before.
+    /// Whether it was sent on a connection that had been used before.
     pub reused: bool,
-    /// The client's own TCP port: with it the request is found in a capture of the network, or in the server's log. None
-    /// where there was no connection, as where it was refused, and on a Unix socket.
+    /// The client's own TCP port: with it the request can be found in a capture of the network, or in the server's log.
+    /// None where there was no connection, such as where it was refused, and on a Unix socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The failure in words.

@@ -31,11 +31,11 @@ use tracing::debug;
 
 /// How often the clock is looked at. SIGCHLD and Ctrl-C end a wait at once.
 const TICK: Duration = Duration::from_millis(10);
-/// `graceful run` has its own budget, as a platform has; so much longer the drill waits for them.
+/// `graceful run` has its own budget, as a platform has; the drill waits this much longer for them.
 const MARGIN: Duration = Duration::from_secs(2);
 /// How long the first look at the app's connections may take.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// Helpers that see the app's end, as Python's resource_tracker, are gone by then.
+/// Helpers that see the app's end, such as Python's resource_tracker, are gone by then.
 const HELPERS_LAST: Duration = Duration::from_millis(500);
 
 /// Why there is no drill to show.
@@ -55,9 +55,9 @@ impl From<io::Error> for Broken {
 
 /// Why a drill did not come to its end.
 pub(super) enum Unfinished {
-    /// There is none to show.
+    /// There is no drill to show.
     Broken(Broken),
-    /// It tells nothing of the app, and this is why.
+    /// It tells nothing about the app, and this is why.
     Inconclusive(String),
 }
 
@@ -78,12 +78,12 @@ pub(super) struct Session {
     pub(super) inherited: Inherited,
     pub(super) progress: Progress,
     pub(super) rounds: Rounds,
-    /// What tells of decisions, if that is wanted.
+    /// What logs decisions, if that is wanted.
     pub(super) log: Option<DetailLog>,
 }
 
 impl Session {
-    /// For the log: the stop begins then, or none has begun yet.
+    /// Tells the log when the stop begins, or that none has begun yet.
     pub(super) fn stop_begins(&self, at: Option<Instant>) {
         if let Some(log) = &self.log {
             log.stop_begins(at);
@@ -91,7 +91,7 @@ impl Session {
     }
 }
 
-/// A drill that is being held.
+/// A drill that is under way.
 struct DrillRun<'a> {
     plan: &'a DrillPlan,
     way: Supervision,
@@ -135,7 +135,7 @@ impl Drop for Folder {
     }
 }
 
-/// Holds one drill, with this pre-stop delay instead of the user's own, if there is one.
+/// Runs one drill, with this pre-stop delay instead of the user's own, if there is one.
 pub(super) fn hold(
     plan: &DrillPlan,
     way: Supervision,
@@ -264,14 +264,15 @@ impl DrillRun<'_> {
         };
         preflight::is_ready(runtime, self.plan.ready_url(self.way))?;
         if is_found {
-            // An app opens its ports one after the other: which of them is meant, not the clock is to decide.
+            // An app opens its ports one after another: the clock is not to decide which of them is meant.
             let root = discover::root(&self.subject)?;
             debug!(name: "drill_discovered", url = %root, "nobody said where the app listens: it is {root}");
         }
         Ok(order)
     }
 
-    /// What was given, with paths where the app listens; the root of that if nothing was. And whether it was looked for.
+    /// The targets that were given, with paths where the app listens, or the root of that if none was given; and
+    /// whether that was looked for.
     fn targets(&self, by_tls: bool) -> Result<(plan::Targets<Url>, bool), Trouble> {
         let mut targets = self.plan.targets.clone();
         let is_path = |target: &plan::Target| matches!(target.place, Place::Path(_));
@@ -312,7 +313,7 @@ impl DrillRun<'_> {
         (!self.plan.rolling).then_some(self.plan.lb_lag)
     }
 
-    /// The stop; the moment, by both clocks.
+    /// Begins the stop; returns the moment, by both clocks.
     fn stop_under(&mut self, load: &Load) -> Result<(Instant, SystemTime), Unfinished> {
         let signal = match &self.plan.subject {
             plan::Subject::Own { signal, .. } | plan::Subject::Pid { signal, .. } => Some(*signal),
@@ -320,7 +321,7 @@ impl DrillRun<'_> {
         };
         let (ports, processes) = self.subject.listens();
         if let Some(signal) = signal {
-            // Under graceful it may be another: what it rewrites or a profile knows, the report tells.
+            // Under graceful it may be another: the report tells what it rewrites or a profile knows.
             let all = |wanted| {
                 !processes.is_empty() && processes.iter().all(|pid| handlers::disposition(*pid, signal) == Some(wanted))
             };
@@ -385,7 +386,7 @@ impl DrillRun<'_> {
         }
     }
 
-    /// Until the app has ended, the load is over, and what was under way with it.
+    /// Waits until the app has ended, and the load with what was under way is over.
     fn watch_to_the_end(
         &mut self,
         load: &Load,
@@ -455,7 +456,7 @@ impl DrillRun<'_> {
         }
     }
 
-    /// What can only be seen when all is over.
+    /// Looks at what can only be seen when all is over.
     fn look_back(&mut self) {
         if self.subject.is_app()
             && let Some(asked) = self.order.as_ref().and_then(|order| order.requests.first())

@@ -1,26 +1,28 @@
 //! How much is known of a percentile from a number of requests, and of the quotient of two percentiles. Pure.
 //!
-//! - One percentile: an interval by order statistics, which supposes nothing of how latencies are distributed. The number of
-//!   requests below the true percentile is binomial, so two ranks hold it with the wanted confidence (Hahn and Meeker,
-//!   Statistical Intervals, 5.2). Of few requests not even the slowest is a bound from above: then there is none.
+//! - One percentile: an interval by order statistics, which assumes nothing about how latencies are distributed. The
+//!   number of requests below the true percentile is binomial, so two ranks hold it with the wanted confidence (Hahn
+//!   and Meeker, Statistical Intervals, 5.2). With few requests not even the slowest is a bound from above: then there
+//!   is none.
 //! - Slow requests come in bursts (garbage is collected, a disk is full), and those of a burst are one witness, not many.
 //!   So there are fewer independent requests than requests, by as much as the number of slow ones varies more than it
 //!   would: for clusters of sizes S, the mean of S squared by the mean of S (a compound Poisson process). Clusters are found
 //!   by runs, as those of extremes are (Coles, An Introduction to Statistical Modeling of Extreme Values, 5.3), above
 //!   several thresholds, of which the worst counts.
-//! - The quotient of two: from both intervals by the method of variance estimates recovery, on logarithms (MOVER; Zou and
-//!   Donner, Statistics in Medicine 27, 2008). It is closed, and nothing is drawn by lot: the same drills give the same
-//!   verdict.
+//! - The quotient of two: from both intervals by the method of variance estimates recovery, on logarithms (MOVER; Zou
+//!   and Donner, Statistics in Medicine 27, 2008). It is a closed formula, and nothing is random: the same drills give
+//!   the same verdict.
 
-/// What an interval misses on each side: it holds the truth with 95 %.
+/// The chance that an interval misses the truth on each side: it holds it with 95 %.
 const TAIL: f64 = 0.025;
-/// Of fewer independent requests not even the slowest is above the 99th percentile for certain: 0.99 to this power is a tail.
+/// With fewer independent requests, not even the slowest is above the 99th percentile for certain: 0.99 to this power
+/// is a tail.
 const LEAST: f64 = 368.0;
-/// Nobody sends more.
+/// Nobody sends more requests.
 const MOST: f64 = 1e7;
-/// Slow requests belong together if there is time between them for fewer than so many others.
+/// Slow requests belong together if there is time between them for fewer than this many others.
 const RUN: f64 = 3.0;
-/// So many times as many requests as are above the percentile are looked at for clusters, too.
+/// Clusters are looked for among this many times as many requests as are above the percentile.
 const WIDER: [usize; 2] = [1, 2];
 
 /// A number and what it may really be.
@@ -32,7 +34,7 @@ pub struct Interval {
     pub value: f64,
     /// Not more than this; `None` where nothing says so.
     pub high: Option<f64>,
-    /// Requests that say as much as those that are there, if each were independent of all others.
+    /// How many requests would say as much as all of these, if each were independent of all others.
     pub independent: usize,
     /// All requests.
     pub requests: usize,
@@ -44,14 +46,14 @@ impl Interval {
         Interval { low: value, value, high: Some(value), independent: requests, requests }
     }
 
-    /// Of the larger of two.
+    /// The interval of the larger of two numbers.
     pub fn max(self, other: Interval) -> Interval {
         let high = self.high.zip(other.high).map(|(one, two)| one.max(two));
         let larger = if self.value >= other.value { self } else { other };
         Interval { low: self.low.max(other.low), high, ..larger }
     }
 
-    /// With nothing below this.
+    /// The interval with nothing below this.
     pub fn at_least(self, floor: f64) -> Interval {
         let high = self.high.map(|high| high.max(floor));
         Interval { low: self.low.max(floor), value: self.value.max(floor), high, ..self }
@@ -73,13 +75,13 @@ impl Interval {
         }
     }
 
-    /// How many more requests it takes, about, until all of it is on one side of a limit: its width goes with the root of
-    /// their number. None where nobody can say, as where it is the limit itself.
+    /// About how many more requests it takes until all of it is on one side of a limit: its width shrinks with the root
+    /// of their number. None where nobody can say, such as where the value is the limit itself.
     pub fn needed(&self, limit: f64) -> Option<usize> {
         let apart = |one: f64, two: f64| (one / two).ln().abs();
         let width = match self.high {
             Some(high) if self.value <= limit => apart(high, self.value),
-            // Nothing is known from above: what the least number for it would leave open.
+            // There is no bound from above: as many as are missing to the least number with one.
             None if self.value <= limit => {
                 let least = LEAST * self.requests as f64 / self.independent.max(1) as f64;
                 return Some((least - self.requests as f64).max(1.0).ceil() as usize);
@@ -92,7 +94,8 @@ impl Interval {
     }
 }
 
-/// The percentile of this share, as 0.99, of requests with their times and latencies in seconds; none of no requests.
+/// The percentile of this share, such as 0.99, of requests with their times and latencies in seconds; none without
+/// requests.
 pub(super) fn percentile(requests: &[(f64, f64)], share: f64) -> Option<Interval> {
     let mut sorted: Vec<f64> = requests.iter().map(|(_, latency)| *latency).collect();
     sorted.sort_by(f64::total_cmp);
@@ -101,7 +104,7 @@ pub(super) fn percentile(requests: &[(f64, f64)], share: f64) -> Option<Interval
     let cluster = cluster(requests, count - rank(count, share) + 1);
     let independent = ((count as f64 / cluster) as usize).max(1);
     let (few, many) = above(independent, 1.0 - share);
-    // From the slowest down: so many independent ones are so many of all.
+    // From the slowest down: how many of all requests this many independent ones are.
     let down = |above: usize, round: fn(f64) -> f64| round(above as f64 * cluster) as usize;
     let low = count.checked_sub(down(many, f64::ceil) + 1).and_then(|at| sorted.get(at)).copied();
     let high = few.and_then(|few| count.checked_sub(down(few, f64::floor) + 1)).and_then(|at| sorted.get(at)).copied();
@@ -119,7 +122,7 @@ fn rank(count: usize, share: f64) -> usize {
     ((count as f64 * share).ceil() as usize).clamp(1, count.max(1))
 }
 
-/// How many requests the slow ones are that say as much as one, where so many are above the percentile.
+/// How many slow requests say as much as one, where this many are above the percentile.
 fn cluster(requests: &[(f64, f64)], slowest: usize) -> f64 {
     let mut slow: Vec<&(f64, f64)> = requests.iter().collect();
     slow.sort_by(|one, two| two.1.total_cmp(&one.1));
@@ -136,8 +139,8 @@ fn cluster(requests: &[(f64, f64)], slowest: usize) -> f64 {
     WIDER.iter().map(|wider| dispersion(wider * slowest)).fold(1.0, f64::max)
 }
 
-/// Of so many requests, each above the true percentile with this chance: the largest number that fewer are above with a
-/// chance of at least all but a tail, if there is one; and the smallest that no more are above with that chance.
+/// For this many requests, each above the true percentile with this chance: the largest number that no more are above
+/// with a chance of a tail at most, if there is one; and the smallest that no more are above with all but that chance.
 fn above(count: usize, chance: f64) -> (Option<usize>, usize) {
     let (mut few, mut sum) = (None, 0.0);
     let odds = (chance / (1.0 - chance)).ln();
@@ -159,7 +162,7 @@ fn above(count: usize, chance: f64) -> (Option<usize>, usize) {
 mod tests {
     use super::*;
 
-    /// Numbers by lot, the same in each run (xorshift64*).
+    /// Random numbers, the same in each run (xorshift64*).
     struct Lot(u64);
 
     impl Lot {
@@ -174,8 +177,8 @@ mod tests {
             (-2.0 * self.next().max(1e-300).ln()).sqrt() * (std::f64::consts::TAU * self.next()).cos()
         }
 
-        /// A hundred requests a second to a server with a long tail, whose latency follows the one before it, and which
-        /// stands still as often as this.
+        /// A hundred requests a second to a server with a long tail, whose latency depends on the one before it, and
+        /// which stands still as often as this.
         fn server(&mut self, count: usize, stands_still: f64, factor: f64) -> Vec<(f64, f64)> {
             let (mut state, mut still) = (0.0, 0);
             let request = |number| {
@@ -258,7 +261,8 @@ mod tests {
     #[test]
     fn a_server_is_hardly_ever_slower_than_itself_and_one_that_is_is_found() {
         let mut lot = Lot(42);
-        // It stands still for half a percent of the requests, or for so many that the percentile is now among them, now not.
+        // It stands still for half a percent of the requests, or for so many that the percentile is sometimes among
+        // them.
         for (count, stands_still, twice_as_slow) in [
             (200, 0.0002, 0),
             (500, 0.0002, 0),

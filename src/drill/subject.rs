@@ -1,8 +1,9 @@
-//! What is stopped: an own child under `graceful run` or alone, a process by its pid, a command's doing, or nothing.
+//! What is stopped: a child of the drill under `graceful run` or alone, a process by its pid, whatever a command stops,
+//! or nothing.
 //!
-//! The drill plays the orchestrator: it sends the signal, waits for the grace period, and sends SIGKILL where nobody else
-//! does. It is the subreaper of the app, so that what that leaves behind is found and ended too. What a stop command leaves
-//! behind is not: a script that restarts a service may well have started it anew.
+//! The drill plays the orchestrator: it sends the signal, waits for the grace period, and sends SIGKILL where nobody
+//! else does. It is the subreaper of the app, so that what the app leaves behind is found and ended, too. What a stop
+//! command leaves behind is not: a script that restarts a service may well have started it again.
 
 use super::facts::{Exit, StopResult};
 use super::plan::{self, Supervision};
@@ -31,13 +32,13 @@ use std::time::{Duration, Instant};
 const LINES: usize = 200;
 /// At most this many lines of an app that failed are shown.
 const LAST_WORDS: usize = 10;
-/// How long what is left after the end may take to go after SIGKILL.
+/// How long what is left after the end may take to end after SIGKILL.
 const TO_DIE: Duration = Duration::from_secs(5);
 
 /// The thing under test.
 pub(super) struct RunningSubject {
     kind: Kind,
-    /// Lines that it wrote last.
+    /// The lines that it wrote last.
     output: Arc<Mutex<VecDeque<String>>>,
     /// Where `graceful run` leaves its report.
     report: Option<PathBuf>,
@@ -64,7 +65,7 @@ pub(super) enum SubjectError {
     NotSent { signal: Signal, pid: i32, error: io::Error },
     #[error("pipe: {0}")]
     Pipe(io::Error),
-    #[error("{}: an argument with a zero byte", .0.display())]
+    #[error("{}: an argument has a zero byte", .0.display())]
     ZeroByte(OsString),
     #[error("cannot run {}: {why}", .program.display())]
     NotRun { program: OsString, why: String },
@@ -81,7 +82,7 @@ pub(super) struct Ended {
 }
 
 impl RunningSubject {
-    /// Starts it, if it is to be started.
+    /// Starts the subject, if it is to be started.
     pub(super) fn start(
         subject: &plan::Subject,
         way: Supervision,
@@ -125,7 +126,7 @@ impl RunningSubject {
         Ok(RunningSubject { kind, output, report })
     }
 
-    /// The stop: the signal goes out, or the command is started.
+    /// Begins the stop: sends the signal, or starts the command.
     pub(super) fn stop(&mut self, inherited: Inherited) -> Result<(), SubjectError> {
         match &mut self.kind {
             Kind::Child { pid, signal, .. } => process::signal_child(*pid, *signal, None)
@@ -142,7 +143,7 @@ impl RunningSubject {
         }
     }
 
-    /// It in a few words, for the log.
+    /// The subject in a few words, for the log.
     pub(super) fn words(&self) -> String {
         match &self.kind {
             Kind::Child { pid, supervised: true, .. } => format!("the app runs under graceful, which is pid {pid}"),
@@ -153,7 +154,7 @@ impl RunningSubject {
         }
     }
 
-    /// What an orchestrator sends at the end of its patience.
+    /// Sends SIGKILL, as an orchestrator does at the end of its patience.
     pub(super) fn kill(&self) {
         match &self.kind {
             Kind::Child { pid, ended: None, .. } => _ = process::signal_child(*pid, Signal::KILL, None),
@@ -168,7 +169,7 @@ impl RunningSubject {
         self.look_with(|_, _| {});
     }
 
-    /// The same, and tells of the children that are not the subject: wait(2) tells of each once.
+    /// The same, and reports the children that are not the subject: wait(2) reports each once.
     pub(super) fn look_with(&mut self, mut other: impl FnMut(Pid, ExitStatus)) {
         let now = Instant::now();
         loop {
@@ -202,7 +203,7 @@ impl RunningSubject {
         }
     }
 
-    /// What the stop that began then has come to so far.
+    /// What the stop that began at this moment has come to so far.
     pub(super) fn result_of(&self, stop: Instant) -> StopResult {
         let Some(ended) = self.ended() else { return StopResult::Nothing };
         let exit = Exit { at_s: ended.at.saturating_duration_since(stop).as_secs_f64(), status: ended.status };
@@ -214,7 +215,7 @@ impl RunningSubject {
         !matches!(self.kind, Kind::Nothing)
     }
 
-    /// The process that got the signal is the app's own, or one that hands it on.
+    /// The process that gets the signal: the app's own, or one that passes it on.
     pub(super) fn pid(&self) -> Option<i32> {
         match &self.kind {
             Kind::Child { pid, .. } => Some(pid.number()),
@@ -237,7 +238,7 @@ impl RunningSubject {
         matches!(self.kind, Kind::Child { .. } | Kind::Process { .. })
     }
 
-    /// The process that `--pid` names is a graceful, by the name of its binary.
+    /// Whether the process that `--pid` names is a graceful, by the name of its binary.
     pub(super) fn is_graceful(&self) -> bool {
         let Kind::Process { process, .. } = &self.kind else { return false };
         let exe = fs::read_link(format!("/proc/{}/exe", process.pid));
@@ -263,7 +264,7 @@ impl RunningSubject {
     }
 
     /// Whether the app runs and listens nowhere, as far as can be seen, Unix sockets included; and the ticks of the
-    /// processor's clock that it has had. `None`: it listens, does not run, or nothing can be seen.
+    /// processor's clock that it has used. `None`: it listens, does not run, or nothing can be seen.
     pub(super) fn listens_nowhere(&self) -> Option<u64> {
         let app = self.app()?;
         let mut sampler = sockets::Sampler::new(&[]);
@@ -273,7 +274,8 @@ impl RunningSubject {
         (!tree.is_empty() && held.listeners.is_empty() && held.unix.is_empty()).then(|| tree::processor_time(&tree))
     }
 
-    /// What outlived the app, by name and pid, but for what descends from these. (Under graceful the report tells of it.)
+    /// What outlived the app, by name and pid, except for what descends from these. (Under graceful the report tells of
+    /// it.)
     pub(super) fn leftovers(&self, but: &[i32]) -> Vec<String> {
         match self.kind {
             Kind::Child { supervised: false, ended: Some(_), .. } => tree::descendants_but(but)
@@ -335,7 +337,7 @@ impl RunningSubject {
         }
     }
 
-    /// Everything below this process is its own doing.
+    /// Kills everything below this process, which has started all of it.
     fn kill_children(&mut self) {
         let end = Instant::now() + TO_DIE;
         while reap::any() && Instant::now() < end {
@@ -348,7 +350,8 @@ impl RunningSubject {
     }
 }
 
-/// A child in a group of its own: a key at the terminal is for the drill, which then ends it in its own way.
+/// Starts a child in a group of its own: a key typed at the terminal is for the drill, which then ends the child in its
+/// own way.
 fn start(
     argv: &[OsString],
     inherited: Inherited,
@@ -360,7 +363,7 @@ fn start(
     let pid = spawned(argv, inherited, dies_by, writer.as_fd())?;
     drop(writer);
     let lines = output.clone();
-    // It ends with the last process that can write.
+    // The thread ends with the last process that can write.
     _ = thread::Builder::new().name("drill-output".to_owned()).spawn(move || keep_lines(reader, &lines, show));
     Ok(pid)
 }
@@ -411,7 +414,7 @@ fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
     }
 }
 
-/// A command line for people: the program, and what is the path of a file. Any other word may hold a secret.
+/// A command line for people: the program, and every word that is the path of a file. Any other word may hold a secret.
 pub(super) fn shown(command: &[OsString]) -> Vec<String> {
     const LEFT_OUT: &str = "…";
     // The name under which it can be started by hand.

@@ -46,12 +46,12 @@ pub(super) fn plan(subject: Subject) -> DrillPlan {
     }
 }
 
-/// Of a command that nobody knows.
+/// A plan for a command that nobody knows.
 pub(super) fn own() -> DrillPlan {
     own_of(&["app"], &[])
 }
 
-/// Of this command, under graceful with these flags or bare.
+/// A plan for this command, under graceful with these flags or bare.
 pub(super) fn own_of(command: &[&str], flags: &[&str]) -> DrillPlan {
     let words = |all: &[&str]| all.iter().map(|word| (*word).into()).collect();
     plan(Subject::Own {
@@ -63,12 +63,12 @@ pub(super) fn own_of(command: &[&str], flags: &[&str]) -> DrillPlan {
     })
 }
 
-/// Of a process that is stopped by its pid.
+/// A plan for a process that is stopped by its pid.
 pub(super) fn by_pid() -> DrillPlan {
     plan(Subject::Pid { pid: 7, signal: Signal::TERM })
 }
 
-/// Of a target that a command stops.
+/// A plan for a target that a command stops.
 pub(super) fn by_command() -> DrillPlan {
     plan(Subject::Command("stop".to_owned()))
 }
@@ -99,7 +99,7 @@ pub(super) fn drill(requests: Vec<Record>) -> Drill {
     }
 }
 
-/// The app exited so long after the stop.
+/// The app exited this many seconds after the stop.
 pub(super) fn facts(exit_s: f64, status: ExitStatus) -> Observations {
     Observations {
         result: StopResult::AppExited(Exit { at_s: exit_s, status: Some(status) }),
@@ -108,7 +108,7 @@ pub(super) fn facts(exit_s: f64, status: ExitStatus) -> Observations {
     }
 }
 
-/// The stop command exited so long after its start.
+/// The stop command exited this many seconds after its start.
 pub(super) fn command_ended(took_s: f64, code: u8) -> Observations {
     let exit = Exit { at_s: took_s, status: Some(ExitStatus::Exited(code)) };
     Observations { result: StopResult::CommandExited(exit), ..Observations::default() }
@@ -118,17 +118,17 @@ pub(super) fn good() -> Vec<Record> {
     (-20..=20).map(|tenth| record(ClientKind::New, f64::from(tenth) / 10.0, 0.01, RequestOutcome::Ok)).collect()
 }
 
-/// Those of [`good`] that are sent until then.
+/// Those of [`good`] that are sent until this time.
 pub(super) fn good_until(last_s: f64) -> Vec<Record> {
     good().into_iter().filter(|record| record.sent_s <= last_s).collect()
 }
 
-/// Under graceful where that was in charge, else bare.
+/// Judges a drill under graceful where that was in charge, else a bare one.
 pub(super) fn judged(requests: Vec<Record>, facts: &Observations, plan: &DrillPlan) -> Drill {
     judged_for(2.0, requests, facts, plan)
 }
 
-/// The same of a load balancer that sends on for so long.
+/// The same with a load balancer that sends on for this many seconds.
 pub(super) fn judged_for(lag_s: f64, requests: Vec<Record>, facts: &Observations, plan: &DrillPlan) -> Drill {
     let way = if facts.supervised { Supervision::Supervised } else { Supervision::Bare };
     judge(Drill { lb_lag_s: lag_s, ..drill(requests) }, facts, plan, way, -2.0)
@@ -138,7 +138,8 @@ pub(super) fn check<'a>(drill: &'a Drill, name: &str) -> &'a Check {
     drill.checks.iter().find(|check| check.name == name).unwrap()
 }
 
-/// A report of a stop of an app that got SIGTERM so long after it, with what was in flight then, and died of it.
+/// A report of a stop of an app that got SIGTERM this many seconds after it, with what was in flight then, and died of
+/// it.
 pub(super) fn reported(told_s: f64, busy: usize, delay_s: f64) -> Report {
     let text = serde_json::json!({
         "graceful": "0", "program": "app", "started_at": "", "stop_began_at": "", "ran_s": 9.0,
@@ -160,7 +161,7 @@ pub(super) fn reported(told_s: f64, busy: usize, delay_s: f64) -> Report {
     serde_json::from_value(text).unwrap()
 }
 
-/// Under graceful, which told the app then.
+/// What is seen under graceful, which told the app at this time.
 pub(super) fn supervised(told_s: f64, report: Report) -> Observations {
     Observations {
         supervised: true,
@@ -170,26 +171,26 @@ pub(super) fn supervised(told_s: f64, report: Report) -> Observations {
     }
 }
 
-/// A report of a graceful that sent SIGKILL then.
+/// A report of a graceful that sent SIGKILL at this time.
 pub(super) fn killed_at(at_s: f64, report: Report) -> Report {
     let mut report = Report { sigkill: true, ..report };
     report.phases.push(PhaseSpan { phase: Phase::Kill, start_s: at_s, duration_s: 0.1 });
     report
 }
 
-/// The stories are those of the file.
+/// Asserts that the stories are those of the file.
 #[track_caller]
 pub(super) fn is_told(seen: &str, wanted: &str) {
     let differs = seen.lines().zip(wanted.lines()).find(|(seen, wanted)| seen != wanted);
     assert!(seen == wanted, "all that was told:\n{seen}\nthe first line that differs, and what it was: {differs:#?}");
 }
 
-/// The app exited so, whatever else was seen.
+/// The app exited like this, whatever else was seen.
 pub(super) fn exited(at_s: f64, status: ExitStatus, facts: Observations) -> Observations {
     Observations { result: StopResult::AppExited(Exit { at_s, status: Some(status) }), ..facts }
 }
 
-/// So that a test can say which by its name.
+/// So that a test can name a check by its text.
 impl PartialEq<&str> for CheckName {
     fn eq(&self, other: &&str) -> bool {
         self.name() == *other

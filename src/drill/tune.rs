@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// The result is as exact as this.
+/// How exact the result is.
 const STEP: Duration = Duration::from_millis(100);
 /// How often the good delay is drilled in the end.
 const CONFIRM: u32 = 3;
@@ -55,15 +55,15 @@ impl Search {
     }
 }
 
-/// The flags of `graceful run` without a hold: that lets an app serve on as long as requests come without a pause, and hides
-/// what it needs.
+/// Takes the hold out of the flags of `graceful run`: a hold lets an app serve on as long as requests come without a
+/// pause, and hides the delay that it needs.
 fn without_hold(flags: &mut Vec<OsString>) {
     const OF_A_HOLD: [&[u8]; 4] = [b"--hold=", b"--hold-timeout=", b"--quiet-window=", b"--ports="];
     flags.retain(|flag| !OF_A_HOLD.iter().any(|name| flag.as_bytes().starts_with(name)));
     flags.push("--hold=never".into());
 }
 
-/// Drills until it is known. The plan's own delay and hold, if it has them, are overridden.
+/// Drills until the delay is known. The plan's own delay and hold, if it has them, are overridden.
 pub(super) fn tune(plan: &DrillPlan, hall: &mut Session) -> Result<(Vec<Drill>, Tuned), Broken> {
     let mut plan = plan.clone();
     if let Subject::Own { flags, .. } = &mut plan.subject {
@@ -121,7 +121,7 @@ fn told(enough: Option<Duration>, too_short: Option<Duration>, confirmed: u32, l
 mod tests {
     use super::*;
 
-    /// The search against an app that needs this delay; the delays tried.
+    /// Searches against an app that needs this delay; returns the delays tried, and what was found.
     fn tried(needs_ms: u64) -> (Vec<u64>, Option<Duration>, Option<Duration>) {
         let mut search = Search { longest: Duration::from_secs(3), ..Search::default() };
         let mut tried = Vec::new();

@@ -1,12 +1,12 @@
 //! Answers that have no end of their own. Pure.
 //!
 //! Where an answer has neither a Content-Length nor chunks, the end of its connection is its end (RFC 9112, 6.3), and
-//! whoever reads it cannot tell a whole one from one that the server's death cut off: both end with FIN. So:
+//! its reader cannot tell a whole one from one that the server's death cut off: both end with FIN. So:
 //!
-//! | the connection ended | the answer is | and came to |
+//! | the connection ended | the answer is | its outcome |
 //! | --- | --- | --- |
-//! | before the stop | whatever | as it is: nobody stopped the server |
-//! | after it | as long as one that this client got before the stop | as it is |
+//! | before the stop | anything | as it was: nobody stopped the server |
+//! | after it | as long as one that this client got before the stop | as it was |
 //! | after it | a stream's | truncated |
 //! | after it | another | untold |
 
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 /// What an answer without an end is marked with when it was cut off.
 const CUT: &str = "it ended with its connection, which is the only end that it has (no Content-Length, not chunked)";
-/// Where that cannot be told.
+/// What it is marked with where that cannot be told.
 const UNTOLD: &str =
     "whether it was whole cannot be told: no Content-Length, not chunked, and of another length than before the stop";
 
@@ -24,9 +24,9 @@ const UNTOLD: &str =
 pub(super) struct UndelimitedAnswer<'a> {
     pub(super) kind: ClientKind,
     pub(super) target: u32,
-    /// Its bytes.
+    /// Its length in bytes.
     pub(super) length: u64,
-    /// It was over before the stop.
+    /// Whether it was over before the stop.
     pub(super) before: bool,
     pub(super) outcome: &'a mut RequestOutcome,
     pub(super) detail: &'a mut Cow<'static, str>,

@@ -1,7 +1,8 @@
 //! From what was seen to the checks, each with its evidence and, where it fails, the cause and the fix. Pure.
 //!
-//! Dropped is whatever a correct router would have sent: all that was to be sent within the lag. What each of them came to
-//! leads to the cause: refused after the listener closed, reset in the backlog, cut off by the app's death.
+//! Dropped is what got no complete answer of all that a correct router would have sent: what was to be sent within the
+//! lag. The outcome of each request leads to the cause: refused after the listener closed, reset in the backlog, cut
+//! off by the app's death.
 
 use super::baseline;
 use super::case::{Case, seconds, under_way_at};
@@ -17,14 +18,16 @@ use crate::counts::Counts;
 use crate::timeline::InFlightMoment as Looked;
 use crate::timeline::report::{PhaseSpan, Report};
 
-/// Of the requests of the first half of the load before the stop, so many may be under way still.
+/// The share of the requests in the first half of the load before the stop that may still be under way at the stop.
 const STILL_UNDER_WAY: f64 = 0.05;
-/// A request that was sent so much after its time was sent late, and this share of them may be: the thread that sends them
-/// had too little of a processor, and what it took for slow or lost may have been its own doing.
+/// A request that was sent this many seconds after its time was sent late. More of them than [`SENT_LATE`] mean that
+/// the thread that sends them had too little of a processor, and what it took for slow or lost may have been its own
+/// doing.
 const SENT_LATE_S: f64 = 0.5;
+/// The share of the requests that may be sent late.
 const SENT_LATE: f64 = 0.1;
 
-/// What was on its way when the stop command ended is over by then.
+/// What was on its way when the stop command ended is over this many seconds later.
 const AFTER_THE_COMMAND_S: f64 = 0.25;
 
 /// Completes a drill that has its requests: timeline, numbers, checks and verdict.
@@ -38,7 +41,7 @@ pub(super) fn judge(mut drill: Drill, facts: &Observations, plan: &DrillPlan, wa
     drill.in_flight = in_flight(&drill, facts);
     drill.timeline = timeline(&drill, facts, began_s);
     if matches!(plan.subject, Subject::Nothing) {
-        // Nothing was stopped: what is told from the stop on has no meaning, and nobody is to draw it.
+        // Nothing was stopped: what counts from the stop has no meaning, and is not to be drawn.
         drill.timeline.retain(|moment| {
             matches!(moment.what, TimelineMarkKind::LoadBegins | TimelineMarkKind::Refused | TimelineMarkKind::LoadEnds)
         });
@@ -100,7 +103,7 @@ fn settle(drill: &mut Drill, plan: &DrillPlan) {
     };
 }
 
-/// Why this drill proves nothing.
+/// Why this drill proves nothing, if it does not.
 fn no_use(drill: &Drill, facts: &Observations, plan: &DrillPlan) -> Option<String> {
     let (rate, sent) = (plan.rate, drill.requests.len());
     let half = -plan.before.as_secs_f64() / 2.0;
@@ -130,7 +133,7 @@ fn no_use(drill: &Drill, facts: &Observations, plan: &DrillPlan) -> Option<Strin
     let before = drill.requests.iter().filter(|r| r.ended_s < 0.0).count();
     if !early.is_empty() && !plan.tolerate.covers(early.len(), before) {
         return Some(format!(
-            "{}: what the stop drops cannot be told; --tolerate {} puts up with as many",
+            "{}: what the stop drops cannot be told; --tolerate {} accepts as many",
             failed_before(drill),
             early.len()
         ));
@@ -138,10 +141,10 @@ fn no_use(drill: &Drill, facts: &Observations, plan: &DrillPlan) -> Option<Strin
     if before == 0 {
         return Some("no request was over before the stop: lower --rate or lengthen --before".to_owned());
     }
-    // Where the drill itself ended graceful there is none, and that is a failure.
+    // Where the drill itself ended graceful there is no report, and that is a failure.
     if facts.supervised && facts.killed_s.is_none() {
         match &facts.report {
-            None => return Some("graceful wrote no report: was it killed, or the disk full?".to_owned()),
+            None => return Some("graceful wrote no report: was it killed, or is the disk full?".to_owned()),
             Some(report) if !report.complete => {
                 return Some("graceful was killed before the stop was over: its report is not complete".to_owned());
             }
@@ -151,7 +154,7 @@ fn no_use(drill: &Drill, facts: &Observations, plan: &DrillPlan) -> Option<Strin
     nothing_was_stopped(drill, facts, plan)
 }
 
-/// "3 of 206 requests failed before the stop already (new: 503 Service Unavailable)".
+/// "3 of 206 requests already failed before the stop (new: 503 Service Unavailable)".
 fn failed_before(drill: &Drill) -> String {
     let before: Vec<&Record> = drill.requests.iter().filter(|record| record.ended_s < 0.0).collect();
     let failed: Vec<&&Record> = before.iter().filter(|record| !record.outcome.is_ok()).collect();
@@ -161,21 +164,21 @@ fn failed_before(drill: &Drill) -> String {
     });
     let requests = if before.len() == 1 { "request" } else { "requests" };
     format!(
-        "{} of {} {requests} failed before the stop already{}",
+        "{} of {} {requests} already failed before the stop{}",
         failed.len(),
         before.len(),
         first.unwrap_or_default()
     )
 }
 
-/// What --tolerate has put up with.
+/// What --tolerate has let pass.
 fn tolerated(drill: &Drill, plan: &DrillPlan) -> Option<String> {
     let failed = drill.requests.iter().any(|record| record.ended_s < 0.0 && !record.outcome.is_ok());
     (failed && !matches!(plan.subject, Subject::Nothing))
         .then(|| format!("{}; --tolerate allows it, and those after the stop are judged", failed_before(drill)))
 }
 
-/// After its stop command a target that is not restarted is gone.
+/// Why nothing was stopped, if so: after its stop command a target that is not restarted is gone.
 fn nothing_was_stopped(drill: &Drill, facts: &Observations, plan: &DrillPlan) -> Option<String> {
     let StopResult::CommandExited(Exit { at_s: ended_s, .. }) = facts.result else { return None };
     let mut late = drill.requests.iter().filter(|r| !plan.rolling && r.sent_s > ended_s + AFTER_THE_COMMAND_S);

@@ -39,7 +39,7 @@ fn what_fails_before_the_stop_makes_it_inconclusive() {
     requests.push(record(ClientKind::Hot, -1.0, 0.1, RequestOutcome::Status));
     let seen = judged(requests, &facts(2.5, ExitStatus::Exited(0)), &own());
     assert_eq!((seen.verdict, seen.checks.len()), (Verdict::Inconclusive, 0));
-    assert!(seen.inconclusive.unwrap().contains("1 of 21 requests failed before the stop already (hot: "));
+    assert!(seen.inconclusive.unwrap().contains("1 of 21 requests already failed before the stop (hot: "));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_fails_before_the_stop_may_be_tolerated() {
         let seen = judged(requests.clone(), &facts(2.5, ExitStatus::Exited(0)), &DrillPlan { tolerate, ..own() });
         assert_eq!((seen.verdict == Verdict::Passed, seen.dropped), (covered, 0), "{tolerate:?}");
         let remark =
-            seen.remarks.iter().any(|remark| remark.contains("1 of 21 requests failed before the stop already"));
+            seen.remarks.iter().any(|remark| remark.contains("1 of 21 requests already failed before the stop"));
         assert_eq!(remark, covered, "{tolerate:?}: {:?}", seen.remarks);
     }
     // What fails after it is judged.
@@ -82,7 +82,7 @@ fn an_answer_that_may_not_have_been_whole_is_no_pass() {
     requests.push(record(ClientKind::New, 1.0, 0.0, RequestOutcome::Refused));
     let seen = judged(requests, &facts(2.5, ExitStatus::Exited(0)), &own());
     assert_eq!((seen.verdict, seen.inconclusive), (Verdict::Failed, None));
-    // Sent after the lag it is nobody's.
+    // Sent after the lag, it does not count.
     let mut late = good();
     late.push(record(ClientKind::New, 2.1, 0.3, RequestOutcome::Untold));
     assert_eq!(judged(late, &facts(2.5, ExitStatus::Exited(0)), &own()).verdict, Verdict::Passed);
@@ -261,7 +261,7 @@ fn each_cause_has_its_evidence() {
     assert_eq!(cut(29.05, &supervised(29.0, killed)), Cause::KilledByGraceful);
 }
 
-/// What is left over, hooks and the report take their time after it.
+/// Leftovers, hooks and the report take their time after it.
 #[test]
 fn the_app_was_gone_when_graceful_says_so_and_not_when_graceful_ended() {
     let mut report = reported(0.5, 1, 0.5);
@@ -464,7 +464,7 @@ fn a_delay_is_advised_for_what_it_saves_and_never_one_that_is_set() {
     assert_eq!(never.findings[0].flags, ["--hold=idle"]);
 }
 
-/// Each by what the same clients saw of such requests.
+/// Each is advised by what the same clients saw of such requests.
 #[test]
 fn a_longer_time_is_advised_where_that_is_enough() {
     let advised = |requests: Vec<Record>, facts: &Observations| {

@@ -1,4 +1,4 @@
-//! What of a drill is shown beside its checks, and why a drill proves nothing.
+//! What is shown of a drill besides its checks, and why a drill proves nothing.
 
 use super::*;
 use crate::drill::baseline::{CanaryLimits, Sample};
@@ -77,7 +77,7 @@ fn the_timeline_under_graceful_and_of_a_command() {
     assert_eq!(told(&judged(good(), &by_another, &by_pid())).last().unwrap(), "+2.50 the app exits");
 }
 
-/// What is no part of the stop is not shown.
+/// What is not part of the stop is not shown.
 #[test]
 fn phases_before_the_stop_are_left_out() {
     let mut report = reported(2.5, 0, 2.5);
@@ -117,7 +117,7 @@ fn what_is_in_flight_is_seen_from_both_sides() {
     );
 }
 
-/// Of requests at the rate that were answered, from their intended times.
+/// They are of the requests at the rate that were answered, from their intended times.
 #[test]
 fn percentiles_are_those_of_the_requests() {
     let before = (1..=100).map(|took| record(ClientKind::New, -0.5, f64::from(took) / 1000.0, Answered));
@@ -182,14 +182,14 @@ fn what_failed_before_the_stop_is_named() {
     let failed = record(ClientKind::New, -1.0, 0.1, Reset);
     assert_eq!(
         why(vec![failed.clone()]),
-        "1 of 1 request failed before the stop already (new: reset before an answer): what the stop drops cannot be told; \
-         --tolerate 1 puts up with as many"
+        "1 of 1 request already failed before the stop (new: reset before an answer): what the stop drops cannot be told; \
+         --tolerate 1 accepts as many"
     );
     let detailed = Record { kind: ClientKind::Slow, detail: "503".to_owned(), ..failed.clone() };
     assert_eq!(
         why(vec![detailed, failed, record(ClientKind::New, -1.0, 0.1, Answered)]),
-        "2 of 3 requests failed before the stop already (slow: 503): what the stop drops cannot be told; --tolerate 2 puts up \
-         with as many"
+        "2 of 3 requests already failed before the stop (slow: 503): what the stop drops cannot be told; --tolerate 2 accepts \
+         as many"
     );
 }
 
@@ -201,11 +201,11 @@ fn what_is_tolerated_is_said_where_there_is_a_stop() {
     assert_eq!(
         seen.remarks,
         [
-            "1 of 21 requests failed before the stop already (new: reset before an answer); --tolerate allows it, and those after \
+            "1 of 21 requests already failed before the stop (new: reset before an answer); --tolerate allows it, and those after \
              the stop are judged"
         ]
     );
-    // One that fails as the stop comes is of the stop.
+    // One that fails as the stop comes counts for the stop.
     let at_stop = [good(), vec![record(ClientKind::New, -0.1, 0.1, Reset)]].concat();
     assert!(judged(at_stop, &facts(2.5, ZERO), &tolerant(own())).remarks.is_empty());
     let load = judged(failed(), &Observations::default(), &tolerant(plan(Subject::Nothing)));
@@ -246,7 +246,7 @@ fn a_canary_is_judged_by_its_limits_alone() {
     assert_eq!(names(&DrillPlan { limits: limits(Some(0.5)), ..load.clone() }, &nothing), ["error-rate"]);
     let baseline = DrillPlan { baseline: Some("x.json".into()), ..load.clone() };
     assert_eq!(names(&baseline, &nothing), [""; 0]);
-    // A stop is one beside its limits.
+    // A stop has its checks besides the limits.
     let stopped = DrillPlan { limits: limits(Some(0.5)), ..own() };
     let all = names(&stopped, &facts(2.5, ZERO));
     assert_eq!((all.len(), &*all[0], &*all[9]), (10, "zero-dropped", "error-rate"));

@@ -68,7 +68,7 @@ fn a_child_left_behind_is_named() {
 #[test]
 fn an_exit_status_of_143_is_named() {
     let seen = bare("exits-143");
-    seen.fails("exit-status", "ends by SIGTERM", "--success-exit-status 143");
+    seen.fails("exit-status", "dies of SIGTERM", "--success-exit-status 143");
     seen.passes(&["in-flight", "signal-handled"]);
     seen.agrees();
 }

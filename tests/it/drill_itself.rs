@@ -79,7 +79,7 @@ mod https {
         let url = format!("--url=http://127.0.0.1:{port}/");
         let (exit, text) = told(&[&SHORT[..], &["--wait=60s", &url]].concat(), &[], &server);
         assert_eq!(exit, Exit::Code(3), "{text}");
-        let hint = format!("TLS is spoken there; expected a URL by https: https://127.0.0.1:{port}/");
+        let hint = format!("TLS is spoken there; expected an https URL: https://127.0.0.1:{port}/");
         assert!(flowing(&text).contains(&hint), "{text}");
     }
 

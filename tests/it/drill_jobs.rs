@@ -203,7 +203,7 @@ fn a_limit_of_the_workers_own_is_named_and_a_longer_one_is_enough() {
         drilled(&[spool.commands("4"), words(&["--rate", "1"])].concat(), &worker)
     };
     let fix = drill("1000").loses("jobs-own-limit", "when its own limit was over (--worker-shutdown-timeout, 1 s)");
-    assert!(fix.contains("raise --worker-shutdown-timeout over the longest job"), "{fix}");
+    assert!(fix.contains("raise --worker-shutdown-timeout above the longest job"), "{fix}");
     drill("20000").passes();
 }
 

@@ -180,7 +180,7 @@ mod docker_stop {
         let killed = seen.finding("killed-by-platform").unwrap_or_else(|| panic!("not named\n{}", seen.text));
         assert_eq!(seen.causes()[0], "killed-by-platform", "the others follow from it\n{}", seen.text);
         let words = killed["words"].as_str().expect("words");
-        assert!(words.contains("SIGKILL of the platform") && words.contains("docker stop"), "{words}");
+        assert!(words.contains("SIGKILL from the platform") && words.contains("docker stop"), "{words}");
         let fails = killed["checks"].as_array().expect("a list");
         assert!(fails.contains(&"exit-in-time".into()) && fails.contains(&"in-flight".into()), "{}", seen.text);
         let (result, evidence) = seen.check("exit-in-time");

@@ -61,7 +61,7 @@ fn failures_before_the_stop_may_be_tolerated_and_those_after_it_are_judged() {
     let strict = drill("--tolerate=0");
     assert_eq!(strict.code, Exit::Code(3), "{}", strict.text);
     let why = strict.document["drills"][0]["inconclusive"].as_str().unwrap_or_default();
-    assert!(why.contains("failed before the stop already (new: 500") && why.contains("--tolerate 1"), "{why}");
+    assert!(why.contains("already failed before the stop (new: 500") && why.contains("--tolerate 1"), "{why}");
     let tolerant = drill("--tolerate=1");
     assert_eq!(tolerant.code, Exit::Code(1), "{}", tolerant.text);
     assert!(tolerant.document["drills"][0]["dropped"].as_u64() > Some(5), "{}", tolerant.text);

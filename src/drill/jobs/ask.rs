@@ -1,7 +1,8 @@
 //! One run of a command of the user's, `--submit`, `--done` or `--queued`: its standard output, or why there is none.
 //!
-//! It runs through /bin/sh in a process group of its own, without the app's environment being touched. It has a deadline and
-//! a limit for what it prints; whoever passes one gets SIGKILL. The caller reaps, since wait(2) has one owner, and tells.
+//! It runs through /bin/sh in a process group of its own, without the app's environment being touched. It has a
+//! deadline and a limit for what it prints; a run that exceeds one gets SIGKILL. The caller reaps, since wait(2) has
+//! one owner, and passes the end on.
 
 use crate::pid::Pid;
 use crate::reason::Reason;
@@ -19,14 +20,14 @@ use std::time::{Duration, Instant};
 
 /// More than the ids of a million jobs.
 pub(super) const OUTPUT_MAX: usize = 64 * 1024 * 1024;
-/// So much of the end of standard error is kept.
+/// How many bytes of the end of standard error are kept.
 const ERRORS_KEPT: usize = 2048;
 /// At most this many of its last lines are shown.
 const LINES_SHOWN: usize = 3;
-/// A pipe's size (pipe(7)): what is read at once.
+/// The size of a pipe in bytes (pipe(7)): what one read takes.
 const PIECE: usize = 64 * 1024;
 
-/// A run of a command that came to nothing.
+/// Why a run of a command came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("--{option}: {fault}{}", .said.as_ref().map(|said| format!("; it said: {said}")).unwrap_or_default())]
 pub(super) struct AskError {
@@ -36,14 +37,14 @@ pub(super) struct AskError {
     said: Option<String>,
 }
 
-/// What was wrong with it.
+/// What is wrong with the run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskFault {
     #[error("cannot be started: {}", in_words(.0))]
     NotStarted(io::Error),
-    #[error("a zero byte in it")]
+    #[error("it has a zero byte in it")]
     ZeroByte,
-    /// This machine's shell is no program.
+    /// This machine's shell is not a program.
     #[error("/bin/sh: {0}")]
     Shell(String),
     #[error("it prints more than {} MiB", OUTPUT_MAX >> 20)]
@@ -52,13 +53,13 @@ pub(super) enum AskFault {
     Ended(ExitStatus),
     #[error("it did not end within {} (--timeout)", human(*.0))]
     Late(Duration),
-    /// What it printed are not the ids that were asked for.
+    /// What it printed is not the ids that were asked for.
     #[error(transparent)]
     Ids(Reason),
 }
 
 impl AskError {
-    /// A fault of a run that has said nothing about it.
+    /// A fault of a run of this option's command, without anything from its standard error.
     pub(super) fn new(option: &'static str, fault: AskFault) -> AskError {
         AskError { option, fault, said: None }
     }
@@ -71,7 +72,7 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// A command that runs.
+/// A command that is running.
 #[derive(Debug)]
 pub(super) struct Ask {
     /// Its option, for messages.
@@ -87,10 +88,10 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// Starts it.
+    /// Starts the command, which may take as long as `patience`.
     ///
     /// # Errors
-    /// No process could be made; in words.
+    /// No process can be made, or the command has a zero byte in it.
     pub(super) fn start(
         option: &'static str,
         text: &str,
@@ -135,14 +136,14 @@ impl Ask {
         self.pid
     }
 
-    /// It was reaped.
+    /// Notes that it was reaped, with this status.
     pub(super) fn reaped(&mut self, status: ExitStatus) {
         self.ended = Some(status);
     }
 
-    /// Reads what is there. When it is over: its standard output, or why there is none that counts.
+    /// Reads what is there. Once the run is over: its standard output, or why it does not count.
     pub(super) fn look(&mut self, now: Instant) -> Option<Result<Vec<u8>, AskError>> {
-        // What was written before the end is there after it; what its background processes write later is not waited for.
+        // What it wrote before its end is there after it; what its background processes write later does not count.
         let ended = self.ended;
         self.read();
         let took = now.saturating_duration_since(self.started);
@@ -168,7 +169,7 @@ impl Ask {
                 Read::Nothing => break,
                 Read::End => self.output = None,
             }
-            // A flood is read in turns: the deadline is to be seen.
+            // A flood is read piece by piece, so that the deadline is noticed.
             if self.printed.len() > OUTPUT_MAX || self.started.elapsed() > self.patience {
                 break;
             }
@@ -195,7 +196,7 @@ impl Ask {
         (!last.is_empty()).then(|| printable(&last).into_owned())
     }
 
-    /// It, and what it has started in its group.
+    /// Kills it, and what it has started in its group.
     fn kill(&self) {
         if self.ended.is_none() {
             _ = process::signal_group(self.pid, Signal::KILL);

@@ -1,13 +1,13 @@
 //! Why jobs are lost or a worker does not end, and what would change that. Pure.
 //!
-//! Every lost job had left the queue before it was done: whoever acknowledges late loses none. What cut it off is the cause;
-//! the first line of this table whose evidence is there is the one:
+//! Every lost job had left the queue before it was done: a worker that acknowledges late loses none. What cut the job
+//! off is the cause: the first line of this table for which there is evidence.
 //!
 //! | evidence | cause | fix |
 //! | --- | --- | --- |
 //! | SIGKILL at the end of the budget; jobs that were submitted after the signal are done | it goes on taking jobs | handle the signal |
 //! | SIGKILL at the end of the budget; it ignores the signal | it ignores the signal | handle the signal |
-//! | SIGKILL at the end of the budget | the budget is shorter than a job | `--grace-period` over the longest job |
+//! | SIGKILL at the end of the budget | the budget is shorter than a job | `--grace-period` above the longest job |
 //! | SIGKILL as the stop signal | acknowledged before done | acknowledge late |
 //! | SIGKILL that nobody here sent | killed from outside | memory, or another supervisor's limit |
 //! | a signal that a known worker does not finish its jobs on | the wrong signal | its own |
@@ -25,9 +25,10 @@ use crate::status::ExitStatus;
 use crate::timeline::text::plural;
 use std::time::Duration;
 
-/// What is kept back of the budget, and what a look may be late: a longer job is known to this.
+/// What is held back from the budget, and how late a look may be, in seconds: no job's length is known better than
+/// this.
 const SLACK_S: f64 = 2.0;
-/// Its own limit is what ended it if that was over by then, less this share: clocks and looks differ.
+/// The worker's own limit ended it if this share of the limit was over by then: clocks and looks differ.
 const LIMIT_REACHED: f64 = 0.9;
 
 /// How the worker ended, and what is known of it.
@@ -35,26 +36,27 @@ const LIMIT_REACHED: f64 = 0.9;
 pub(super) struct Ending<'a> {
     /// The jobs.
     pub(super) jobs: &'a JobCounts,
-    /// graceful was in charge.
+    /// Whether graceful was in charge.
     pub(super) supervised: bool,
-    /// What the worker itself got, and when.
+    /// The signal that the worker itself got, and when, in seconds since the stop.
     pub(super) signal: Option<Signal>,
     pub(super) told_s: f64,
     /// When it ended, and how, if that is known.
     pub(super) exit: Option<Exit>,
-    /// SIGKILL because the budget was spent: by graceful, or by the drill in the orchestrator's place.
+    /// When SIGKILL came because the budget was spent: from graceful, or from the drill in the orchestrator's place.
     pub(super) killed_s: Option<f64>,
-    /// graceful says that SIGKILL came from outside; with the kernel's count of processes killed for want of memory.
+    /// Whether graceful says that SIGKILL came from outside, and the kernel's count of processes killed for want of
+    /// memory.
     pub(super) killed_from_outside: bool,
     pub(super) oom_kills: u64,
-    /// It had no handler for the signal, or ignores it.
+    /// Whether it has no handler for the signal, and whether it ignores it.
     pub(super) no_handler: bool,
     pub(super) ignores: bool,
     /// What is known of its kind.
     pub(super) known: Option<Known>,
-    /// From submission to done, at the longest.
+    /// The longest time from submission to done.
     pub(super) longest_s: Option<f64>,
-    /// Jobs that were submitted after the signal and are done.
+    /// How many jobs were submitted after the signal and are done.
     pub(super) taken_after_signal: usize,
     /// The budget.
     pub(super) grace_s: f64,
@@ -66,7 +68,7 @@ pub(super) struct Known {
     pub(super) name: &'static str,
     /// The signal on which it finishes its jobs.
     pub(super) signal: Option<Signal>,
-    /// How long it gives its jobs by itself, and what sets that.
+    /// How long the worker itself gives its jobs, and what sets that.
     pub(super) limit: Option<(Duration, String)>,
 }
 
@@ -114,7 +116,7 @@ pub(super) fn of_lost(end: &Ending<'_>) -> Told {
             seconds(after_s),
             seconds(limit.as_secs_f64())
         );
-        let fix = format!("raise {} over the longest job{}", option(place), longest(end));
+        let fix = format!("raise {} above the longest job{}", option(place), longest(end));
         return Told { cause: Cause::JobsOwnLimit, words, fix: format!("{fix}; {}", budget_too(end)) };
     }
     if end.longest_s.is_some_and(|longest| after_s < longest) {
@@ -174,7 +176,7 @@ pub(super) fn killed_from_outside(end: &Ending<'_>) -> Option<Told> {
         return None;
     }
     let (why, fix) = match end.oom_kills {
-        0 => ("another process sent it SIGKILL", "find who does: the limit of another supervisor, as docker's 10 s"),
+        0 => ("another process sent it SIGKILL", "find who does: the limit of another supervisor, as Docker's 10s"),
         _ => ("the kernel killed it for want of memory", "give it more memory, or fewer jobs at a time"),
     };
     let words = format!("{why} {} after the stop", seconds(exit.at_s));
@@ -193,13 +195,13 @@ pub(super) fn no_handler(end: &Ending<'_>) -> Told {
         },
         _ => Told {
             cause: Cause::JobsNoHandler,
-            words: format!("the worker has no handler for {signal}: it dies of it at once, whatever it is at"),
+            words: format!("the worker has no handler for {signal}: it dies of it at once, whatever it is doing"),
             fix: handler(&signal),
         },
     }
 }
 
-/// Of SIGKILL as the stop signal, for which nothing has a handler.
+/// The cause where SIGKILL is the stop signal, for which nothing can have a handler.
 fn no_time(end: &Ending<'_>) -> Told {
     let words = "SIGKILL leaves no time, and they had been acknowledged before they were done".to_owned();
     Told { cause: Cause::JobsAckedEarly, words, fix: late(end) }
@@ -214,7 +216,7 @@ fn prefixed(told: Told, what: &str) -> Told {
     Told { words: format!("{what}: {}", told.words), ..told }
 }
 
-/// " (a job took up to 3 s, from its submission on)"
+/// " (up to 3 s from the submission of a job until it was seen done)"
 fn longest(end: &Ending<'_>) -> String {
     let said =
         |longest: f64| format!(" (up to {} from the submission of a job until it was seen done)", seconds(longest));
@@ -237,16 +239,16 @@ fn right_signal(end: &Ending<'_>, name: &str, right: Signal) -> String {
     let right = right.to_string();
     match end.supervised {
         true => format!("let graceful send {right}: --profile {name}, and no --stop-signal or --signal"),
-        false => format!("stop it by {right}, or run it under graceful, whose profile {name} sends that"),
+        false => format!("stop it with {right}, or run it under graceful, whose profile {name} sends that"),
     }
 }
 
-/// A budget that has the time for the longest job, as flags.
+/// A budget that has time for the longest job.
 fn longer_budget(end: &Ending<'_>) -> String {
     format!("raise --grace-period to {:.0}s or more, and the orchestrator's with it", advised_s(end))
 }
 
-/// In whole seconds, and never what there was already: that was too short.
+/// The grace period to advise, in whole seconds, and never what it is already: that was too short.
 fn advised_s(end: &Ending<'_>) -> f64 {
     let needed = end.told_s.max(0.0) + end.longest_s.unwrap_or(0.0) + SLACK_S;
     needed.max(end.grace_s + 1.0).ceil()
@@ -260,7 +262,7 @@ pub(super) fn flags(cause: Cause, end: &Ending<'_>) -> Vec<String> {
     }
 }
 
-/// Of a limit of its own that is to be raised: the budget has to have that time, too.
+/// What a higher limit of the worker's own needs: the budget has to have that time, too.
 fn budget_too(end: &Ending<'_>) -> String {
     format!("--grace-period (now {}) has to be longer than that", seconds(end.grace_s))
 }
@@ -270,7 +272,7 @@ fn option(place: &str) -> &str {
     place.strip_prefix("the default of ").unwrap_or(place)
 }
 
-/// What keeps a job although its worker dies.
+/// What keeps a job even if its worker dies.
 fn late(end: &Ending<'_>) -> String {
     let how = match end.known.as_ref().map(|known| known.name) {
         Some("celery") => "task_acks_late = True with task_reject_on_worker_lost = True",

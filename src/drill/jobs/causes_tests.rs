@@ -9,7 +9,7 @@ fn exited(at_s: f64, status: ExitStatus) -> Option<Exit> {
     Some(Exit { at_s, status: Some(status) })
 }
 
-/// A worker under graceful that exited with 0 so long after the stop, whose jobs take three seconds.
+/// A worker under graceful that exited with 0 this many seconds after the stop, and whose jobs take three seconds.
 fn ending(jobs: &JobCounts, exit_s: f64) -> Ending<'_> {
     Ending {
         jobs,
@@ -63,7 +63,7 @@ fn a_budget_that_is_shorter_than_a_job_is_told_with_one_that_is_not() {
         "up to 9.2 s from the submission",
         "raise --grace-period to 13s or more",
     );
-    // What there is already is never advised.
+    // What is set already is never advised.
     let odd = Ending { longest_s: Some(28.5), grace_s: 30.0, killed_s: Some(29.0), ..killed(&jobs, 29.0) };
     says(&of_lost(&odd), Cause::JobsBudget, "the budget", "raise --grace-period to 31s or more");
     says(&too_late(&killed(&jobs, 3.0)), Cause::JobsBudget, "SIGKILL came 3 s after the stop", "--grace-period");
@@ -161,7 +161,7 @@ fn its_own_limit_is_told_when_it_was_over() {
     let jobs = jobs(1);
     let limited = |exit_s: f64| Ending { known: known("dramatiq", Signal::TERM, Some(2)), ..ending(&jobs, exit_s) };
     let words = "dramatiq gave up on them 2.1 s after SIGTERM, when its own limit was over";
-    says(&of_lost(&limited(2.1)), Cause::JobsOwnLimit, words, "raise --own-limit over the longest job");
+    says(&of_lost(&limited(2.1)), Cause::JobsOwnLimit, words, "raise --own-limit above the longest job");
     assert!(of_lost(&limited(2.1)).fix.contains("--grace-period (now 30 s) has to be longer"));
     assert_eq!(of_lost(&limited(1.0)).cause, Cause::JobsDropped, "it was not over");
     // A limit that has room for every job is not what cut them off.

@@ -1,17 +1,17 @@
-//! The ids that the user's commands print: one a line. Pure.
+//! The ids that the user's commands print, one per line. Pure.
 
 use crate::reason::Reason;
 use std::collections::HashSet;
 
-/// A longer line is no id.
+/// A line of more bytes is not an id.
 pub(super) const LONGEST: usize = 256;
-/// So much of a wrong line is shown.
+/// How many characters of a wrong line are shown.
 const SHOWN: usize = 60;
 
 /// What one run of a command printed: the lines without the blanks around them; empty ones do not count.
 ///
 /// # Errors
-/// A line that can be no id, in words.
+/// A line cannot be an id.
 pub(super) fn parse(output: &[u8]) -> Result<Vec<String>, Reason> {
     let lines = output.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     lines
@@ -26,7 +26,7 @@ pub(super) fn parse(output: &[u8]) -> Result<Vec<String>, Reason> {
         .collect()
 }
 
-/// What `--submit` printed, when it was asked for so many jobs.
+/// The ids that `--submit` printed when it was asked for this many jobs.
 ///
 /// # Errors
 /// It printed fewer ids or more, or one twice.

@@ -18,24 +18,24 @@ use crate::timeline::text::plural;
 
 /// At most this many ids are shown.
 const IDS: usize = 5;
-/// So much of what the rate asked for has to have been submitted, or it is said.
+/// The share of what the rate asked for that has to have been submitted; otherwise a remark says so.
 const KEPT_UP: f64 = 0.5;
 
-/// What was seen beside the ledger and the facts.
+/// What was seen besides the ledger and the facts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// When the load began and the stop came, by the ledger's clock.
     pub(super) began_s: f64,
     pub(super) stop_s: f64,
-    /// What is in neither at the end is known to be lost.
+    /// Whether what is in neither list at the end is known to be lost.
     pub(super) is_told: bool,
     /// Why it cannot be told, if it cannot.
     pub(super) trouble: Option<String>,
-    /// A worker was started after the stop, and did what was left.
+    /// Whether a worker was started after the stop, and did what was left.
     pub(super) by_next: bool,
     /// What is known of the worker's kind.
     pub(super) known: Option<Known>,
-    /// Jobs that the rate asked for.
+    /// How many jobs the rate asked for.
     pub(super) wanted: u64,
 }
 
@@ -147,12 +147,12 @@ fn exit_in_time(drill: &Drill, end: &Ending<'_>) -> ExplainedCheck {
     let grace = seconds(drill.grace_period_s);
     match (end.exit, end.killed_s) {
         (Some(Exit { at_s, .. }), None) => {
-            let evidence = format!("it exited {} after the stop, {grace} is the grace period", seconds(at_s));
+            let evidence = format!("it exited {} after the stop; the grace period is {grace}", seconds(at_s));
             check(CheckName::ExitInTime, CheckResult::Pass, evidence)
         }
         (Some(Exit { at_s, .. }), Some(_)) => failed(
             CheckName::ExitInTime,
-            format!("SIGKILL was needed: it was gone {} after the stop, {grace} is the grace period", seconds(at_s)),
+            format!("SIGKILL was needed: it was gone {} after the stop; the grace period is {grace}", seconds(at_s)),
             causes::too_late(end),
             end,
         ),
@@ -162,7 +162,7 @@ fn exit_in_time(drill: &Drill, end: &Ending<'_>) -> ExplainedCheck {
     }
 }
 
-/// Whose status is that of a death by the signal or by SIGKILL owes it to what let it die.
+/// A status that means death by the signal or by SIGKILL has the causes of that death.
 fn exit_status((seen, whys): ExplainedCheck, jobs: &JobCounts, end: &Ending<'_>) -> ExplainedCheck {
     let is_by_signal =
         matches!(end.exit, Some(Exit { status: Some(ExitStatus::Signaled(by)), .. }) if Some(by) == end.signal);
@@ -188,7 +188,7 @@ fn exit_status((seen, whys): ExplainedCheck, jobs: &JobCounts, end: &Ending<'_>)
 fn signal_handled(jobs: &JobCounts, end: &Ending<'_>) -> ExplainedCheck {
     let signal = causes::signal(end);
     if end.no_handler {
-        // It is the queue that keeps what the worker was at, or nothing was.
+        // The queue keeps what the worker was working on, or there was nothing.
         if jobs.lost == 0 && jobs.unknown == 0 {
             let evidence = format!("no handler for {signal}: it dies of it, and no job is lost by that");
             return check(CheckName::SignalHandled, CheckResult::Pass, evidence);
@@ -210,7 +210,7 @@ fn signal_handled(jobs: &JobCounts, end: &Ending<'_>) -> ExplainedCheck {
     check(CheckName::SignalHandled, CheckResult::Pass, format!("{signal} is caught or waited for"))
 }
 
-/// Each cause once, with all checks that it fails; and the verdict.
+/// Adds each cause once, with all checks that it fails, and sets the verdict.
 fn settle(drill: &mut Drill, judged: Vec<ExplainedCheck>, plan: &DrillPlan) {
     for (mut check, whys) in judged {
         if check.result == CheckResult::Fail && plan.expected.contains(&check.name) {
@@ -227,11 +227,11 @@ fn settle(drill: &mut Drill, judged: Vec<ExplainedCheck>, plan: &DrillPlan) {
     };
 }
 
-/// Why this drill proves nothing.
+/// Why this drill proves nothing, if it does not.
 fn no_use(jobs: &JobCounts, seen: &Seen, facts: &Observations, plan: &DrillPlan) -> Option<String> {
     // SIGKILL to graceful itself says nothing about the worker.
     if facts.supervised && facts.report.as_ref().is_none_or(|report| !report.complete) {
-        return Some("graceful was killed or wrote no whole report: how the stop went cannot be told".to_owned());
+        return Some("graceful was killed or wrote no complete report: how the stop went cannot be told".to_owned());
     }
     if let Some(trouble) = &seen.trouble {
         return Some(trouble.clone());
@@ -261,13 +261,13 @@ fn remarks(jobs: &JobCounts, ledger: &Ledger, seen: &Seen) -> Vec<String> {
     };
     add(
         jobs.done_twice,
-        "job was done twice: whatever a job does has to bear that",
-        "jobs were done twice: whatever a job does has to bear that",
+        "job was done twice: whatever a job does has to tolerate that",
+        "jobs were done twice: whatever a job does has to tolerate that",
     );
     add(
         jobs.done_and_queued,
-        "job is done and in the queue still: the next worker does it again",
-        "jobs are done and in the queue still: the next worker does them again",
+        "job is done and still in the queue: the next worker does it again",
+        "jobs are done and still in the queue: the next worker does them again",
     );
     add(
         ledger.reappeared(),
@@ -300,7 +300,7 @@ fn remarks(jobs: &JobCounts, ledger: &Ledger, seen: &Seen) -> Vec<String> {
     remarks
 }
 
-/// As for requests, in the words of jobs.
+/// The timeline as for requests, but about jobs.
 fn timeline(
     drill: &Drill,
     jobs: &JobCounts,

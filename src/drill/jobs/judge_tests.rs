@@ -66,7 +66,7 @@ fn seen() -> Seen {
     Seen { began_s: 8.0, stop_s: 10.0, is_told: true, wanted: 4, ..Seen::default() }
 }
 
-/// It exited so long after the stop.
+/// The worker exited this many seconds after the stop.
 fn facts(exit_s: f64, status: ExitStatus) -> Observations {
     let exit = Exit { at_s: exit_s, status: Some(status) };
     Observations { result: StopResult::AppExited(exit), ..Observations::default() }
@@ -111,7 +111,7 @@ fn who_dies_of_the_signal_and_loses_nothing_passes() {
     let died = facts(0.1, ExitStatus::Signaled(Signal::TERM));
     let drill = judged(&ledger("a b c", Some("d")), &seen(), &Observations { no_handler: true, ..died }, &plan(""));
     assert_eq!(drill.verdict, Verdict::Passed, "{drill:?}");
-    // The neighbour: another status is the worker's own word.
+    // The neighbouring case: another status is the worker's own word.
     let drill = judged(&ledger("a b c", Some("d")), &seen(), &facts(0.1, ExitStatus::Exited(3)), &plan(""));
     assert_eq!((drill.verdict, result(&drill, "exit-status")), (Verdict::Failed, CheckResult::Fail));
 }
@@ -123,7 +123,7 @@ fn what_cannot_be_told_is_inconclusive_and_not_lost() {
     assert_eq!((drill.verdict, result(&drill, "nothing-lost")), (Verdict::Inconclusive, CheckResult::Unknown));
     let why = drill.inconclusive.unwrap();
     assert!(why.starts_with("2 of 4 jobs are not done, and it cannot be told") && why.contains("--queued"), "{why}");
-    // All that is done needs no queue.
+    // Where all is done, no queue is needed.
     let drill = judged(&ledger("a b c d", None), &untold, &facts(1.0, CLEAN), &plan(""));
     assert_eq!(drill.verdict, Verdict::Passed);
 }
@@ -189,7 +189,7 @@ fn what_looks_like_a_fault_and_is_none_is_remarked() {
     assert_eq!(drill.verdict, Verdict::Passed);
     let [twice, again, others] = &drill.remarks[..] else { panic!("{:?}", drill.remarks) };
     assert!(twice.starts_with("1 job was done twice"), "{twice}");
-    assert!(again.starts_with("1 job is done and in the queue still"), "{again}");
+    assert!(again.starts_with("1 job is done and still in the queue"), "{again}");
     assert!(
         others.starts_with("--done and --queued printed 2 ids that this drill did not submit, as \"x\""),
         "{others}"

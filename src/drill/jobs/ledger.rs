@@ -6,8 +6,8 @@
 //!               └─────── in neither, at the last look ──► lost; unknown where nobody could look
 //! ```
 //!
-//! Done is for ever, whatever a later look says (results expire). Queued counts as of the last look. A look asks for the
-//! queue first and for what is done then: a job that moves on between the two is seen twice, and never not at all.
+//! Done is for ever, whatever a later look says (results expire). Queued counts as of the last look. A look asks for
+//! the queue first and then for what is done: a job that moves on between the two is seen twice, and is never missed.
 //!
 //! All times are seconds since the drill began, by the caller's clock.
 
@@ -40,33 +40,33 @@ struct Entry {
     /// The most times that one look has shown it as done.
     times: usize,
     queued: bool,
-    /// It was done by the worker that came after the one that was stopped.
+    /// Whether it was done by the worker that came after the one that was stopped.
     by_next: bool,
-    /// It was in neither at a look after the end.
+    /// Whether it was in neither list at a look after the worker's end.
     missed: bool,
 }
 
-/// All of them.
+/// All jobs of a drill.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     jobs: Vec<Entry>,
     by_id: HashMap<String, usize>,
     strangers: HashSet<String>,
     curve: Vec<JobsAt>,
-    /// A look has seen the queue.
+    /// Whether a look has seen the queue.
     knows_queue: bool,
-    /// The last look, if there was one.
+    /// When the last look began and ended, if there was one.
     last: Option<(f64, f64)>,
-    /// From then on another worker is at it, and what is submitted is not of the drill: so many jobs are.
+    /// From this time on another worker is at work, and what is submitted is not part of the drill; this many jobs are.
     next: Option<(f64, usize)>,
     reappeared: usize,
 }
 
 impl Ledger {
-    /// These jobs are submitted.
+    /// Adds jobs that are submitted.
     ///
     /// # Errors
-    /// An id that was there before, in words.
+    /// An id was there before.
     pub(super) fn submit(&mut self, ids: Vec<String>, at_s: f64) -> Result<(), Reason> {
         for id in ids {
             if self.by_id.contains_key(&id) {
@@ -91,7 +91,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a look. `ended`: the worker has ended before it began, so that what is in neither is missing.
+    /// Takes in a look. `ended`: whether the worker had ended before it began, so that what is in neither list is
+    /// missing.
     pub(super) fn look(&mut self, look: Look, ended: bool) {
         let mut times: HashMap<usize, usize> = HashMap::new();
         for id in look.done {
@@ -120,7 +121,7 @@ impl Ledger {
             if looked_at_queue {
                 entry.queued = queued.contains(&at);
             }
-            // One that was submitted while the look was under way may not be where it looked yet.
+            // One that was submitted while the look was under way may not have been there when it looked.
             let was_there = entry.submitted_s <= look.began_s;
             let is_found = entry.done_s.is_some() || entry.queued;
             if ended && looked_at_queue && was_there && !is_found {
@@ -134,12 +135,13 @@ impl Ledger {
         self.note(look.ended_s);
     }
 
-    /// What is done from now on, another worker does: it was queued. What is submitted from now on does not count.
+    /// Hands over to another worker: what is done from now on was queued, and what is submitted from now on does not
+    /// count.
     pub(super) fn handed_over(&mut self, at_s: f64) {
         self.next = Some((at_s, self.jobs.len()));
     }
 
-    /// Those that count.
+    /// The jobs that count.
     fn counted(&self) -> &[Entry] {
         let count = self.next.map_or(self.jobs.len(), |(_, count)| count);
         self.jobs.get(..count).unwrap_or(&self.jobs)
@@ -151,7 +153,7 @@ impl Ledger {
         }
     }
 
-    /// A point of the curve, if anything has changed.
+    /// Adds a point to the curve, if anything has changed.
     fn note(&mut self, at_s: f64) {
         let submitted = self.counted().len();
         let done = self.counted().iter().filter(|job| job.done_s.is_some()).count();
@@ -182,36 +184,36 @@ impl Ledger {
         self.jobs.iter().skip(self.counted().len()).any(|job| job.done_s.is_some())
     }
 
-    /// Neither done nor, as of the last look, queued.
+    /// How many jobs are neither done nor, as of the last look, queued.
     pub(super) fn missing(&self) -> usize {
         self.counted().iter().filter(|job| job.done_s.is_none() && !job.queued).count()
     }
 
-    /// Ids that were printed and never submitted here, and one of them.
+    /// How many ids were printed and never submitted here, and one of them.
     pub(super) fn strangers(&self) -> (usize, Option<&str>) {
         (self.strangers.len(), self.strangers.iter().map(String::as_str).min())
     }
 
-    /// Jobs that were in neither at a look after the end, and were found by a later one.
+    /// How many jobs were in neither list at a look after the end, and were found by a later one.
     pub(super) fn reappeared(&self) -> usize {
         self.reappeared
     }
 
-    /// From submission to the look that saw it done, at the longest; of what was done before the hand-over. It includes the
-    /// time in the queue, and so is more than the work took. The first job counts only where there is no other: it had to
-    /// wait for the worker's start.
+    /// The longest time from the submission of a job to the look that saw it done, of what was done before the
+    /// hand-over. It includes the time in the queue, and so is more than the work took. The first job counts only where
+    /// there is no other: it had to wait for the worker's start.
     pub(super) fn longest_s(&self) -> Option<f64> {
         let took = |job: &Entry| Some(job.done_s.filter(|_| !job.by_next)? - job.submitted_s);
         let others = self.counted().iter().skip(1).filter_map(took).reduce(f64::max);
         others.or_else(|| self.counted().first().and_then(took))
     }
 
-    /// Jobs that were submitted after this moment and are done, by the worker that was stopped.
+    /// How many jobs were submitted after this moment and done by the worker that was stopped.
     pub(super) fn taken_after(&self, at_s: f64) -> usize {
         self.counted().iter().filter(|job| job.submitted_s > at_s && job.done_s.is_some() && !job.by_next).count()
     }
 
-    /// What it all comes to, in seconds since the stop. `is_told`: what is in neither is known to be lost.
+    /// What it all comes to, in seconds since the stop. `is_told`: whether what is in neither list is known to be lost.
     pub(super) fn account(&self, stop_s: f64, is_told: bool) -> JobCounts {
         let since = |at_s: f64| ((at_s - stop_s) * 1e6).round() / 1e6;
         let fate = |job: &Entry| match job {

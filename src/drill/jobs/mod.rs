@@ -7,9 +7,9 @@
 //!                    └── facts ──► judge, causes (pure) ──► evidence ──► report/
 //! ```
 //!
-//! Nobody but the user knows the queue, so that three shell commands of theirs ask it. One submits jobs and prints their ids;
-//! one prints the ids of what is done; one those of what is queued, or taken and not acknowledged. **Lost is what is in
-//! neither**, when the worker has ended and what was under way has had its time.
+//! Nobody but the user knows the queue, so three shell commands of theirs ask it. One submits jobs and prints their
+//! ids; one prints the ids of what is done; one those of what is queued, or taken and not acknowledged. **What is in
+//! neither list is lost**, once the worker has ended and what was under way has had its time.
 //!
 //! ```text
 //!   start ── two jobs done ─── load (--before) ── STOP ── load (--lb-lag) ── exit ── last looks (--settle) ── verdict
@@ -17,14 +17,15 @@
 //!            look ············ look ······················ look ·················· look until nothing is missing
 //! ```
 //!
-//! A batch holds what is due by then, so that a slow command makes larger batches and no lower rate. A look asks for the queue
-//! first and then for what is done, since jobs go that way. Without `--queued` what is not done by the end may wait in the
-//! queue or be lost: a COMMAND is then started once more, one more job is submitted behind the others, and what is not done
-//! when that one is, and the longest job has had its time, is lost.
+//! A batch holds what is due by then, so that a slow command makes larger batches, not a lower rate. A look asks for
+//! the queue first and then for what is done, since jobs go that way. Without `--queued` what is not done by the end
+//! may wait in the queue or be lost: a COMMAND is then started once more, one more job is submitted after the others,
+//! and what is not done when that one is, and the longest job has had its time, is lost.
 //!
-//! What must never be: a job that is called lost although a command failed, hung or printed rubbish (that is inconclusive,
-//! with the reason); a wait without an end (each command has `--timeout`, the whole has the budget and `--settle`); a second
-//! submission of the same job. One thread does it all: it waits for signals and children, and reads pipes that do not block.
+//! What must never be: a job that is called lost although a command failed, hung or printed rubbish (that is
+//! inconclusive, with the reason); a wait without an end (each command has `--timeout`, the whole drill has the budget
+//! and `--settle`); a second submission of the same job. One thread does it all: it waits for signals and children, and
+//! reads pipes that do not block.
 
 mod ask;
 mod causes;
@@ -53,28 +54,28 @@ use tracing::{debug, trace};
 
 /// How often the clock is looked at. SIGCHLD and Ctrl-C end a wait at once.
 const TICK: Duration = Duration::from_millis(10);
-/// From one batch of jobs to the next, at least.
+/// The least time from one batch of jobs to the next.
 const BATCH: Duration = Duration::from_millis(500);
-/// The most jobs of one batch: a command that hung for long is not to be made up for at once.
+/// The most jobs of one batch: what a command that hung for long has delayed is not to be made up for at once.
 const BATCH_MAX: u64 = 10_000;
-/// From one look to the next, at least; and so many times as long as a look takes, since the commands and the worker share
-/// a machine.
+/// The least time from one look to the next.
 const LOOK: Duration = Duration::from_millis(500);
+/// But this many times as long as a look takes, if that is more: the commands and the worker share a machine.
 const LOOK_SHARE: u32 = 2;
-/// `graceful run` has its own budget; so much longer the drill waits for it.
+/// `graceful run` has its own budget; the drill waits this much longer for it.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// What the looking does.
+/// How far a look at the jobs is.
 enum Looking {
     /// The next look begins then.
     Until(Instant),
-    /// `--queued` runs.
+    /// `--queued` is running; the look began at this time.
     Queue(Ask, f64),
-    /// `--done` runs, and this is what the queue has.
+    /// `--done` is running; the look began at this time, and this is what the queue has.
     Done(Ask, f64, Option<Vec<String>>),
 }
 
-/// A drill of jobs that is being held.
+/// A drill of jobs that is under way.
 struct Shift<'a> {
     plan: &'a DrillPlan,
     jobs: &'a plan::JobCommands,
@@ -87,25 +88,25 @@ struct Shift<'a> {
     /// The zero of the ledger's clock.
     zero: Instant,
     looking: Looking,
-    /// `--submit` runs, for so many jobs.
+    /// `--submit` is running, for this many jobs.
     submitting: Option<(Ask, u64)>,
     last_batch: Option<Instant>,
     /// When the load began; none: no jobs are submitted yet.
     load: Option<Instant>,
     /// When it ends, if that is known.
     until: Option<Instant>,
-    /// Jobs that the load has submitted, or that a run is submitting.
+    /// How many jobs the load has submitted, or a run is submitting.
     asked_for: u64,
-    /// The worker has ended at this time of the ledger's clock.
+    /// When the worker ended, by the ledger's clock.
     gone_s: Option<f64>,
-    /// The last look that went well began then.
+    /// When the last look that went well began.
     looked_s: Option<f64>,
     /// Why the last look told nothing.
     look_fault: Option<String>,
     submit_fault: Option<String>,
 }
 
-/// Holds one drill of jobs.
+/// Runs one drill of jobs.
 pub(super) fn hold(
     plan: &DrillPlan,
     jobs: &plan::JobCommands,
@@ -189,8 +190,8 @@ impl Shift<'_> {
         Ok(judge::judge(drill, &self.ledger, &seen, &self.facts, self.plan, self.way))
     }
 
-    /// One job is submitted and done: only then is it known that all commands work and the worker is up. And then another,
-    /// which shows how long a job takes a worker that is up.
+    /// Waits until one job is submitted and done: only then is it known that all commands work and the worker is up.
+    /// Then another, which shows how long a job takes a worker that is up.
     fn first_job(&mut self) -> Result<(), Unfinished> {
         let began = Instant::now();
         let end = began + self.plan.startup_timeout;
@@ -255,7 +256,7 @@ impl Shift<'_> {
         self.subject.died_early().or_else(|| self.submit_fault.clone()).or_else(|| self.look_fault.clone())
     }
 
-    /// The stop; the moment, by both clocks.
+    /// Begins the stop; returns the moment, by both clocks.
     fn stop(&mut self) -> Result<(Instant, SystemTime), SubjectError> {
         let signal = match &self.plan.subject {
             plan::Subject::Own { signal, .. } | plan::Subject::Pid { signal, .. } => Some(*signal),
@@ -274,14 +275,14 @@ impl Shift<'_> {
         let (stop, wall) = (Instant::now(), SystemTime::now());
         self.hall.stop_begins(Some(stop));
         self.subject.stop(self.hall.inherited)?;
-        // A stop command may be long in coming to its point: the lag follows its end.
+        // A stop command may take long to come to the point: the lag follows its end.
         if self.subject.is_app() {
             self.until = Some(stop + self.plan.lb_lag);
         }
         Ok((stop, wall))
     }
 
-    /// Until the worker has ended, and no more jobs are submitted.
+    /// Waits until the worker has ended, and no more jobs are submitted.
     fn watch_to_the_end(&mut self, stop: Instant) -> Result<(), Broken> {
         let grace = self.plan.grace_period;
         let patience = if self.subject.is_supervised() { grace + MARGIN } else { grace };
@@ -315,7 +316,7 @@ impl Shift<'_> {
         }
     }
 
-    /// Looks until nothing is missing, or it was waited for long enough; at least one whole look is after the end.
+    /// Looks until nothing is missing, or for long enough; at least one whole look comes after the end.
     fn settle(&mut self) -> Result<(), Broken> {
         let from = Instant::now();
         let from_s = self.since_zero(from);
@@ -340,12 +341,12 @@ impl Shift<'_> {
         }
     }
 
-    /// What is missing is for another worker to do: nobody is there who would.
+    /// Whether what is missing waits for another worker, since there is none.
     fn waits_for_next(&self) -> bool {
         self.jobs.queued.is_none() && matches!(self.plan.subject, plan::Subject::Own { .. })
     }
 
-    /// Starts the worker once more, and waits for what it does. Whether what is missing then is lost.
+    /// Starts the worker once more, and waits for what it does; returns whether what is missing then is lost.
     fn next_worker(&mut self) -> Result<bool, Broken> {
         if !self.waits_for_next() || self.look_fault.is_some() || self.submit_fault.is_some() {
             return Ok(false);
@@ -381,7 +382,7 @@ impl Shift<'_> {
             if behind.is_none() && self.ledger.is_last_done() {
                 behind = Some(now);
             }
-            // Those before it were taken before it, and have had the time of the longest job.
+            // The jobs before it were taken earlier, and have had the time of the longest job.
             if behind.is_some_and(|at| now >= at + longest + LOOK * LOOK_SHARE) {
                 return Ok(true);
             }
@@ -397,7 +398,7 @@ impl Shift<'_> {
         }
     }
 
-    /// Why it cannot be told what became of the jobs.
+    /// Why it cannot be told what became of the jobs, if it cannot.
     fn trouble(&self) -> Option<String> {
         if let Some(why) = &self.submit_fault {
             return Some(format!("jobs could not be submitted through the stop: {why}"));
@@ -468,14 +469,14 @@ impl Shift<'_> {
         }
     }
 
-    /// Jobs that the rate asks for by now.
+    /// How many jobs the rate asks for by now.
     fn wanted(&self, now: Instant) -> u64 {
         let Some(load) = self.load else { return 0 };
         let end = self.until.map_or(now, |until| until.min(now));
         (end.saturating_duration_since(load).as_secs_f64() * f64::from(self.plan.rate)) as u64
     }
 
-    /// A run of `--submit` for so many jobs.
+    /// Starts a run of `--submit` for this many jobs.
     fn submit(&mut self, count: u64) {
         let text = self.jobs.submit.replace(COUNT, &count.to_string());
         match Ask::start("submit", &text, self.plan.timeout, self.hall.inherited) {
@@ -540,13 +541,13 @@ impl Shift<'_> {
         Ask::start(option, text, self.plan.timeout, self.hall.inherited)
     }
 
-    /// Ends the commands that run.
+    /// Ends the commands that are running.
     fn silence(&mut self) {
         self.submitting = None;
         self.looking = Looking::Until(Instant::now());
     }
 
-    /// The commands that run, which no worker has left behind.
+    /// The pids of the commands that are running, which no worker has left behind.
     fn own_commands(&self) -> Vec<i32> {
         let submitting = self.submitting.as_ref().map(|(ask, _)| ask.pid());
         let looking = match &self.looking {

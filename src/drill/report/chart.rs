@@ -4,12 +4,12 @@
 //! client, the axis. A request is a line from when it was sent to when its outcome was certain; what is not a plain
 //! success has a sign of its own at its end, so that nothing is told by colour alone.
 //!
-//! All requests of one kind with one outcome are one path, with a line of it for each: ten times less to send and to lay out
-//! than an element for each. What the pointer is told of a request stands beside the drawing, in the order of those lines
-//! (see [`details`]).
+//! All requests of one kind with one outcome are one path, with a line in it for each: ten times less to send and to
+//! lay out than an element for each. What the pointer shows about a request is beside the drawing, in the order of
+//! those lines (see [`details`]).
 //!
-//! There are two sizes. Where there is room, what happened stands in words at its line; in a narrow drawing a number does, and
-//! the table of what happened has the words. Two drills that are compared have the same time.
+//! There are two sizes. Where there is room, what happened is in words at its line; in a narrow drawing it is a number,
+//! and the table of what happened has the words. Two drills that are compared have the same time axis.
 
 use super::place::{self, Scale};
 use super::text::{count, duration, escape, moment, plain};
@@ -19,20 +19,20 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What is left of the lanes: the names of the kinds.
+/// The width at the left of the lanes, for the names of the kinds.
 const LEFT: f64 = 58.0;
-/// What is right of them.
+/// The width at their right.
 const AIR: f64 = 8.0;
-/// One row of labels.
+/// The height of one row of labels.
 const ROW: f64 = 15.0;
-/// The strips of the lag and of the phases.
+/// The height of the strips of the lag and of the phases.
 const STRIP: f64 = 18.0;
-/// The least that a group takes: its name and its number.
+/// The least height of a group: its name and its number.
 const GROUP: f64 = 38.0;
-/// All lanes together take this at most, if they can.
+/// The most height that all lanes together take, if they can.
 const LANES: f64 = 560.0;
 
-/// The curves of jobs have this height.
+/// The height of the curves of jobs.
 const CURVE: f64 = 220.0;
 
 /// Where the strip of the lag, that of the phases and the lanes begin, and where the lanes end.
@@ -53,14 +53,14 @@ struct Mark {
     phase: Option<(f64, String)>,
 }
 
-/// How large a drawing is, in its own units, and whether it has numbers in the place of words.
+/// How large a drawing is, in its own units, and whether it has numbers in place of words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Size {
-    /// Of the whole drawing.
+    /// The width of the whole drawing.
     pub(super) width: f64,
-    /// Numbers of the events, and not their words.
+    /// Whether events have their numbers, and not their words.
     pub(super) is_numbered: bool,
-    /// As a class.
+    /// Its class in the page.
     pub(super) class: &'static str,
 }
 
@@ -72,7 +72,7 @@ impl Size {
     /// A telephone.
     pub(super) const NARROW: Size = Size { width: 420.0, is_numbered: true, class: "narrow" };
 
-    /// Where the time ends. A number at its end has room beside it.
+    /// Where the time axis ends. A number at its end has room beside it.
     fn right(self) -> f64 {
         self.width - if self.is_numbered { text_width("00") } else { AIR }
     }
@@ -86,7 +86,7 @@ pub(super) struct DrawnSpan {
 }
 
 impl DrawnSpan {
-    /// As much of time as there is something to see of in these drills.
+    /// The time in which there is something to see in these drills.
     pub(super) fn of(drills: &[&Drill]) -> DrawnSpan {
         let of = |drill: &&Drill| {
             let moments = drill.timeline.iter().map(|moment| moment.at_s);
@@ -114,11 +114,11 @@ pub(super) struct DrawnEvent {
     /// What the table says.
     pub(super) words: String,
     strong: bool,
-    /// Of a phase, how long it lasted, and its name.
+    /// For a phase, how many seconds it lasted, and its name.
     pub(super) phase: Option<(f64, String)>,
 }
 
-/// In the order of time; each has its number by its place.
+/// The events in order of time; each has its number by its place.
 pub(super) fn events(drill: &Drill) -> Vec<DrawnEvent> {
     let mut events: Vec<DrawnEvent> = drill
         .timeline
@@ -158,9 +158,10 @@ pub(super) fn svg(drill: &Drill, drawn: &[&Record], span: DrawnSpan, size: Size)
     let seen =
         marks.iter().filter(|mark| mark.phase.as_ref().is_none_or(|(long, _)| is_seen(mark.at_s, *long, &scale)));
     let texts: Vec<(f64, f64)> = seen.map(|mark| (mark.at_s, text_width(&mark.label))).collect();
-    // Two that are compared would not have the same time any more; and numbers need no room.
+    // Otherwise two that are compared would not have the same time axis any more; and numbers need no room.
     let scale = if is_numbered { scale } else { scale.leaves_room(&texts, size.right()) };
-    // Phases that have room for their names have them in a strip of their own, and those that nobody sees are in the table.
+    // Phases that have room for their names have them in a strip of their own, and those that are too short to be seen
+    // are in the table.
     let is_mark = |mark: &Mark| match &mark.phase {
         Some((long, name)) => is_seen(mark.at_s, *long, &scale) && !fits(name, mark.at_s, *long, &scale),
         None => true,
@@ -171,7 +172,7 @@ pub(super) fn svg(drill: &Drill, drawn: &[&Record], span: DrawnSpan, size: Size)
     let strips = rows.iter().max().map_or(0.0, |most| (*most as f64 + 1.0) * ROW) + 4.0;
     let phases = strips + STRIP;
     let top = phases + if drill.phases.is_empty() { 0.0 } else { STRIP } + 4.0;
-    // Without a slow target nobody asked slowly.
+    // Without a slow target there are no slow requests.
     let kinds = ClientKind::ALL.into_iter().filter(|kind| drill.requests.iter().any(|request| request.kind == *kind));
     let (groups, curve) = groups(&kinds.collect::<Vec<ClientKind>>(), drawn, &scale, top);
     let bottom = curve + if drill.jobs.is_some() { CURVE } else { 0.0 };
@@ -263,12 +264,12 @@ fn short(what: TimelineMarkKind) -> &'static str {
     }
 }
 
-/// At 11 px, in a wide font, bold.
+/// The width of a text at 11 px, in a wide bold font.
 fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * 7.2 + 8.0
 }
 
-/// It is wider than the line of an event.
+/// Whether a phase is wider than the line of an event.
 fn is_seen(start_s: f64, duration_s: f64, scale: &Scale) -> bool {
     scale.x(start_s + duration_s) - scale.x(start_s) >= 2.0
 }
@@ -277,7 +278,7 @@ fn fits(name: &str, start_s: f64, duration_s: f64, scale: &Scale) -> bool {
     scale.x(start_s + duration_s) - scale.x(start_s) >= text_width(name)
 }
 
-/// The lag and the phases: their strips above the lanes, and what is behind the lanes.
+/// Draws the lag and the phases: their strips above the lanes, and what is behind the lanes.
 fn bands(svg: &mut String, drill: &Drill, scale: &Scale, Heights { strips, phases, top, bottom }: Heights) {
     let (x, end) = (scale.x(0.0), scale.x(drill.lb_lag_s));
     if end > x && drill.at(TimelineMarkKind::Stop).is_some() && drill.jobs.is_none() {
@@ -300,13 +301,13 @@ fn bands(svg: &mut String, drill: &Drill, scale: &Scale, Heights { strips, phase
     }
 }
 
-/// What the strips say, on top of the lines that cross them, and beside them where there is room.
+/// Writes what the strips say, on top of the lines that cross them, and beside them where there is room.
 fn names(svg: &mut String, drill: &Drill, scale: &Scale, heights: Heights, lines: &[f64], right: f64) {
     let lag = format!("load balancer still sends ({})", plain(drill.lb_lag_s));
     let has_room = text_width(&lag) <= right - scale.x(0.0);
     let lag = if has_room { lag } else { format!("still sends ({})", plain(drill.lb_lag_s)) };
     if drill.lb_lag_s > 0.0 && drill.at(TimelineMarkKind::Stop).is_some() && drill.jobs.is_none() {
-        // In this strip is nothing else: the name may be longer than the lag, if it does not leave the drawing.
+        // There is nothing else in this strip: the name may be longer than the lag, if it does not leave the drawing.
         let width = text_width(&lag);
         let x = place::beside(scale.x(0.0), scale.x(drill.lb_lag_s), width, lines).min(right - width);
         strip_name(svg, "lag-label", x, heights.strips, &lag);
@@ -352,7 +353,7 @@ struct Group<'a> {
     kind: ClientKind,
     top: f64,
     height: f64,
-    /// With x from, x to and y.
+    /// Each with x from, x to and y.
     lines: Vec<(&'a Record, f64, f64, f64)>,
 }
 
@@ -391,7 +392,7 @@ fn groups<'a>(kinds: &[ClientKind], drawn: &[&'a Record], scale: &Scale, top: f6
     (groups, y)
 }
 
-/// How many jobs were submitted, done and queued, over time: steps, since between two looks nobody knows.
+/// Draws how many jobs were submitted, done and queued, over time: in steps, since between two looks nobody knows.
 fn jobs_over_time(svg: &mut String, jobs: &JobCounts, scale: &Scale, top: f64) {
     let (height, bottom) = (CURVE - 16.0, top + CURVE - 4.0);
     let most = jobs.submitted.max(1) as f64;
@@ -433,7 +434,7 @@ fn frame(svg: &mut String, group: &Group<'_>, drill: &Drill, scale: &Scale) {
     );
 }
 
-/// What failed last, so that nothing lies on it.
+/// Draws the requests, those that failed last, so that nothing covers them.
 fn requests(svg: &mut String, groups: &[Group<'_>]) {
     for is_ok in [true, false] {
         for group in groups {
@@ -466,7 +467,7 @@ fn requests(svg: &mut String, groups: &[Group<'_>]) {
     }
 }
 
-/// One decimal, and that only where it says something.
+/// A number with one decimal, and that only where it says something.
 struct Short(f64);
 
 impl std::fmt::Display for Short {
@@ -476,7 +477,7 @@ impl std::fmt::Display for Short {
     }
 }
 
-/// What the pointer is told of the requests that are drawn.
+/// What the pointer shows about the requests that are drawn.
 #[derive(Serialize)]
 struct Details<'a> {
     targets: &'a [String],
@@ -490,7 +491,7 @@ struct Details<'a> {
 #[derive(Serialize)]
 struct Detail(i64, i64, i64, usize, Option<u16>, u8, Option<usize>);
 
-/// What the pointer is told of the requests that are drawn, as JSON that is no markup.
+/// What the pointer shows about the requests that are drawn, as JSON that is not markup.
 pub(super) fn details(drill: &Drill, drawn: &[&Record]) -> String {
     let mut sorted = drawn.to_vec();
     // As the lines are: within a kind by when they were sent.
@@ -517,11 +518,11 @@ pub(super) fn details(drill: &Drill, drawn: &[&Record]) -> String {
         let key = format!("{} {}", request.kind.name(), request.outcome);
         details.requests.entry(key).or_default().push(detail);
     }
-    // Within an element of HTML nothing but this can end it.
+    // Within an element of HTML, nothing but this character can end it.
     serde_json::to_string(&details).unwrap_or_default().replace('<', "\\u003c")
 }
 
-/// The shape of the sign at the end of a line, and whether it is full; a plain success has none.
+/// The shape of the sign at the end of a line, and whether it is filled; a plain success has none.
 fn sign(outcome: RequestOutcome) -> Option<(&'static str, bool)> {
     Some(match outcome {
         RequestOutcome::Ok => return None,

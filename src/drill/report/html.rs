@@ -1,8 +1,9 @@
 //! The document as one page that needs nothing else: to be opened from a CI artefact, mailed, or printed into an incident
 //! review.
 //!
-//! From the top: the verdict; each root cause with its fix; the timeline; checks, numbers, and what happened, in words. Of a
-//! comparison both sides stand beside each other with the same time axis, of several rounds there is a table, and the worst.
+//! From the top: the verdict; each root cause with its fix; the timeline; checks, numbers, and what happened, in words.
+//! A comparison has both sides beside each other with the same time axis; several rounds are a table, and the worst of
+//! them.
 //!
 //! Nothing is fetched, and nothing that an app or an option said is markup in it. Were it, nothing would come of it: the page's
 //! Content-Security-Policy names its own style and its own script by their hashes, and nothing else may run or be loaded.
@@ -63,7 +64,7 @@ pub fn page(document: &Document) -> String {
     page
 }
 
-/// Words in which what stands between two backquotes is typed as it is, and no option is torn apart at its hyphens.
+/// Words in which what is between two backquotes is code, and no option is broken at its hyphens.
 fn prose(text: &str) -> String {
     let escaped = escape(text);
     let parts: Vec<&str> = escaped.split('`').collect();
@@ -200,7 +201,8 @@ fn section(page: &mut String, drill: &Drill, span: DrawnSpan, is_pair: bool, roo
     page.push_str("</div>\n</div>\n</section>\n");
 }
 
-/// Each root cause with its fix and the checks that it fails, then the failures that none explains, then the remarks.
+/// Each root cause with its fix and the checks that it fails, then the failures that no cause explains, then the
+/// remarks.
 fn findings(page: &mut String, drill: &Drill) {
     for Finding { words, fix, at_s, dropped, checks, .. } in &drill.findings {
         let of = |name: &CheckName| drill.checks.iter().find(|check| check.name == *name).map(|check| check.result);
@@ -319,7 +321,7 @@ fn checks(page: &mut String, checks: &[Check]) {
     page.push_str("</tbody>\n</table>\n");
 }
 
-/// In the order of time, the phases among the moments.
+/// The moments in order of time, with the phases among them.
 fn moments(page: &mut String, drill: &Drill) {
     page.push_str("<h3>What happened</h3>\n<table class=\"moments\">\n<tbody>\n");
     for (at, event) in chart::events(drill).iter().enumerate() {
@@ -367,7 +369,7 @@ fn fates(page: &mut String, jobs: &JobCounts) {
 /// A row for each outcome that there was, a column for each kind.
 fn counts(page: &mut String, requests: &[Record]) {
     page.push_str("<h3>Requests</h3>\n<div class=\"scroll\"><table class=\"counts\">\n<thead><tr><th>Outcome");
-    // Without a slow target nobody asked slowly.
+    // Without a slow target there are no slow requests.
     let kinds: Vec<ClientKind> =
         ClientKind::ALL.into_iter().filter(|kind| requests.iter().any(|r| r.kind == *kind)).collect();
     for kind in &kinds {

@@ -13,7 +13,7 @@ fn lines(page: &str, outcome: &str) -> usize {
     mine.map(|path| path.split(" d=\"").nth(1).unwrap_or_default().matches('M').count()).sum()
 }
 
-/// A drill of four seconds at so many requests a second, of which those after the stop are refused.
+/// A drill of four seconds at this many requests a second, of which those after the stop are refused.
 fn busy(rate: u32) -> Drill {
     let requests = (0..rate * 4).map(|index| {
         let at_s = f64::from(index) / f64::from(rate) - 2.0;

@@ -1,10 +1,10 @@
 //! The document as JUnit XML, which every CI shows: a test suite for each drill, a test case for each check.
 //!
-//! A failure has the root causes as its message, which is what most readers show, and evidence, causes and fixes as its text.
-//! What was expected to fail does not fail here either; what it was says its output. A drill of which nothing can be
-//! told has one more case, with an error: a failure would be the app's, this is the drill's. So is a check that could not be
-//! told an error, as JUnit calls a test that could not be carried out; only where the drill passed all the same it is skipped,
-//! with its reason, so that a CI that reads the file says what the exit status says.
+//! A failure has the root causes as its message, which is what most readers show, and evidence, causes and fixes as its
+//! text. What was expected to fail does not fail here either; its output says what it was. A drill that shows nothing
+//! has one more case, with an error: a failure would be the app's, this is the drill's. A check that could not be told
+//! is an error, too, as JUnit calls a test that could not be carried out; only where the drill passed all the same is
+//! it skipped, with its reason, so that a CI that reads the file says what the exit status says.
 //!
 //! Written by hand: quick-junit brings a calendar, UUIDs and an XML library for four elements.
 

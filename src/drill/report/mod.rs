@@ -4,7 +4,7 @@
 //! ```text
 //!   html ──► chart ──► place     the page; the timeline in SVG; what goes where in it
 //!     └───────┴───┬──► text      numbers and escapes
-//!   junit ────────┘              for whoever shows test results
+//!   junit ────────┘              for tools that show test results
 //!   terminal                     for people, at once
 //! ```
 

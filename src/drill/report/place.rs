@@ -2,7 +2,7 @@
 
 use crate::drill::record::{ClientKind, Record};
 
-/// At most this many requests are drawn, in all drills of a page: of more nobody sees more.
+/// At most this many requests are drawn, in all drills of a page: nobody would see more in more.
 pub(super) const MAX_LINES: usize = 4000;
 
 /// The seconds of a drawing and its horizontal units.
@@ -15,7 +15,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Where a moment is. Outside of the drawing, or no number at all: at its edge.
+    /// Where a moment is: at the edge, if it is outside the drawing or not a number.
     pub(super) fn x(&self, seconds: f64) -> f64 {
         self.left + self.part(seconds) * self.width
     }
@@ -25,7 +25,7 @@ impl Scale {
         if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) }
     }
 
-    /// Narrower, so that texts that begin at these moments and are so wide end before `right`.
+    /// The scale made narrower, so that texts that begin at these moments and are this wide end before `right`.
     pub(super) fn leaves_room(mut self, texts: &[(f64, f64)], right: f64) -> Scale {
         for &(seconds, width) in texts {
             let part = self.part(seconds);
@@ -47,7 +47,7 @@ impl Scale {
     }
 }
 
-/// Rows for labels that begin at `x` and are so wide, each with a line from it down through row 0: no label covers
+/// Rows for labels that begin at `x` and are this wide, each with a line from it down through row 0: no label covers
 /// another, nor crosses another's line. In the order of the argument, which is by `x`.
 pub(super) fn rows(labels: &[(f64, f64)]) -> Vec<usize> {
     let mut rows = vec![0; labels.len()];
@@ -69,9 +69,10 @@ pub(super) fn beside(x: f64, end: f64, width: f64, lines: &[f64]) -> f64 {
     starts.first().copied().unwrap_or(x)
 }
 
-/// Of the room, so much at least is for requests that were not ok, if there are that many.
+/// At least this share of the room is for requests that were not ok, if there are that many.
 const FAILURES: f64 = 0.6;
-/// Up to this many requests of one kind are all drawn: of few streams and slow requests each one tells something.
+/// Up to this many requests of one kind are all drawn: where streams and slow requests are few, each one tells
+/// something.
 const RARE: usize = 60;
 
 /// The requests to draw: every one that was not ok, up to a bound, and of the others as many as there is room for, of each

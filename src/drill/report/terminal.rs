@@ -1,6 +1,6 @@
-//! The drill for people. By default what one does something about: the verdict, each root cause once with its fix and the
-//! checks that it fails, remarks, and the chart. `--verbose` adds the timeline, the counts and every check, `--quiet` leaves the
-//! verdict alone. All of it can be read in 80 columns.
+//! The drill for people. By default it shows what can be acted on: the verdict, each root cause once with its fix and
+//! the checks that it fails, remarks, and the chart. `--verbose` adds the timeline, the counts and every check,
+//! `--quiet` shows nothing but the verdict. All of it fits in 80 columns.
 //!
 //! On a terminal it has colours, unless NO_COLOR is set (no-color.org) or TERM is dumb. Where an output of the drill goes to
 //! stdout, this goes to stderr, so that a program can read the one and a person the other.
@@ -27,7 +27,7 @@ const LINE: usize = 79;
 pub enum OutputStream {
     /// stdout.
     Out,
-    /// stderr, because stdout is an output's.
+    /// stderr, because an output has stdout.
     Err,
 }
 
@@ -48,7 +48,7 @@ impl OutputStream {
         Paint(is_terminal && !no_color() && !is_dumb())
     }
 
-    /// Writes it. Nobody may be there to read it.
+    /// Writes this text. Nobody may be there to read it.
     #[allow(clippy::disallowed_methods, reason = "the drill's own report")]
     pub fn write(self, text: &str) {
         _ = match self {
@@ -61,12 +61,12 @@ impl OutputStream {
     }
 }
 
-/// NO_COLOR is set, to anything.
+/// Whether NO_COLOR is set to anything.
 pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// TERM says that the terminal knows no control sequences.
+/// Whether TERM says that the terminal knows no control sequences.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
@@ -98,7 +98,7 @@ pub fn text(document: &Document, verbosity: Verbosity, paint: Paint) -> String {
     }
     let time = Time::of(&drills);
     for drill in drills {
-        // One of several says why it shows nothing; of one the headline does.
+        // One of several says why it shows nothing; for a single one the headline does.
         one(&mut text, drill, document.drills.len() > 1, verbosity, time, paint);
     }
     if verbosity == Verbosity::Short && document.verdict != Verdict::Passed && document.drills.iter().any(has_load) {
@@ -238,13 +238,13 @@ fn checks_of(drill: &Drill, finding: &Finding) -> (&'static str, String) {
     (if counts { "1;31" } else { "33" }, names.collect::<Vec<String>>().join(", "))
 }
 
-/// "  why      what it was", further lines below the text.
+/// Writes "  why      what it was", with further lines below the text.
 fn labelled(text: &mut String, label: &str, colour: &str, words: &str, paint: Paint) {
     let head = format!("  {}", paint.with(colour, &format!("{label:<8}")));
     broken(text, &head, 10, words, str::to_owned);
 }
 
-/// Words behind a head, further lines indented; a line end in them is one.
+/// Writes words after a head, with further lines indented; line ends in the words stay.
 fn broken(text: &mut String, head: &str, indent: usize, words: &str, paint: impl Fn(&str) -> String) {
     let mut lines: Vec<String> = Vec::new();
     for given in words.lines() {
@@ -317,7 +317,7 @@ impl Time {
     }
 }
 
-/// A line for each kind: what became of the requests sent in each column's time, the worst of them first.
+/// Draws a line for each kind: what became of the requests sent in each column's time, the worst of them.
 fn draw(text: &mut String, drill: &Drill, time: Time, paint: Paint) {
     let mut ruler = vec![' '; WIDTH];
     let mut legend = Vec::new();
@@ -371,7 +371,7 @@ fn draw(text: &mut String, drill: &Drill, time: Time, paint: Paint) {
     text.push('\n');
 }
 
-/// What became of the jobs submitted in each column's time, the worst of them; what the marks mean.
+/// Draws what became of the jobs submitted in each column's time, the worst of them; returns what the marks mean.
 fn draw_jobs(text: &mut String, jobs: &JobCounts, time: Time, paint: Paint) -> Vec<&'static str> {
     let mut cells: Vec<Option<Fate>> = vec![None; WIDTH];
     for job in &jobs.list {
@@ -474,7 +474,7 @@ fn checked(text: &mut String, check: &Check, paint: Paint) {
     broken(text, &format!("  {mark}  {:<17}", check.name), 25, &format!("{}{allowed}", check.evidence), str::to_owned);
 }
 
-/// Requests, or jobs.
+/// How many requests, or jobs.
 fn sent(drill: &Drill) -> String {
     match &drill.jobs {
         Some(jobs) => counted(jobs.submitted, "job"),
@@ -482,7 +482,7 @@ fn sent(drill: &Drill) -> String {
     }
 }
 
-/// Requests that were dropped, or jobs that were lost.
+/// How many requests were dropped, or jobs lost.
 fn unanswered(drill: &Drill) -> String {
     match &drill.jobs {
         Some(jobs) => format!("{} lost", count(jobs.lost)),
@@ -490,7 +490,7 @@ fn unanswered(drill: &Drill) -> String {
     }
 }
 
-/// Two columns.
+/// Writes both sides in two columns.
 fn compare(text: &mut String, bare: &Drill, supervised: &Drill, paint: Paint) {
     let exit = |drill: &Drill| drill.at(TimelineMarkKind::Exit).map_or("never".to_owned(), signed);
     let rows = [

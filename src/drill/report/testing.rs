@@ -7,7 +7,7 @@ use clap::ValueEnum;
 /// What must never be markup.
 pub(super) const NASTY: &str = "<script>\"&'</script>";
 
-/// A request that was sent then and took a millisecond.
+/// A request that was sent at this time and took a millisecond.
 pub(super) fn request(kind: ClientKind, sent_s: f64, outcome: RequestOutcome) -> Record {
     Record {
         kind,

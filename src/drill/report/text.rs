@@ -1,8 +1,8 @@
-//! Numbers for people, texts of others made harmless, and which drills of a document a person looks at.
+//! Numbers for people, other people's texts made harmless, and which drills of a document a person looks at.
 
 use crate::drill::evidence::{Document, Drill, JobCounts};
 
-/// For the text and the quoted attributes of HTML and of XML. What neither may contain becomes U+FFFD.
+/// Escapes a text for the text and the quoted attributes of HTML and of XML. What neither may contain becomes U+FFFD.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -66,7 +66,7 @@ pub(in crate::drill) fn lost(drill: &Drill) -> String {
     }
 }
 
-/// The jobs of a worker by what became of them: "50 submitted: 47 done (1 of them twice), 1 queued, 2 lost".
+/// The jobs of a worker by what became of them: "50 submitted: 47 done (1 of them more than once), 1 queued, 2 lost".
 pub(super) fn fates(jobs: &JobCounts) -> String {
     let mut parts = Vec::new();
     let again = jobs.done_twice + jobs.done_and_queued;
@@ -78,12 +78,12 @@ pub(super) fn fates(jobs: &JobCounts) -> String {
     parts.push(format!("{} queued", count(jobs.queued)));
     parts.push(format!("{} lost", count(jobs.lost)));
     if jobs.unknown > 0 {
-        parts.push(format!("{} of which it cannot be told", count(jobs.unknown)));
+        parts.push(format!("{} unknown", count(jobs.unknown)));
     }
     format!("{} submitted: {}", count(jobs.submitted), parts.join(", "))
 }
 
-/// What was asked, with a server that it is always the same one named once: "GET http://127.0.0.1:8080/, /slow".
+/// The targets, with a server named once where it stays the same: "GET http://127.0.0.1:8080/, /slow".
 pub(super) fn targets(drill: &Drill) -> String {
     let origin = |target: &str| {
         let (_, rest) = target.split_once("://")?;
@@ -102,7 +102,7 @@ pub(super) fn targets(drill: &Drill) -> String {
     named.join(", ")
 }
 
-/// The two sides of `--compare`: the worst drill under graceful, and the bare one that was held beside it.
+/// The two sides of `--compare`: the worst drill under graceful, and the bare one that ran beside it.
 pub(super) fn compared(document: &Document) -> Option<(&Drill, &Drill)> {
     let pairs = document.drills.windows(2).filter_map(|pair| match pair {
         [bare, other] if document.is_compared() && bare.is_bare() && !other.is_bare() => Some((bare, other)),
