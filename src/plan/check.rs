@@ -1,5 +1,6 @@
 //! Files in, findings out.
 
+use super::error::{SyntaxError, TextError, WrapError};
 use super::finding::PlanFinding;
 use super::fix::Changes;
 use super::ignore::Ignored;
@@ -86,8 +87,8 @@ fn fix(inputs: &[InputFile], outcome: &PlanResult, how: FixMode) -> Result<Strin
         for Wrapping { who, change, .. } in wrappings {
             let why = match change {
                 Ok(edit) if changes.make(&input.name, &text, edit) => continue,
-                Ok(_) => "it is not written on lines of its own, as block-style YAML is",
-                Err(why) => why,
+                Ok(_) => WrapError::NotInBlocks,
+                Err(why) => *why,
             };
             said.push_str(&format!("{}: {who} is not wrapped: {why}\n", input.name));
         }
@@ -110,7 +111,7 @@ fn look(inputs: &[InputFile], request: &CheckRequest, read_options: ReadOptions<
     let reader = Reader::new(read_options, &input::beside);
     let mut files = Files::default();
     for input in inputs {
-        files.add(&input.name, input::text(input).map_err(|error| error.to_string()), &reader);
+        files.add(&input.name, input::text(input), &reader);
     }
     files.outcome(&reader, &request.ignore, request.wrap.as_deref())
 }
@@ -125,11 +126,12 @@ pub(super) struct Files {
 
 impl Files {
     /// Reads one more file.
-    pub(super) fn add(&mut self, name: &str, text: Result<String, String>, reader: &Reader<'_>) {
+    pub(super) fn add(&mut self, name: &str, text: Result<String, TextError>, reader: &Reader<'_>) {
         let file = self.outcome.names.len();
         self.outcome.names.push(name.to_owned());
         match text {
-            Err(reason) => {
+            Err(error) => {
+                let reason = error.to_string();
                 self.comments.push(Ignored::default());
                 self.outcome.faults.push(UnreadFile { file, at: None, reason });
             }
@@ -139,7 +141,7 @@ impl Files {
                 reader.enter(name);
                 let reading = read::read(file, name, format, &text, reader, &mut self.model);
                 self.outcome.looked_at += reading.found;
-                if let Some((spot, mut reason)) = reading.fault {
+                if let Some(SyntaxError { spot, mut reason }) = reading.fault {
                     if text.contains("{{") {
                         reason.push_str("; it looks like a template: check the output of `helm template` instead");
                     }

@@ -13,18 +13,16 @@
 //! Blocks of the same name stand side by side under that key, in their order. Source: the syntax specification
 //! (github.com/hashicorp/hcl, hclsyntax/spec.md).
 
+use super::error::SyntaxError;
 use super::place::{At, Position};
 use super::tree::{DEEPEST, Data, LARGEST, Node};
 use std::rc::Rc;
-
-/// Where a text cannot be read, and why.
-type Fault = (Position, String);
 
 /// Reads a file.
 ///
 /// # Errors
 /// The text is not HCL, or has more values or levels than a tree may have.
-pub(super) fn read(text: &str) -> Result<Node, Fault> {
+pub(super) fn read(text: &str) -> Result<Node, SyntaxError> {
     let mut scanner = Scanner { text, at: 0, line: 1, column: 0, depth: 0, values: 0 };
     scanner.body(None)
 }
@@ -73,11 +71,11 @@ impl Scanner<'_> {
         from.to(self.line, self.column)
     }
 
-    fn fault<T>(&self, reason: impl Into<String>) -> Result<T, Fault> {
-        Err((self.here(), reason.into()))
+    fn fault<T>(&self, reason: impl Into<String>) -> Result<T, SyntaxError> {
+        Err(SyntaxError::new(self.here(), reason))
     }
 
-    fn node(&mut self, from: Position, data: Data) -> Result<Node, Fault> {
+    fn node(&mut self, from: Position, data: Data) -> Result<Node, SyntaxError> {
         self.values += 1;
         if self.values > LARGEST {
             return self.fault(format!("more than {LARGEST} values; expected a job of a usual size"));
@@ -86,7 +84,7 @@ impl Scanner<'_> {
     }
 
     /// Reads one level further down.
-    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
         if self.depth >= DEEPEST {
             return self.fault(format!("more than {DEEPEST} levels deep; expected a job"));
         }
@@ -97,7 +95,7 @@ impl Scanner<'_> {
     }
 
     /// Passes over blanks and comments, and over line ends as well if those mean nothing here.
-    fn skip(&mut self, lines: bool) -> Result<(), Fault> {
+    fn skip(&mut self, lines: bool) -> Result<(), SyntaxError> {
         loop {
             let rest = self.rest();
             if rest.starts_with('#') || rest.starts_with("//") {
@@ -119,7 +117,7 @@ impl Scanner<'_> {
     }
 
     /// Reads attributes and blocks up to this end: that of a block, or of the file.
-    fn body(&mut self, end: Option<char>) -> Result<Node, Fault> {
+    fn body(&mut self, end: Option<char>) -> Result<Node, SyntaxError> {
         let from = self.here();
         let mut entries = Vec::new();
         loop {
@@ -149,7 +147,7 @@ impl Scanner<'_> {
     }
 
     /// What follows the name of a block: its labels, and its body.
-    fn block(&mut self, name: &str) -> Result<Node, Fault> {
+    fn block(&mut self, name: &str) -> Result<Node, SyntaxError> {
         self.skip(false)?;
         if self.peek() == Some('{') {
             self.bump();
@@ -179,7 +177,7 @@ impl Scanner<'_> {
         Some(At { at: self.to_here(from), value })
     }
 
-    fn expression(&mut self) -> Result<Node, Fault> {
+    fn expression(&mut self) -> Result<Node, SyntaxError> {
         let before = (self.at, self.line, self.column, self.values);
         let from = self.here();
         let literal = match self.peek() {
@@ -221,7 +219,7 @@ impl Scanner<'_> {
     }
 
     /// A number, a word, or an expression, which is not computed: its text, up to its end.
-    fn computed(&mut self) -> Result<Node, Fault> {
+    fn computed(&mut self) -> Result<Node, SyntaxError> {
         let from = self.here();
         let begin = self.at;
         let mut open = 0_usize;
@@ -249,7 +247,7 @@ impl Scanner<'_> {
         }
         let text = self.text.get(begin..end.0).unwrap_or_default();
         if open > 0 {
-            return Err((from, "a bracket without its end".to_owned()));
+            return Err(SyntaxError::new(from, "a bracket without its end"));
         }
         if text.is_empty() {
             return self.fault("expected a value, as \"30s\"");
@@ -260,7 +258,7 @@ impl Scanner<'_> {
         Ok(Node { spot: end.1, ..node })
     }
 
-    fn list(&mut self) -> Result<Node, Fault> {
+    fn list(&mut self) -> Result<Node, SyntaxError> {
         let from = self.here();
         self.bump();
         let mut members = Vec::new();
@@ -277,7 +275,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn object(&mut self) -> Result<Node, Fault> {
+    fn object(&mut self) -> Result<Node, SyntaxError> {
         let from = self.here();
         self.bump();
         let mut entries = Vec::new();
@@ -299,7 +297,7 @@ impl Scanner<'_> {
     }
 
     /// The key of an object: a name, a text, or an expression in parentheses.
-    fn key(&mut self) -> Result<At<String>, Fault> {
+    fn key(&mut self) -> Result<At<String>, SyntaxError> {
         let from = self.here();
         let value = match self.peek() {
             Some('"') => self.quoted()?,
@@ -320,7 +318,7 @@ impl Scanner<'_> {
     }
 
     /// A text in quotes. An interpolation in it (`${…}`) stays as it is.
-    fn quoted(&mut self) -> Result<String, Fault> {
+    fn quoted(&mut self) -> Result<String, SyntaxError> {
         let from = self.here();
         self.bump();
         let mut text = String::new();
@@ -331,7 +329,7 @@ impl Scanner<'_> {
                 continue;
             }
             match self.bump() {
-                None | Some('\n') => return Err((from, "a text without its end, \"".to_owned())),
+                None | Some('\n') => return Err(SyntaxError::new(from, "a text without its end, \"")),
                 Some('"') => return Ok(text),
                 Some('\\') => text.extend(self.escaped()),
                 Some(character) => text.push(character),
@@ -340,14 +338,14 @@ impl Scanner<'_> {
     }
 
     /// `${…}`, with the texts and braces in it.
-    fn interpolation(&mut self, text: &mut String) -> Result<(), Fault> {
+    fn interpolation(&mut self, text: &mut String) -> Result<(), SyntaxError> {
         let (from, begin) = (self.here(), self.at);
         self.bump();
         self.bump();
         let mut open = 1_usize;
         while open > 0 {
             match self.peek() {
-                None => return Err((from, "${ without its end, }".to_owned())),
+                None => return Err(SyntaxError::new(from, "${ without its end, }")),
                 Some('"') => drop(self.deeper(Scanner::quoted)?),
                 Some(character) => {
                     open = match character {
@@ -378,7 +376,7 @@ impl Scanner<'_> {
     }
 
     /// `<<EOF`, or `<<-EOF`, up to the line that is EOF.
-    fn here_document(&mut self) -> Result<String, Fault> {
+    fn here_document(&mut self) -> Result<String, SyntaxError> {
         let from = self.here();
         let line = self.rest().lines().next().unwrap_or_default();
         let mark = line.trim_start_matches('<').trim_start_matches('-').trim().to_owned();
@@ -386,7 +384,7 @@ impl Scanner<'_> {
         self.line_end();
         loop {
             if self.at >= self.text.len() || mark.is_empty() {
-                return Err((from, "a here-document without its end".to_owned()));
+                return Err(SyntaxError::new(from, "a here-document without its end"));
             }
             let line = self.rest().lines().next().unwrap_or_default();
             if line.trim() == mark {
@@ -475,7 +473,7 @@ mod tests {
             ("a = [1 2\n", 2, "expected , or ]"),
             ("a: 1\n", 1, "expected = or { after a"),
         ] {
-            let (spot, said) = read(text).unwrap_err();
+            let SyntaxError { spot, reason: said } = read(text).unwrap_err();
             assert!(spot.line == line && said.contains(reason), "{text:?}: {spot:?} {said}");
         }
         for (begin, open) in

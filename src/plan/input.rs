@@ -1,5 +1,6 @@
 //! Which files there are, and their texts: the only I/O of the module.
 
+use super::error::{BesideError, TextError};
 use super::read;
 use crate::files;
 use std::ffi::OsStr;
@@ -68,23 +69,23 @@ fn name(path: &Path) -> String {
 /// The text of a file that another one names.
 ///
 /// # Errors
-/// Why it is not read, as a fragment.
-pub(super) fn beside(path: &Path) -> Result<String, String> {
+/// It is not there, cannot be read, or is not UTF-8 text.
+pub(super) fn beside(path: &Path) -> Result<String, BesideError> {
     let bytes = files::read(path, LARGEST_BESIDE).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "is not there".to_owned(),
-        _ => format!("cannot be read: {}", crate::files::why(&error)),
+        io::ErrorKind::NotFound => BesideError::Missing,
+        _ => BesideError::Unread(error),
     })?;
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
+    String::from_utf8(bytes).map_err(|_| BesideError::NotText)
 }
 
 /// The text of a file.
 ///
 /// # Errors
 /// It cannot be read, is larger than [`LARGEST`], or is not UTF-8 text.
-pub(super) fn text(input: &InputFile) -> io::Result<String> {
-    let bytes = files::read(&input.path, LARGEST)?;
+pub(super) fn text(input: &InputFile) -> Result<String, TextError> {
+    let bytes = files::read(&input.path, LARGEST).map_err(TextError::Unread)?;
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        io::Error::other(format!("not UTF-8 text in line {}", line + 1))
+        TextError::NotText(line + 1)
     })
 }

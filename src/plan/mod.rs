@@ -30,6 +30,8 @@ mod duration;
 #[cfg(feature = "plan")]
 mod elsewhere;
 #[cfg(feature = "plan")]
+mod error;
+#[cfg(feature = "plan")]
 mod finding;
 #[cfg(feature = "plan")]
 mod fix;

@@ -1,6 +1,7 @@
 //! For the tests of this module.
 
 use super::check::Files;
+use super::error::BesideError;
 use super::finding::PlanFinding;
 use super::fix::Changes;
 use super::result::PlanResult;
@@ -15,7 +16,7 @@ pub(super) fn check_texts(files: &[(&str, &str)]) -> PlanResult {
 fn check_with(files: &[(&str, &str)], wrap: Option<&str>) -> PlanResult {
     let beside = |path: &Path| {
         let found = files.iter().find(|(name, _)| Path::new(name) == path);
-        found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| "is not there".to_owned())
+        found.map(|(_, text)| (*text).to_owned()).ok_or(BesideError::Missing)
     };
     let reader = Reader::new(&crate::cli::run_options, &beside);
     let mut read = Files::default();

@@ -5,6 +5,7 @@
 //! the app's container mounts that, and its command begins with graceful. All that a pod needs is one change, made as a
 //! whole or not at all. In a Compose file a service and a volume do the same for all services, which wait for it.
 
+use super::error::WrapError;
 use super::finding::Edit;
 use super::model::{Container, ListPlace, Model, PodPlaces, Workload, WrapPlaces};
 use super::platform::Platform;
@@ -21,7 +22,7 @@ pub(super) struct Wrapping {
     pub(super) file: usize,
     /// The containers that it is for, as messages name them.
     pub(super) who: String,
-    pub(super) change: Result<Edit, &'static str>,
+    pub(super) change: Result<Edit, WrapError>,
 }
 
 /// One for every pod with a container that does not run graceful.
@@ -57,10 +58,9 @@ fn of_pod(workload: &Workload, image: &str) -> Vec<Wrapping> {
     done
 }
 
-fn of_container(workload: &Workload, at: usize, container: &Container) -> Result<Vec<Edit>, &'static str> {
-    const UNKNOWN: &str = "it has no command: name the image's own ENTRYPOINT and CMD there first";
-    let places = pod_places(workload).and_then(|places| places.containers.get(at)).ok_or("there is no place for it")?;
-    let first = container.argv.words.first().filter(|_| !container.argv.headless).ok_or(UNKNOWN)?;
+fn of_container(workload: &Workload, at: usize, container: &Container) -> Result<Vec<Edit>, WrapError> {
+    let places = pod_places(workload).and_then(|places| places.containers.get(at)).ok_or(WrapError::NoPlace)?;
+    let first = container.argv.words.first().filter(|_| !container.argv.headless).ok_or(WrapError::NoCommand)?;
     let mount = format!("{{name: graceful, mountPath: {DIR}, readOnly: true}}");
     let mount = in_list(places.mounts, places.key, "volumeMounts", mount)?;
     Ok(vec![Edit::Items(first.at, words(workload, container)), mount])
@@ -83,10 +83,10 @@ fn pod_places(workload: &Workload) -> Option<&PodPlaces> {
 }
 
 /// The changes of the pod's two lists.
-fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], &'static str> {
-    let places = pod_places(workload).ok_or("there is no place for it")?;
+fn of_lists(workload: &Workload, image: &str) -> Result<[Edit; 2], WrapError> {
+    let places = pod_places(workload).ok_or(WrapError::NoPlace)?;
     if places.is_taken {
-        return Err("a volume or an init container is called graceful already");
+        return Err(WrapError::TakenInPod);
     }
     let mount = format!("volumeMounts: [{{name: graceful, mountPath: {DIR}}}]");
     let init = format!("{{name: graceful, image: '{image}', command: [/graceful, install, {DIR}], {mount}}}");
@@ -102,12 +102,12 @@ pub(super) fn in_list(
     key: Option<super::place::Position>,
     name: &str,
     item: String,
-) -> Result<Edit, &'static str> {
+) -> Result<Edit, WrapError> {
     match (list, key) {
         (ListPlace::Before(first), _) => Ok(Edit::Items(first, vec![item])),
         (ListPlace::Absent, Some(key)) => Ok(Edit::Insert(key, format!("{name}:\n  - {item}"))),
-        (ListPlace::Absent, None) => Err("all of it is on one line"),
-        (ListPlace::Empty, _) => Err("it has an empty list of volumes, mounts or init containers: leave that out"),
+        (ListPlace::Absent, None) => Err(WrapError::OnOneLine),
+        (ListPlace::Empty, _) => Err(WrapError::EmptyList),
     }
 }
 

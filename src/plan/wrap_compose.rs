@@ -5,6 +5,7 @@
 //! from. An image may have one that no file shows; the service is then left alone, and a line says why. All that a file
 //! needs is one change.
 
+use super::error::WrapError;
 use super::finding::Edit;
 use super::model::{Container, DependsOn, ListPlace, Model, ServicePlaces, Workload, WorkloadKind, WrapPlaces};
 use super::place::{At, Position};
@@ -12,9 +13,6 @@ use super::shell;
 use super::wrap::{DIR, Wrapping, in_list, words};
 use std::collections::BTreeMap;
 
-const UNKNOWN: &str =
-    "its entrypoint is not known: name the image's own ENTRYPOINT, or the command, in entrypoint first";
-const IN_ONE_LINE: &str = "all of it is on one line";
 const DONE: &str = "graceful: {condition: service_completed_successfully}";
 
 /// One for every file with services that do not run graceful, and one for each that cannot.
@@ -56,13 +54,13 @@ fn installs(container: &Container) -> bool {
     container.argv.words.first().is_some_and(|word| shell::base(&word.value) == "graceful")
 }
 
-fn of_service(service: &Workload, container: &Container, places: &ServicePlaces) -> Result<Vec<Edit>, &'static str> {
-    let key = places.key.ok_or(IN_ONE_LINE)?;
+fn of_service(service: &Workload, container: &Container, places: &ServicePlaces) -> Result<Vec<Edit>, WrapError> {
+    let key = places.key.ok_or(WrapError::OnOneLine)?;
     let volume = in_list(places.volumes, Some(key), "volumes", format!("'graceful:{DIR}:ro'"))?;
     let waits = match &places.depends_on {
         DependsOn::Map(ListPlace::Absent) => Edit::Insert(key, format!("depends_on:\n  {DONE}")),
         DependsOn::Map(ListPlace::Before(first)) => Edit::Items(*first, vec![DONE.to_owned()]),
-        DependsOn::Map(ListPlace::Empty) => return Err("it has an empty depends_on: leave that out"),
+        DependsOn::Map(ListPlace::Empty) => return Err(WrapError::EmptyDependsOn),
         DependsOn::Names(names) => Edit::Keyed(names.clone(), "{condition: service_started}", DONE),
     };
     Ok(vec![entrypoint(service, container, places, key)?, volume, waits])
@@ -74,9 +72,9 @@ fn entrypoint(
     container: &Container,
     places: &ServicePlaces,
     key: Position,
-) -> Result<Edit, &'static str> {
+) -> Result<Edit, WrapError> {
     let argv = &container.argv;
-    let first = argv.words.first().filter(|_| !argv.headless).ok_or(UNKNOWN)?;
+    let first = argv.words.first().filter(|_| !argv.headless).ok_or(WrapError::NoEntrypoint)?;
     let ours = words(service, container);
     // The image's words have the place at which the service is built, without an extent.
     let is_of_image = |word: &&At<String>| word.at == word.at.empty();
@@ -101,9 +99,9 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// The changes that all services share: the service and the volume.
-fn of_all(places: &ServicePlaces, image: &str) -> Result<[Edit; 2], &'static str> {
+fn of_all(places: &ServicePlaces, image: &str) -> Result<[Edit; 2], WrapError> {
     if places.is_taken {
-        return Err("a service or a volume is called graceful already");
+        return Err(WrapError::TakenInFile);
     }
     let service = format!(
         "graceful:\n  image: '{image}'\n  entrypoint: [/graceful, install, {DIR}]\n  volumes: ['graceful:{DIR}']"
@@ -111,7 +109,7 @@ fn of_all(places: &ServicePlaces, image: &str) -> Result<[Edit; 2], &'static str
     let volume = match places.all_volumes {
         ListPlace::Absent => Edit::Insert(places.services, "volumes:\n  graceful: {}".to_owned()),
         ListPlace::Before(first) => Edit::Items(first, vec!["graceful: {}".to_owned()]),
-        ListPlace::Empty => return Err("the file has empty volumes: leave them out"),
+        ListPlace::Empty => return Err(WrapError::EmptyVolumes),
     };
     Ok([Edit::Insert(places.first, service), volume])
 }

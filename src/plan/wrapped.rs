@@ -1,5 +1,6 @@
 //! graceful in a command line and an environment that some file declares: found, and read by the code that `run` uses.
 
+use super::error::BesideError;
 use super::model::{Argv, ConfigMaps, Container, Graceful, MapKeys, MapSource, RecognisedServer};
 use super::place::{At, Position};
 use super::request::ReadOptions;
@@ -44,13 +45,13 @@ pub(super) struct Reader<'a> {
 }
 
 /// The text of a file that another one names, and that lies beside it.
-pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, BesideError>;
 
 /// A file that another one names.
 pub(super) enum NamedFile {
     Text(String),
     /// It should be there; why it cannot be read.
-    Missing(String),
+    Missing(BesideError),
     /// It is not beside this file, but where the container will run.
     Elsewhere,
 }

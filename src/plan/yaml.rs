@@ -11,25 +11,18 @@
 //! a document that would have more than [`LARGEST`] values, or more than [`DEEPEST`] levels, is refused. What a document
 //! takes is given back before the next one is read.
 
+use super::error::SyntaxError;
 use super::place::{At, Position};
 use super::tree::{DEEPEST, Data, LARGEST, Node};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Why a text cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct YamlError {
-    pub(super) spot: Position,
-    /// What is wrong, as a fragment.
-    pub(super) reason: String,
-}
-
 /// Reads one document after another, and hands out each.
 ///
 /// # Errors
 /// The text is not YAML, or a document is larger than it may be. The documents before it have been handed out.
-pub(super) fn read(text: &str, mut document: impl FnMut(&Node)) -> Result<(), YamlError> {
+pub(super) fn read(text: &str, mut document: impl FnMut(&Node)) -> Result<(), SyntaxError> {
     // A byte order mark is part of the stream for saphyr, too.
     let mut parser = Parser::new_from_str(text);
     let mut builder = Builder::default();
@@ -47,10 +40,9 @@ pub(super) fn read(text: &str, mut document: impl FnMut(&Node)) -> Result<(), Ya
     Ok(())
 }
 
-fn next<'a>(parser: &mut Parser<'a, StrInput<'a>>) -> Result<Option<(Event<'a>, Span)>, YamlError> {
-    parser.next_event().transpose().map_err(|error: ScanError| YamlError {
-        spot: Position::new(error.marker().line(), error.marker().col()),
-        reason: error.info().to_owned(),
+fn next<'a>(parser: &mut Parser<'a, StrInput<'a>>) -> Result<Option<(Event<'a>, Span)>, SyntaxError> {
+    parser.next_event().transpose().map_err(|error: ScanError| {
+        SyntaxError::new(Position::new(error.marker().line(), error.marker().col()), error.info())
     })
 }
 
@@ -76,7 +68,7 @@ enum Members {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
         let spot = Position::new(span.start.line(), span.start.col()).to(span.end.line(), span.end.col());
         match event {
             Event::Scalar(text, style, anchor, _) => {
@@ -91,7 +83,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
                 let reason = "an alias of an anchor that is not there, or of one that it is itself a part of";
-                let node = self.anchors.get(&anchor).cloned().ok_or_else(|| fault(spot, reason))?;
+                let node = self.anchors.get(&anchor).cloned().ok_or_else(|| SyntaxError::new(spot, reason))?;
                 self.add(node, spot)
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
@@ -100,15 +92,15 @@ impl Builder {
         }
     }
 
-    fn open(&mut self, spot: Position, anchor: usize, members: Members) -> Result<(), YamlError> {
+    fn open(&mut self, spot: Position, anchor: usize, members: Members) -> Result<(), SyntaxError> {
         if self.open.len() >= DEEPEST {
-            return Err(fault(spot, format!("more than {DEEPEST} levels deep; expected a manifest")));
+            return Err(SyntaxError::new(spot, format!("more than {DEEPEST} levels deep; expected a manifest")));
         }
         self.open.push(Open { spot, anchor, members, weight: 1 });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), YamlError> {
+    fn close(&mut self) -> Result<(), SyntaxError> {
         let Some(Open { spot, anchor, members, weight }) = self.open.pop() else { return Ok(()) };
         let data = match members {
             Members::List(members) => Data::List(members),
@@ -125,7 +117,7 @@ impl Builder {
         self.complete(Node { spot, data, weight }, anchor)
     }
 
-    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), YamlError> {
+    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         let node = Rc::new(node);
         if anchor > 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
@@ -135,7 +127,7 @@ impl Builder {
     }
 
     /// Adds a node at the place where it is used, which for an alias is not where the node stands.
-    fn add(&mut self, node: Rc<Node>, spot: Position) -> Result<(), YamlError> {
+    fn add(&mut self, node: Rc<Node>, spot: Position) -> Result<(), SyntaxError> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -143,7 +135,7 @@ impl Builder {
         open.weight = open.weight.saturating_add(node.weight);
         if open.weight > LARGEST {
             let reason = "more than 2000000 values with its aliases written out; expected a manifest of a usual size";
-            return Err(fault(spot, reason));
+            return Err(SyntaxError::new(spot, reason));
         }
         match &mut open.members {
             Members::List(members) => members.push(node),
@@ -161,15 +153,11 @@ impl Builder {
     }
 }
 
-fn fault(spot: Position, reason: impl Into<String>) -> YamlError {
-    YamlError { spot, reason: reason.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn documents(text: &str) -> Result<usize, YamlError> {
+    fn documents(text: &str) -> Result<usize, SyntaxError> {
         let mut count = 0;
         read(text, |_| count += 1).map(|()| count)
     }

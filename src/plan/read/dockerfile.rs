@@ -3,6 +3,7 @@
 
 use super::reading::of_shell;
 use crate::plan::duration::go_duration as duration;
+use crate::plan::error::SyntaxError;
 use crate::plan::model::Rollout;
 use crate::plan::model::{
     Argv, Container, Elsewhere, Model, Platform, ProbeHandler, ProbeSpec, ShellForm, Workload, WorkloadKind,
@@ -23,7 +24,7 @@ pub(super) fn read(file: usize, name: &str, text: &str, reader: &Reader<'_>, mod
         Ok(dockerfile) => dockerfile,
         Err(error) => {
             let spot = Position::new(error.line(), error.column().saturating_sub(1));
-            return Reading { found: 0, fault: Some((spot, error.to_string())) };
+            return Reading { found: 0, fault: Some(SyntaxError::new(spot, error.to_string())) };
         }
     };
     let Some(Image { mut container, executed, .. }) = image(name, &dockerfile, text, None, ".", reader) else {

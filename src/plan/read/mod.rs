@@ -89,7 +89,7 @@ pub(super) fn read(
                         || nomad::read_json(file, document, reader, model),
                 );
             });
-            reading.fault = read.err().map(|fault| (fault.spot, fault.reason));
+            reading.fault = read.err();
             reading
         }
     }

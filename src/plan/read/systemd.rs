@@ -2,6 +2,7 @@
 //! the next, an empty value resets a list. Written by hand: the crates for it keep no positions.
 
 use super::reading::Reading;
+use crate::plan::error::SyntaxError;
 use crate::plan::model::{Argv, Container, Elsewhere, Model, Platform, Rollout, Unit, Workload, WorkloadKind};
 use crate::plan::place::{At, Position};
 use crate::plan::wrapped::Reader;
@@ -97,7 +98,7 @@ struct Assignment {
     value: At<String>,
 }
 
-fn assignments(text: &str) -> Result<Vec<Assignment>, (Position, String)> {
+fn assignments(text: &str) -> Result<Vec<Assignment>, SyntaxError> {
     let mut section = String::new();
     let mut all: Vec<Assignment> = Vec::new();
     let mut lines = text.lines().enumerate();
@@ -111,7 +112,7 @@ fn assignments(text: &str) -> Result<Vec<Assignment>, (Position, String)> {
             continue;
         }
         let Some((key, value)) = line.split_once('=') else {
-            return Err((Position::new(number + 1, 0), "expected KEY=VALUE or [Section]".to_owned()));
+            return Err(SyntaxError::new(Position::new(number + 1, 0), "expected KEY=VALUE or [Section]"));
         };
         let column = key.chars().count() + 1 + value.chars().take_while(|c| c.is_whitespace()).count();
         let mut value = value.trim().to_owned();
@@ -162,7 +163,7 @@ mod tests {
             all.iter().map(|given| (given.section.as_str(), given.key.as_str(), given.value.value.as_str())).collect();
         assert_eq!(shown, [("Unit", "A", "1"), ("Service", "ExecStart", "/x --y"), ("Service", "B", "")]);
         assert_eq!((all[1].value.at.line, all[1].value.at.column), (5, 13));
-        assert_eq!(assignments("[S]\nnonsense\n").unwrap_err().0.line, 2);
+        assert_eq!(assignments("[S]\nnonsense\n").unwrap_err().spot.line, 2);
     }
 
     #[test]
