@@ -1,7 +1,7 @@
 //! What a check asks: TARGET of `NAME=TARGET`, and amounts of disk space. Pure, as `values` is.
 
 use super::suggest::did_you_mean;
-use super::values::{argv, http_url};
+use super::values::{argv, http_url, http_url_or};
 use super::{CheckTarget, Space};
 use crate::reason::Reason;
 use crate::secret::{Url, hidden, hidden_command};
@@ -65,7 +65,7 @@ pub(crate) fn target(text: &str) -> Result<CheckTarget, Reason> {
     }
 }
 
-/// `--ready-url`: http, https, tcp://HOST:PORT, or unix:SOCKET:PATH.
+/// `--ready-url` and `--live-url`: http, https, tcp://HOST:PORT, or unix:SOCKET:PATH.
 pub(crate) fn ready_url(text: &str) -> Result<Url, Reason> {
     if let Some(rest) = text.trim().strip_prefix("unix:") {
         return super::values::unix_url(rest);
@@ -76,7 +76,7 @@ pub(crate) fn ready_url(text: &str) -> Result<Url, Reason> {
             Url::parse(text.trim())
                 .map_err(|error| format!("not a URL ({error}); expected one, as tcp://127.0.0.1:8080").into())
         }
-        _ => http_url(text),
+        _ => http_url_or(text, "http://, https://, tcp:// or unix:"),
     }
 }
 

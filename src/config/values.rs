@@ -204,6 +204,11 @@ pub(crate) fn unix_url(rest: &str) -> Result<Url, Reason> {
 
 /// An absolute http or https URL with a host.
 pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
+    http_url_or(text, "http:// or https://")
+}
+
+/// The same where other forms are taken as well: `begins` names what a URL may begin with.
+pub(crate) fn http_url_or(text: &str, begins: &str) -> Result<Url, Reason> {
     let text = text.trim();
     if !is_http(text) {
         let example = match text.split_once("://") {
@@ -213,7 +218,7 @@ pub(crate) fn http_url(text: &str) -> Result<Url, Reason> {
             None if text.starts_with('/') => format!("http://127.0.0.1:8080{text}"),
             None => format!("http://{text}"),
         };
-        return Err(format!("expected a URL that begins with http:// or https://, as {}", hidden(&example)).into());
+        return Err(format!("expected a URL that begins with {begins}, as {}", hidden(&example)).into());
     }
     let url = Url::parse(text)
         .map_err(|error| format!("not a URL ({error}); expected one, as http://127.0.0.1:8080/ready"))?;

@@ -371,7 +371,11 @@ fn holds_and_urls() {
         flags(&["--ready-url", "/ready"], &["--ready-url \"/ready\"", "http://127.0.0.1:8080/ready"]),
         flags(&["--ready-url", "http://"], &["--ready-url \"http://\"", "not a URL", "http://127.0.0.1:8080/ready"]),
         flags(&["--ready-url", "http://h:99999/"], &["--ready-url \"http://h:99999/\"", "port"]),
-        variable("GRACEFUL_READY_URL", "ftp://h/r", &["GRACEFUL_READY_URL=\"ftp://h/r\"", "http://h/r"]),
+        variable(
+            "GRACEFUL_READY_URL",
+            "ftp://h/r",
+            &["GRACEFUL_READY_URL=\"ftp://h/r\"", "begins with http://, https://, tcp:// or unix:, as http://h/r"],
+        ),
         flags(&["--ready-interval", "2s"], &["--ready-interval \"2s\"", "--ready-url"]),
         variable("GRACEFUL_READY_TIMEOUT", "2s", &["GRACEFUL_READY_TIMEOUT=\"2s\"", "--ready-url"]),
         file("startup_timeout = \"9s\"", &["graceful.toml: startup_timeout = \"9s\"", "--ready-url"]),

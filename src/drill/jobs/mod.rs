@@ -29,6 +29,7 @@
 
 mod ask;
 mod causes;
+mod fault;
 mod ids;
 mod judge;
 mod ledger;
@@ -47,6 +48,7 @@ use crate::sys::handlers::{self, Disposition};
 use crate::sys::signals;
 use ask::{Ask, AskError, AskFault};
 use causes::Known;
+use fault::LookError;
 use judge::Seen;
 use ledger::{Ledger, Look};
 use std::time::{Duration, Instant, SystemTime};
@@ -102,8 +104,9 @@ struct Shift<'a> {
     /// When the last look that went well began.
     looked_s: Option<f64>,
     /// Why the last look told nothing.
-    look_fault: Option<String>,
-    submit_fault: Option<String>,
+    look_fault: Option<LookError>,
+    /// Why jobs could not be submitted.
+    submit_fault: Option<AskError>,
 }
 
 /// Runs one drill of jobs.
@@ -253,7 +256,9 @@ impl Shift<'_> {
 
     /// Why the drill cannot go on, before the stop.
     fn fault(&self) -> Option<String> {
-        self.subject.died_early().or_else(|| self.submit_fault.clone()).or_else(|| self.look_fault.clone())
+        let submit = || self.submit_fault.as_ref().map(ToString::to_string);
+        let look = || self.look_fault.as_ref().map(ToString::to_string);
+        self.subject.died_early().or_else(submit).or_else(look)
     }
 
     /// Begins the stop; returns the moment, by both clocks.
@@ -334,7 +339,7 @@ impl Shift<'_> {
                 return Ok(());
             }
             if now >= end && now >= least {
-                self.look_fault = Some("no look at them was over in time".to_owned());
+                self.look_fault = Some(LookError::Late);
                 return Ok(());
             }
             self.show(true);
@@ -358,7 +363,7 @@ impl Shift<'_> {
         match started {
             Ok(subject) => self.subject = subject,
             Err(why) => {
-                self.look_fault = Some(why.to_string());
+                self.look_fault = Some(why.into());
                 return Ok(false);
             }
         }
@@ -371,9 +376,8 @@ impl Shift<'_> {
             self.show(true);
             let now = Instant::now();
             if self.submit_fault.is_some() || self.subject.ended().is_some() {
-                self.look_fault = self.submit_fault.take().or_else(|| self.subject.died_early()).map(|why| {
-                    format!("what is not done cannot be told to be lost: the worker was started once more, and {why}")
-                });
+                let not_submitted = self.submit_fault.take().map(LookError::NotSubmitted);
+                self.look_fault = not_submitted.or_else(|| self.subject.died_early().map(LookError::DiedEarly));
                 return Ok(false);
             }
             if self.ledger.missing() == 0 {
@@ -387,12 +391,8 @@ impl Shift<'_> {
                 return Ok(true);
             }
             if now >= end {
-                self.look_fault = Some(format!(
-                    "{} are not done, and the worker that was started once more has not got behind them within {} \
-                     (--settle); --queued COMMAND prints what the queue still has",
-                    self.ledger.missing(),
-                    human(self.jobs.settle + longest)
-                ));
+                let within = self.jobs.settle + longest;
+                self.look_fault = Some(LookError::Behind { missing: self.ledger.missing(), within });
                 return Ok(false);
             }
         }
@@ -453,7 +453,7 @@ impl Shift<'_> {
                 Ok(()) => trace!(name: "drill_submitted", count, "{count} jobs submitted"),
                 Err(why) => {
                     debug!(name: "drill_not_submitted", %why, "jobs are not submitted: {why}");
-                    self.submit_fault = Some(why.to_string());
+                    self.submit_fault = Some(why);
                 }
             }
         }
@@ -481,7 +481,7 @@ impl Shift<'_> {
         let text = self.jobs.submit.replace(COUNT, &count.to_string());
         match Ask::start("submit", &text, self.plan.timeout, self.hall.inherited) {
             Ok(ask) => self.submitting = Some((ask, count)),
-            Err(why) => self.submit_fault = Some(why.to_string()),
+            Err(why) => self.submit_fault = Some(why),
         }
         self.last_batch = Some(Instant::now());
         if self.load.is_some() {
@@ -529,11 +529,11 @@ impl Shift<'_> {
         };
         match next {
             Ok(next) => self.looking = next,
-            Err(why) => self.look_fault = Some(why.to_string()),
+            Err(why) => self.look_fault = Some(why.into()),
         }
         if let Some(why) = fault {
             debug!(name: "drill_not_looked", %why, "a look at the jobs told nothing: {why}");
-            self.look_fault = Some(why.to_string());
+            self.look_fault = Some(why.into());
         }
     }
 
