@@ -242,7 +242,7 @@ impl Supervisor {
         }
         self.reaper.begin_generation();
         self.launch.sockets.succeed(self.run.generation, generation);
-        self.run = Box::new(next);
+        *self.run = next;
         self.say_if_hooks_come_first();
     }
 
