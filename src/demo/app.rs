@@ -1,4 +1,5 @@
-//! What all threads of the demo app share: its fault, whether it stops, and how many connections and requests there are.
+//! What all threads of the demo app share: its fault, whether it stops, and how many connections and requests there
+//! are.
 
 use super::Fault;
 use crate::sys::fds;

@@ -242,8 +242,8 @@ impl DemoConnection<'_> {
         true
     }
 
-    /// close(2) with bytes unread resets the connection, and the client may lose the answer to the reset: the rest is read
-    /// until the client closes, too.
+    /// close(2) with bytes unread resets the connection, and the client may lose the answer to the reset: the rest is
+    /// read until the client closes, too.
     fn linger(&self) {
         _ = self.stream.shutdown(Shutdown::Write);
         let end = Instant::now() + LINGER;

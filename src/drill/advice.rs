@@ -1,8 +1,8 @@
 //! What to say about each cause, and what to change. Pure.
 //!
-//! A fix names the flag of graceful, the server's own setting or the line to write. A delay is advised for what a delay saves,
-//! and then it is longer than the load balancer's lag: one that is just long enough for what this drill saw is too short
-//! for the next. One that is set already is not advised again.
+//! A fix names the flag of graceful, the server's own setting or the line to write. A delay is advised for what a delay
+//! saves, and then it is longer than the load balancer's lag: one that is just long enough for what this drill saw is
+//! too short for the next. One that is set already is not advised again.
 
 use super::case::{Case, relative, seconds, signal, under_way_at};
 use super::causes::{self, Group, told_s};

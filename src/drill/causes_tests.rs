@@ -1,4 +1,5 @@
-//! Where one cause ends and its neighbour begins: rows of what was seen, and the cause of the one request that was dropped.
+//! Where one cause ends and its neighbour begins: rows of what was seen, and the cause of the one request that was
+//! dropped.
 
 use super::*;
 use crate::counts::Counts;

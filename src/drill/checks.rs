@@ -378,7 +378,7 @@ fn signal_handled(case: &Case<'_>) -> ExplainedCheck {
     }
 }
 
-/// The hold lets an app without a handler serve on as long as requests come without a pause, which is no promise.
+/// The hold lets an app without a handler serve on as long as requests come without a pause, which nobody promises.
 fn owed_to_the_hold(case: &Case<'_>) -> Option<String> {
     let report = case.facts.report.as_ref().filter(|_| is_dropless(case.drill))?;
     let (delay, lag) = (report.budget.pre_stop_delay_s, case.lag_s());

@@ -371,7 +371,8 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The app died of the stop signal at once: it has no handler for it, or one that waits for nothing and raises it again.
+    /// The app died of the stop signal at once: it has no handler for it, or one that waits for nothing and raises it
+    /// again.
     NoHandler,
     /// Its handler exits, or ends the processes that serve, without waiting for the requests in flight.
     ExitsAtOnce,

@@ -4,7 +4,7 @@
 //!   new, hot      by the pacer's times, until the lag after the stop is over
 //!   idle          one request at the start, then silence; one more between the stop and the end of the lag
 //!   slow          one request after another, until the lag is over
-//!   stream        one open stream each, opened anew if it ends before the stop
+//!   stream        one open stream each, opened again if it ends before the stop
 //! ```
 //!
 //! Nothing is sent twice and nothing is sent again. A kept connection that the server has closed in good time is

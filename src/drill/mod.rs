@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The load is an open model: requests go out at times that the rate alone decides, and what a stalled server keeps
-//! waiting counts from the time it should have been sent. Nothing is sent twice. Whatever a correct router would have sent
-//! within the lag after the stop and did not get an answer is dropped.
+//! waiting counts from the time it should have been sent. Nothing is sent twice. Whatever a correct router would have
+//! sent within the lag after the stop and did not get an answer is dropped.
 //!
 //! The app runs under `graceful run` in a process of its own, exactly as it would in production, and its report is read
 //! when it is over; so the timeline speaks the words of the log.

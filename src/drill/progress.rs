@@ -1,5 +1,5 @@
-//! What is shown while drills run: a live view on stderr, where that is a terminal, and a line for each round of several as
-//! it ends.
+//! What is shown while drills run: a live view on stderr, where that is a terminal, and a line for each round of
+//! several as it ends.
 //!
 //! ```text
 //!   load       ━━━━━━╸─── 100/s  143 ok  0 dropped  5 in flight  2.6 s left

@@ -1,4 +1,5 @@
-//! One drill, from the start of the app to the last request: start, wait until it answers, load, stop, watch to the end.
+//! One drill, from the start of the app to the last request: start, wait until it answers, load, stop, watch to the
+//! end.
 //!
 //! The main thread waits here, for signals and for the clock; the load and the look at the readiness endpoint have a
 //! thread each. Whatever happens, what was started is ended before this returns.
@@ -412,7 +413,7 @@ impl DrillRun<'_> {
                 self.facts.result = self.subject.result_of(stop);
                 self.facts.left = self.subject.leftovers(&[]);
                 details::ended(ended, stop, &self.facts.left);
-                // A restart in turn is over when the command is, and the load balancer lags behind its last step.
+                // A rolling restart is over when the command is, and the load balancer lags behind its last step.
                 load.control.until(ended.at + self.plan.lb_lag);
             }
             if ended_at.is_none() && self.subject.ends() && now >= stop + patience && self.facts.killed_s.is_none() {
@@ -420,8 +421,9 @@ impl DrillRun<'_> {
                 details::kills(patience);
                 self.subject.kill();
             }
-            // The load balancer's lag begins when it can know of the stop: where a command stops the target, with the first sign
-            // of it, and with the command's end at the latest. Until then requests go on: a SIGKILL may come late.
+            // The load balancer's lag begins when it can know of the stop: where a command stops the target, with the
+            // first sign of it, and with the command's end at the latest. Until then requests go on: a SIGKILL may come
+            // late.
             if let plan::Subject::Command(_) = self.plan.subject
                 && !self.plan.rolling
                 && let Some(sign) = load

@@ -4,11 +4,11 @@
 //!   number of requests below the true percentile is binomial, so two ranks hold it with the wanted confidence (Hahn
 //!   and Meeker, Statistical Intervals, 5.2). With few requests not even the slowest is a bound from above: then there
 //!   is none.
-//! - Slow requests come in bursts (garbage is collected, a disk is full), and those of a burst are one witness, not many.
-//!   So there are fewer independent requests than requests, by as much as the number of slow ones varies more than it
-//!   would: for clusters of sizes S, the mean of S squared by the mean of S (a compound Poisson process). Clusters are found
-//!   by runs, as those of extremes are (Coles, An Introduction to Statistical Modeling of Extreme Values, 5.3), above
-//!   several thresholds, of which the worst counts.
+//! - Slow requests come in bursts (garbage is collected, a disk is full), and those of a burst are one witness, not
+//!   many. So there are fewer independent requests than requests, by as much as the number of slow ones varies more
+//!   than it would: for clusters of sizes S, the mean of S squared by the mean of S (a compound Poisson process).
+//!   Clusters are found by runs, as those of extremes are (Coles, An Introduction to Statistical Modeling of Extreme
+//!   Values, 5.3), above several thresholds, of which the worst counts.
 //! - The quotient of two: from both intervals by the method of variance estimates recovery, on logarithms (MOVER; Zou
 //!   and Donner, Statistics in Medicine 27, 2008). It is a closed formula, and nothing is random: the same drills give
 //!   the same verdict.
@@ -81,7 +81,7 @@ impl Interval {
         let apart = |one: f64, two: f64| (one / two).ln().abs();
         let width = match self.high {
             Some(high) if self.value <= limit => apart(high, self.value),
-            // There is no bound from above: as many as are missing to the least number with one.
+            // There is no bound from above: it takes as many as the least number with one still lacks.
             None if self.value <= limit => {
                 let least = LEAST * self.requests as f64 / self.independent.max(1) as f64;
                 return Some((least - self.requests as f64).max(1.0).ceil() as usize);

@@ -135,7 +135,8 @@ impl RunningSubject {
                 .map_err(|error| SubjectError::NotSent { signal: *signal, pid: process.pid, error }),
             Kind::Command { text, pid, .. } => {
                 let argv = ["/bin/sh".into(), "-c".into(), OsString::from(text.as_str())];
-                // What it says is for the user, and what it leaves in the background must not lose its output with the drill.
+                // What it says is for the user, and what it leaves in the background must not lose its output with the
+                // drill.
                 *pid = Some(spawned(&argv, inherited, None, io::stderr().as_fd())?);
                 Ok(())
             }

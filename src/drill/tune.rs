@@ -1,5 +1,5 @@
-//! The smallest pre-stop delay that drops nothing, from both sides: halving between one that drops and one that does not,
-//! then the good one again, to be sure.
+//! The smallest pre-stop delay that drops nothing, from both sides: halving between one that drops and one that does
+//! not, then the good one again, to be sure.
 
 use super::details;
 use super::evidence::Verdict;

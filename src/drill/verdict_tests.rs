@@ -174,7 +174,7 @@ fn an_idle_app_that_dies_of_gracefuls_signal_was_stopped_cleanly() {
     let seen = judged_supervised(good(), &supervised(2.5, reported(2.5, 0, 2.5)));
     assert_eq!(seen.verdict, Verdict::Passed, "{:#?}", seen.checks);
     assert!(seen.remarks[0].contains("143, and clean"), "{:?}", seen.remarks);
-    // Another signal is not graceful's, and bare nobody has looked.
+    // Another signal is not graceful's, and without graceful nobody has looked.
     let other = Observations {
         result: StopResult::AppExited(Exit { at_s: 2.51, status: Some(ExitStatus::Signaled(Signal::HUP)) }),
         ..supervised(2.5, reported(2.5, 0, 2.5))
@@ -366,7 +366,8 @@ fn what_follows_the_platforms_sigkill_is_told_after_it_and_its_fix_is_the_platfo
         assert_eq!(causes, [Cause::KilledByPlatform, Cause::RefusedAfterExit, Cause::ProxyReset], "{grace:?}");
         assert_eq!(seen.findings[0].checks, ["zero-dropped", "in-flight", "exit-in-time"]);
         assert_eq!(seen.findings[0].flags, ["--grace-period=10s"]);
-        // The lag begins when the stop can be seen: with graceful at its begin, and not when the platform has had enough.
+        // The lag begins when the stop can be seen: with graceful at its begin, and not when the platform has had
+        // enough.
         assert_eq!(seen.findings[1].flags, ["--pre-stop-delay=2100ms", "--probe-listen=:9090"]);
         assert_eq!(check(&seen, "exit-in-time").result, CheckResult::Fail);
         assert!(check(&seen, "in-flight").evidence.starts_with("0 of 1 request "), "{seen:#?}");
@@ -426,7 +427,8 @@ fn a_restart_of_the_only_instance_is_named() {
     assert_eq!(causes, [(Cause::ProxyReset, 60), (Cause::StoppedListening, 40)]);
     assert!(alone.findings[0].fix.contains("another instance serve meanwhile"), "{:?}", alone.findings);
     assert!(alone.findings.iter().all(|finding| finding.flags.is_empty()), "{:?}", alone.findings);
-    // Another instance beside it; routers take turns, and those of one kind may all have come to the one that was stopped.
+    // Another instance beside it; routers take turns, and those of one kind may all have come to the one that was
+    // stopped.
     let beside = seen(true);
     assert!(beside.dropped >= 50, "{:?}", beside.findings);
     assert!(beside.findings.iter().any(|finding| !finding.flags.is_empty()), "{:?}", beside.findings);

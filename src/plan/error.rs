@@ -1,4 +1,5 @@
-//! What can go wrong with a file: each error is a fragment that follows the file's name, or the name of what it is about.
+//! What can go wrong with a file: each error is a fragment that follows the file's name, or the name of what it is
+//! about.
 
 use super::place::Position;
 use crate::files;

@@ -361,7 +361,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// The character that an escape stands for, from behind its backslash.
+    /// The character that an escape stands for; its backslash is read already.
     fn escaped(&mut self) -> Option<char> {
         let digits = match self.bump()? {
             'n' => return Some('\n'),

@@ -15,8 +15,8 @@
 //!
 //! # Rules
 //!
-//! - An error is what cannot work as it is written. What depends on something that no file says is a warning at most, and
-//!   what is a matter of taste is not said at all: a linter that cries wolf is switched off.
+//! - An error is what cannot work as it is written. What depends on something that no file says is a warning at most,
+//!   and what is a matter of taste is not said at all: a linter that cries wolf is switched off.
 //! - Nothing on this machine is looked at (its files, programs, variables): the manifests run elsewhere. What they name
 //!   beside themselves is part of them: files with variables, the Dockerfile of a build and what it copies. Where
 //!   options may come from something that is not there, whatever depends on them is a note that names it ([`rules`]).

@@ -109,7 +109,7 @@ pub(super) struct Rollout {
     pub(super) order: Option<At<String>>,
     pub(super) failure_action: Option<At<String>>,
     pub(super) monitor: Option<At<Duration>>,
-    /// Where `update_config` stands, if it does.
+    /// Where `update_config` is, if it is given.
     pub(super) at: Option<Position>,
 }
 

@@ -1,4 +1,4 @@
-//! Where something stands in a file.
+//! Where something is in a file.
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! `--wrap IMAGE`: graceful before the commands of Kubernetes manifests and Compose files, where the images do not have it.
+//! `--wrap IMAGE`: graceful before the commands of Kubernetes manifests and Compose files, where the images do not have
+//! it.
 //!
 //! A container without graceful is not a finding: that is somebody's choice. So no rule reports it, and this is done
 //! only on request. An init container of IMAGE, which needs nothing but graceful in it, installs it into an emptyDir;

@@ -1,5 +1,5 @@
-//! `--wrap IMAGE` in Compose files: a service called graceful, of IMAGE, installs it into a volume of the same name; a service that
-//! is wrapped mounts that, waits for the installation, and has an entrypoint that begins with graceful.
+//! `--wrap IMAGE` in Compose files: a service called graceful, of IMAGE, installs it into a volume of the same name; a
+//! service that is wrapped mounts that, waits for the installation, and has an entrypoint that begins with graceful.
 //!
 //! What is executed has to be known: by `entrypoint`, or by the ENTRYPOINT of the Dockerfile that the service is built
 //! from. An image may have one that no file shows; the service is then left alone, and a line says why. All that a file
@@ -33,7 +33,7 @@ fn of_file(file: usize, services: &[&Workload], image: &str) -> Vec<Wrapping> {
         for container in service.running().filter(|container| container.graceful.is_none() && !installs(container)) {
             match of_service(service, container, places) {
                 Ok(more) => {
-                    // Services that are aliases of each other stand in one place.
+                    // Services that are aliases of each other have one place.
                     edits.extend(more.into_iter().filter(|edit| !edits.contains(edit)).collect::<Vec<_>>());
                     names.push(service.title());
                     file_places = Some(places);

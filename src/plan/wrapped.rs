@@ -266,7 +266,7 @@ struct Found {
     before: Vec<At<String>>,
     /// What follows its name.
     words: Vec<At<String>>,
-    /// Whether the command line is complete: only arguments of whoever starts it can follow.
+    /// Whether the command line is complete: only arguments that are given at its start can follow.
     is_head: bool,
 }
 

@@ -1,15 +1,15 @@
 //! YAML as a tree in which every value knows its line and column. JSON is read in the same way, since it is YAML.
 //!
 //! Built from the events of saphyr-parser, and not with serde: serde_yaml and serde-saphyr give a value or a position,
-//! and lose either what stands beside it or the duplicate that it replaced; `saphyr`'s own tree copies what an alias
-//! names, so that a small file can take all memory (and libyaml's ports read whole streams). A stream of events is
-//! bounded by whoever reads it. saphyr-parser is YAML 1.2, maintained, without `unsafe` and small.
+//! and lose either what is beside it or the duplicate that it replaced; `saphyr`'s own tree copies what an alias names,
+//! so that a small file can take all memory (and libyaml's ports read whole streams). A stream of events is bounded by
+//! whoever reads it. saphyr-parser is YAML 1.2, maintained, without `unsafe` and small.
 //!
 //! # Bounds
 //!
-//! An alias is a second reference to one node, never a copy, and each node counts what it would be if all were written out:
-//! a document that would have more than [`LARGEST`] values, or more than [`DEEPEST`] levels, is refused. What a document
-//! takes is given back before the next one is read.
+//! An alias is a second reference to one node, never a copy, and each node counts what it would be if all were written
+//! out: a document that would have more than [`LARGEST`] values, or more than [`DEEPEST`] levels, is refused. What a
+//! document takes is given back before the next one is read.
 
 use super::error::SyntaxError;
 use super::place::{At, Position};

@@ -226,7 +226,7 @@ rows! {
     killed_from_outside: Row {
         options: &["--pre-stop-delay=800ms", "--hold=never"],
         slow: 1.5,
-        fix: Fix::Command("who sends it", || script("exec APP")),
+        fix: Fix::Command("whoever sends it", || script("exec APP")),
         ..row("killed-from-outside", || script("APP & app=$!; trap 'kill -KILL $app; exit 137' TERM; wait"))
     };
     ended_before_signal: Row {

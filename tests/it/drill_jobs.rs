@@ -441,7 +441,7 @@ fn control_celery_loses_its_task_on_sigquit() {
     let Some(queue) = Queue::new("celery") else { return };
     let seen = queue.drill(&["--bare", "--signal", "QUIT"], &["--pool", "solo"]);
     let fix = seen.loses("jobs-wrong-signal", "celery finishes its jobs on SIGTERM, and SIGQUIT is what it got");
-    assert!(fix.contains("stop it by SIGTERM"), "{fix}");
+    assert!(fix.contains("stop it with SIGTERM"), "{fix}");
     queue.drill(&["--bare"], &["--pool", "solo"]).passes();
 }
 

@@ -1,8 +1,8 @@
 //! One run of a command of the user's, `--submit`, `--done` or `--queued`: its standard output, or why there is none.
 //!
-//! It runs through /bin/sh in a process group of its own, without the app's environment being touched. It has a
-//! deadline and a limit for what it prints; a run that exceeds one gets SIGKILL. The caller reaps, since wait(2) has
-//! one owner, and passes the end on.
+//! It runs through /bin/sh in a process group of its own, with the drill's own environment. It has a deadline and a
+//! limit for what it prints; a run that exceeds one gets SIGKILL. The caller reaps, since wait(2) has one owner, and
+//! passes the end on.
 
 use crate::pid::Pid;
 use crate::reason::Reason;

@@ -45,7 +45,7 @@ pub(super) struct Ending<'a> {
     pub(super) exit: Option<Exit>,
     /// When SIGKILL came because the budget was spent: from graceful, or from the drill in the orchestrator's place.
     pub(super) killed_s: Option<f64>,
-    /// Whether graceful says that SIGKILL came from outside, and the kernel's count of processes killed for want of
+    /// Whether graceful reports that SIGKILL came from outside, and the kernel's count of processes killed for want of
     /// memory.
     pub(super) killed_from_outside: bool,
     pub(super) oom_kills: u64,
@@ -150,7 +150,7 @@ pub(super) fn too_late(end: &Ending<'_>) -> Told {
         return Told { cause: Cause::JobsSignalIgnored, words, fix: handler(&signal) };
     }
     let budget = end.killed_s.map_or(end.grace_s, |at| at) - end.told_s;
-    // It had the time for its longest job, so that more time is no cure.
+    // It had the time for its longest job, so more time would not help.
     if end.longest_s.is_some_and(|longest| longest < budget - SLACK_S) {
         let words = format!(
             "{after}: the worker did not end on {signal}, although it had time for its longest job{}",

@@ -209,7 +209,8 @@ fn some_ending() -> impl Strategy<Value = Drawn> {
 }
 
 proptest! {
-    /// Whatever was seen: there is one cause, with words and a fix, and a budget is never advised that is there already.
+    /// Whatever was seen: there is one cause, with words and a fix, and a budget is never advised that is there
+    /// already.
     #[test]
     fn every_ending_has_a_cause_and_a_fix_that_changes_something(
         (lost, exit_s, killed_s, exits, [no_handler, ignores, outside, supervised], longest_s, limit) in some_ending(),

@@ -1,7 +1,7 @@
 //! From the ledger and the facts to the checks, the findings and the verdict. Pure.
 //!
-//! What a job came to is counted, never guessed: where the commands of the user could not tell, the drill is inconclusive
-//! and says why. How the worker ended is judged by the same facts as a server's end.
+//! What a job came to is counted, never guessed: where the commands of the user could not tell, the drill is
+//! inconclusive and says why. How the worker ended is judged by the same facts as a server's end.
 
 use super::causes::{self, Ending, Known, Told};
 use super::ledger::Ledger;

@@ -93,7 +93,7 @@ fn a_job_that_is_hidden_for_a_while_is_known_to_have_come_back() {
     ledger.look(look(3.0, Some("b"), ""), true);
     ledger.look(look(4.0, Some("a b"), ""), true);
     assert_eq!((ledger.reappeared(), ledger.missing()), (1, 0));
-    // Before the end of the worker a job under way is in neither: that is no news.
+    // Before the end of the worker a job under way is in neither list: that means nothing.
     let mut ledger = Ledger::default();
     ledger.submit(ids("a"), 1.0).unwrap();
     ledger.look(look(2.0, Some(""), ""), false);

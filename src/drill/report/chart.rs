@@ -2,7 +2,7 @@
 //!
 //! From the top: labels of the moments, the lag of the load balancer, the phases, a group of lanes for each kind of
 //! client, the axis. A request is a line from when it was sent to when its outcome was certain; what is not a plain
-//! success has a sign of its own at its end, so that nothing is told by colour alone.
+//! success has a sign of its own at its end, so that nothing is shown by colour alone.
 //!
 //! All requests of one kind with one outcome are one path, with a line in it for each: ten times less to send and to
 //! lay out than an element for each. What the pointer shows about a request is beside the drawing, in the order of

@@ -1,12 +1,13 @@
-//! The document as one page that needs nothing else: to be opened from a CI artefact, mailed, or printed into an incident
-//! review.
+//! The document as one page that needs nothing else: to be opened from a CI artefact, mailed, or printed into an
+//! incident review.
 //!
 //! From the top: the verdict; each root cause with its fix; the timeline; checks, numbers, and what happened, in words.
 //! A comparison has both sides beside each other with the same time axis; several rounds are a table, and the worst of
 //! them.
 //!
-//! Nothing is fetched, and nothing that an app or an option said is markup in it. Were it, nothing would come of it: the page's
-//! Content-Security-Policy names its own style and its own script by their hashes, and nothing else may run or be loaded.
+//! Nothing is fetched, and nothing that an app or an option said is markup in it. Were it, nothing would come of it:
+//! the page's Content-Security-Policy names its own style and its own script by their hashes, and nothing else may run
+//! or be loaded.
 
 use super::chart::{self, DrawnSpan, Size};
 use super::place::{self, MAX_LINES};
@@ -17,7 +18,7 @@ use crate::drill::evidence::{
 use crate::drill::record::{ClientKind, Record, RequestOutcome};
 use std::fmt::Write;
 
-/// What stands between the page's tags, byte for byte.
+/// What is between the page's tags, byte for byte.
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of those two in Base64, as a Content-Security-Policy has them. (A test of this module says what is right.)
@@ -155,7 +156,7 @@ fn comparison(page: &mut String, bare: &Drill, supervised: &Drill) {
     page.push_str("</tbody>\n</table></div>\n");
 }
 
-/// Six parts, so that those of two sections can stand beside each other.
+/// Six parts, so that those of two sections can be beside each other.
 fn section(page: &mut String, drill: &Drill, span: DrawnSpan, is_pair: bool, room: usize) {
     let _ =
         writeln!(page, "<section>\n<div class=\"about\">\n<h2>{} {}</h2>", escape(&drill.title), badge(drill.verdict));

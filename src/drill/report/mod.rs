@@ -1,5 +1,5 @@
-//! Views of a drill's document for people and for other programs. Each is a pure function from the document to a text; the
-//! terminal's is written, too.
+//! Views of a drill's document for people and for other programs. Each is a pure function from the document to a text;
+//! the terminal's is written, too.
 //!
 //! ```text
 //!   html ──► chart ──► place     the page; the timeline in SVG; what goes where in it

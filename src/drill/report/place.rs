@@ -2,7 +2,7 @@
 
 use crate::drill::record::{ClientKind, Record};
 
-/// At most this many requests are drawn, in all drills of a page: nobody would see more in more.
+/// At most this many requests are drawn, in all drills of a page: more lines would show nothing more.
 pub(super) const MAX_LINES: usize = 4000;
 
 /// The seconds of a drawing and its horizontal units.
@@ -75,8 +75,8 @@ const FAILURES: f64 = 0.6;
 /// something.
 const RARE: usize = 60;
 
-/// The requests to draw: every one that was not ok, up to a bound, and of the others as many as there is room for, of each
-/// kind in proportion. What failed comes last, and so on top.
+/// The requests to draw: every one that was not ok, up to a bound, and of the others as many as there is room for, of
+/// each kind in proportion. What failed comes last, and so on top.
 pub(super) fn drawn(requests: &[Record], room: usize) -> Vec<&Record> {
     let (ok, not_ok): (Vec<&Record>, Vec<&Record>) = requests.iter().partition(|request| request.outcome.is_ok());
     // Where most of them failed, most of what is drawn did.

@@ -2,8 +2,8 @@
 //! the checks that it fails, remarks, and the chart. `--verbose` adds the timeline, the counts and every check,
 //! `--quiet` shows nothing but the verdict. All of it fits in 80 columns.
 //!
-//! On a terminal it has colours, unless NO_COLOR is set (no-color.org) or TERM is dumb. Where an output of the drill goes to
-//! stdout, this goes to stderr, so that a program can read the one and a person the other.
+//! On a terminal it has colours, unless NO_COLOR is set (no-color.org) or TERM is dumb. Where an output of the drill
+//! goes to stdout, this goes to stderr, so that a program can read the one and a person the other.
 
 use super::text::{compared, count, counted, fates, lost, shown, targets};
 use crate::drill::case::seconds;
@@ -347,7 +347,7 @@ fn draw(text: &mut String, drill: &Drill, time: Time, paint: Paint) {
             let from = time.column(record.sent_s);
             let to = time.column(record.ended_s).max(from);
             for (at, cell) in cells.iter_mut().enumerate().take(to + 1).skip(from) {
-                // A line until the outcome, which stands at its end.
+                // A line until the outcome, whose mark is at its end.
                 let here = if at == to { mark } else { Mark::Waits };
                 *cell = Some(cell.map_or(here, |known| known.max(here)));
             }

@@ -1,8 +1,9 @@
 //! Nomad jobs, in HCL and in the JSON that its API takes (`nomad job run -output`). A group is a workload, since its
 //! tasks come and go together; each task is a container of it.
 //!
-//! The JSON has the same names in capitals (kill_timeout, KillTimeout), lists where HCL has blocks, and times in nanoseconds.
-//! Sources: developer.hashicorp.com/nomad/docs/job-specification, and the drivers' pages below /docs/drivers.
+//! The JSON has the same names in capitals (kill_timeout, KillTimeout), lists where HCL has blocks, and times in
+//! nanoseconds. Sources: developer.hashicorp.com/nomad/docs/job-specification, and the drivers' pages below
+//! /docs/drivers.
 
 use crate::plan::duration::go_duration as duration;
 use crate::plan::model::{
@@ -248,7 +249,7 @@ fn templates(task: &Node) -> Vec<At<String>> {
 fn stop_signal(task: &Node) -> Option<At<String>> {
     let given = field(task, "kill_signal").and_then(Node::string);
     let driver = field(task, "driver").filter(|driver| !is_docker(task) && driver.text() != Some("qemu"));
-    // Nothing stands there that could be replaced.
+    // Nothing is there that could be replaced.
     let default = driver.map(|driver| At { at: driver.spot.empty(), value: "SIGINT".to_owned() });
     given.filter(|given| !given.value.contains("${")).or(default.filter(|_| field(task, "kill_signal").is_none()))
 }

@@ -121,8 +121,8 @@ fn found(model: &Model) -> Vec<PlanFinding> {
     RULES.iter().flat_map(of_rule).collect()
 }
 
-/// Where the containers are with a graceful whose options are not all in these files, in order, and what else may set
-/// them.
+/// The places of the containers with a graceful whose options are not all in these files, in order, and what else may
+/// set these.
 fn unsure(model: &Model) -> Vec<(FileSpot, String)> {
     let containers = model.workloads.iter().flat_map(|workload| workload.containers.iter().map(move |c| (workload, c)));
     let mut unknown: Vec<(FileSpot, String)> = containers

@@ -36,9 +36,9 @@ KillMode=mixed
     check,
 };
 
-/// Profiles of programs that have no handler of their own: nodejs.org/api/process.html (signal events), pkg.go.dev/os/signal
-/// (default behavior of signals), the JVM's termination on SIGHUP (docs.oracle.com, Troubleshooting: handle signals), and
-/// Python programs that set none.
+/// Profiles of programs that have no handler of their own: nodejs.org/api/process.html (signal events),
+/// pkg.go.dev/os/signal (default behavior of signals), the JVM's termination on SIGHUP (docs.oracle.com,
+/// Troubleshooting: handle signals), and Python programs that set none.
 const ENDS: &[&str] = &["node", "go", "jvm", "flask", "waitress", "aiohttp", "daphne", "rq"];
 
 fn check(model: &Model, findings: &mut Findings) {

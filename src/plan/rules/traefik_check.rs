@@ -50,8 +50,8 @@ services:
     check,
 };
 
-/// The defaults (doc.traefik.io/traefik/routing/services, "Health Check"): one failure is enough, and an interval that is not
-/// longer than the timeout is made a second longer than it.
+/// The defaults (doc.traefik.io/traefik/routing/services, "Health Check"): one failure is enough, and an interval that
+/// is not longer than the timeout is made a second longer than it.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,7 +59,7 @@ fn check(model: &Model, findings: &mut Findings) {
     for (workload, container) in running(model) {
         let Some(config) = container.graceful.as_ref().and_then(Graceful::config) else { continue };
         let delay = config.budget.pre_stop_delay;
-        // Where nothing was asked for, a delay that nobody notices costs little.
+        // Where no delay was asked for, one that nobody notices costs little.
         if delay.is_zero() || config.fail_readiness != FailReadiness::AtStop {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Workflow commands of GitHub Actions: `::error file=F,line=L,col=C::MESSAGE` becomes an annotation in the pull request.
+//! Workflow commands of GitHub Actions: `::error file=F,line=L,col=C::MESSAGE` becomes an annotation in the pull
+//! request.
 
 use crate::plan::finding::Severity;
 use crate::plan::place::Position;

@@ -1,5 +1,5 @@
-//! For people: `file:line:column: severity[rule]: message`, as compilers write it, so that editors and terminals find the
-//! place; below it the fix, at the end the sums.
+//! For people: `file:line:column: severity[rule]: message`, as compilers write it, so that editors and terminals find
+//! the place; below it the fix, at the end the sums.
 
 use crate::plan::finding::Severity;
 use crate::plan::result::PlanResult;
