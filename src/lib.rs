@@ -32,6 +32,7 @@
 //!             ──► plan    the timeline of a stop before there is one, and manifests checked against it; uses config
 //!             ──► demo    the app that ships with graceful, and the faults that it can have
 //!             ──► install copies the binary itself, for images that do not have it
+//!   main, cli ──► control one line to the graceful that runs, and its answer, over a Unix socket; the socket's other side
 //!   main ──► probe        one question to a URL, a port or the graceful that runs, which cli and config tell; uses http
 //!   budget, counts, pid, reason, signal, status: the small types that everybody shares; secret: what is never shown whole;
 //!   listening: the sockets that graceful binds, for its probes and for the app;
@@ -84,6 +85,7 @@ pub mod checks;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod counts;
 pub mod demo;
 pub mod drill;

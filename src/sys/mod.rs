@@ -13,6 +13,7 @@
 //! - `tree`: what /proc says about processes; `handlers`: what they do about a signal.
 //! - `sockets`: the TCP sockets of some ports, and who listens.
 //! - `fds`: descriptors, pipes, polling.
+//! - `peer`: who has connected to a Unix socket, and who may.
 //! - `tty`: the terminal's foreground and modes.
 //! - `memory`: the reserve for when an allocation fails.
 //! - `cgroup`: the kernel's count of out-of-memory kills.
@@ -43,6 +44,7 @@ pub mod executable;
 pub mod fds;
 pub mod handlers;
 pub mod memory;
+pub mod peer;
 pub mod process;
 pub mod reap;
 pub mod signals;

@@ -67,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("listening", &["config", "files"]),
     // `graceful probe`: another process's command line is read as this one's own.
     ("probe", &["cli", "config", "health", "http", "secret"]),
+    ("control", &["config", "counts", "files", "listening", "reason", "signal", "sys", "timeline"]),
     ("http", &["blocking", "secret", "sys"]),
     ("blocking", &["sys"]),
     ("plan", &["config", "files", "secret", "signal", "status"]),
