@@ -8,11 +8,12 @@
 //! ```text
 //! args ─ plain_run ──────────────────────────────────► Config::of_command   (every container start)
 //!      └ parse ─┬ Command::Run ─ config::load ───────► Config, or problems
-//!               ├ Command::Probe, Plan, Install, Sleep, Completions
+//!               ├ Command::Probe, Plan, Reload, Status, Install, Sleep, Completions
 //!               └ EarlyExit: a text and exit 0, or problems and exit 2
 //! ```
 
 mod arguments;
+mod control;
 mod describe;
 mod drill;
 mod help;
@@ -27,6 +28,7 @@ pub use plan::run_options;
 use crate::config::options::PROFILE;
 use crate::config::suggest::nearest;
 use crate::config::{ConfigError, Listen, LogLevel, Settings, quoted};
+use crate::control::{ControlAddress, StatusForm};
 use crate::demo::Fault;
 use crate::drill::DrillPlan;
 use crate::health::Probe;
@@ -57,6 +59,20 @@ pub enum Invocation {
         timeout: Duration,
         /// What it tells of itself on standard error: nothing below debug.
         details: LogLevel,
+    },
+    /// Have the graceful that runs reload, and wait for it.
+    Reload {
+        /// Where it is asked, if that was said; see `control::client::find` for the rest.
+        control: Option<ControlAddress>,
+        /// For the answer.
+        timeout: Duration,
+    },
+    /// Ask the graceful that runs for its status.
+    Status {
+        /// As for `Reload`.
+        control: Option<ControlAddress>,
+        /// How it is written.
+        output: StatusForm,
     },
     /// Copy this binary into this directory.
     Install(PathBuf),
@@ -124,7 +140,7 @@ impl EarlyExit {
 }
 
 /// The commands that are spelled out.
-const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "plan", "install", "sleep", "completions"];
+const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "plan", "reload", "status", "install", "sleep", "completions"];
 
 /// Docker asks its `--init-path` for a version, and reads `tini version X` or `- git.COMMIT`, without a dot in COMMIT
 /// (moby, parseInitVersion); what it reads `docker info` shows.
@@ -166,6 +182,8 @@ pub fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
         Some("drill") => drill::parse(rest),
         Some("probe") => probe::parse(rest),
         Some("plan") => plan::parse(rest),
+        Some("reload") => control::reload(rest),
+        Some("status") => control::status(rest),
         Some("install") => subcommands::install(rest),
         Some("sleep") => subcommands::sleep(rest),
         Some("completions") => subcommands::completions(rest),
@@ -474,7 +492,7 @@ mod tests {
             }
         }
         assert_eq!(text(&["version"]), text(&["-V"]));
-        for name in ["probe", "install", "sleep", "completions"] {
+        for name in ["probe", "reload", "status", "install", "sleep", "completions"] {
             let help = text(&[name, "--help"]);
             assert!(help.contains(&format!("Usage: graceful {name}")), "{help}");
         }
@@ -595,6 +613,8 @@ mod tests {
         b"--expect=p99, p99",
         b"-q",
         b"probe",
+        b"reload",
+        b"status",
         b"install",
         b"sleep",
         b"completions",
@@ -630,6 +650,9 @@ mod tests {
         b"HUP:0",
         b"--config",
         b"--report=",
+        b"--control",
+        b"--output",
+        b"/x",
         b"--no-such=1",
         b"bash",
         b"http://h/",

@@ -22,7 +22,8 @@
 #![deny(unsafe_code)]
 
 use graceful::cli::{self, Invocation, ProbeTarget};
-use graceful::config::{self, Config, Environment, OuterGraceful, Settings};
+use graceful::config::{self, Config, ConfigError, Environment, OuterGraceful, Settings};
+use graceful::control::{ControlAddress, StatusForm, client};
 use graceful::log::DetailLog;
 use graceful::plan::{self, PlanRequest};
 use graceful::probe::discover::Unknown;
@@ -106,6 +107,8 @@ fn other(command: Invocation, inherited: &mut Inherited) -> u8 {
             let _log = DetailLog::start(details, false);
             probe(target, timeout)
         }
+        Invocation::Reload { control, timeout } => reload(control, timeout),
+        Invocation::Status { control, output } => status_of(control, output),
         Invocation::Install(dir) => match install::install(&dir) {
             Ok(line) => cli::print(&line),
             Err((problem, code)) => cli::report(&[problem]).max(code),
@@ -141,6 +144,28 @@ fn probe(target: ProbeTarget, timeout: Duration) -> u8 {
     };
     cli::print(&format!("{line}\n"));
     u8::from(!ready)
+}
+
+fn reload(control: Option<ControlAddress>, timeout: Duration) -> u8 {
+    ask(control, |address| client::reload(address, timeout).map(|line| cli::print(&line)))
+}
+
+fn status_of(control: Option<ControlAddress>, form: StatusForm) -> u8 {
+    ask(control, |address| {
+        let (serves, text) = client::status(address, form, client::STATUS_TIMEOUT)?;
+        Ok(cli::print(&text).max(u8::from(!serves)))
+    })
+}
+
+/// Asks the graceful that runs. As with `probe`, no answer is no success.
+fn ask(control: Option<ControlAddress>, ask: impl FnOnce(&ControlAddress) -> Result<u8, ConfigError>) -> u8 {
+    match client::find(control) {
+        Ok(address) => ask(&address).unwrap_or_else(|problem| {
+            cli::report(&[problem]);
+            1
+        }),
+        Err(problem) => cli::report(&[problem]),
+    }
 }
 
 fn supervise(config: Config, inherited: &mut Inherited, start: Instant) -> ExitStatus {

@@ -118,7 +118,8 @@ pub(super) fn wrong(arg: Option<&Arg>, shown: String, why: Reason) -> Error {
 pub(super) fn stray(text: &OsStr, command: &Command) -> ConfigError {
     let usage = command.clone().render_usage().to_string();
     let form = usage.lines().next().unwrap_or_default().trim_start_matches("Usage: ");
-    let before_the_dashes = command.get_positionals().all(Arg::is_last_set);
+    let mut positionals = command.get_positionals().peekable();
+    let before_the_dashes = positionals.peek().is_some() && positionals.all(Arg::is_last_set);
     let what = if before_the_dashes { "stands before --" } else { "one argument too many" };
     ConfigError::new(quoted(text), format!("{what}; expected: {form}"))
 }

@@ -2,6 +2,7 @@
 //!
 //! [`tree`] is the whole command line as people see it: help, completions, man pages.
 
+use super::control::{ReloadOptions, StatusOptions};
 use super::describe::{described, dressed, info_flags, run_args};
 use super::drill::DrillOptions;
 use super::plan::PlanOptions;
@@ -18,6 +19,8 @@ usage: graceful [OPTIONS] -- COMMAND [ARGS...]
        graceful drill [OPTIONS] -- COMMAND [ARGS...]
        graceful probe [OPTIONS] [live|ready|startup] [TARGET]
        graceful plan [OPTIONS] [FILE...]
+       graceful reload [OPTIONS]
+       graceful status [OPTIONS]
        graceful install DIR
        graceful sleep DUR
        graceful completions SHELL
@@ -37,6 +40,8 @@ graceful [OPTIONS] -- COMMAND [ARGS...]
        graceful drill [OPTIONS] -- COMMAND [ARGS...]
        graceful probe [OPTIONS] [live|ready|startup] [TARGET]
        graceful plan [OPTIONS] [FILE...]
+       graceful reload [OPTIONS]
+       graceful status [OPTIONS]
        graceful install DIR
        graceful sleep DUR
        graceful completions SHELL";
@@ -92,7 +97,8 @@ Exit status:
   125   graceful's own failure, or a pre-start hook that failed
   126   COMMAND was found but cannot be executed
   127   COMMAND was not found
-  probe: 0 if the answer is 200 to 399 or, for tcp://, the connection was made; otherwise 1";
+  probe: 0 if the answer is 200 to 399 or, for tcp://, the connection was made; otherwise 1
+  reload: 0 if the new generation serves; status: 0 if the app serves; otherwise 1";
 
 /// The whole command line.
 pub(super) fn tree() -> Command {
@@ -106,6 +112,8 @@ pub(super) fn tree() -> Command {
         DrillOptions::command(),
         PlanOptions::command(),
         ProbeOptions::command(),
+        ReloadOptions::command(),
+        StatusOptions::command(),
         InstallOptions::command(),
         SleepOptions::command(),
         CompletionsOptions::command(),

@@ -31,7 +31,8 @@ pub(super) const INITS: &[&str] = &[
 const BEFORE: &[&str] = &["env", "exec", "setpriv", "gosu", "su-exec", "nice", "ionice", "stdbuf", "with-contenv"];
 
 /// Commands of graceful that run no app.
-const NO_RUN: &[&str] = &["drill", "probe", "install", "sleep", "completions", "plan", "help", "version", "demo-app"];
+const NO_RUN: &[&str] =
+    &["drill", "probe", "reload", "status", "install", "sleep", "completions", "plan", "help", "version", "demo-app"];
 
 type Parsed = Result<(Settings, Vec<OsString>), Vec<ConfigError>>;
 

@@ -21,7 +21,8 @@ pub struct Ancestor {
 /// As deep as trees are looked up.
 const DEEPEST: usize = 100;
 /// Commands of graceful that supervise nothing.
-const OTHERS: [&[u8]; 8] = [b"drill", b"probe", b"plan", b"install", b"sleep", b"completions", b"demo-app", b"help"];
+const OTHERS: [&[u8]; 10] =
+    [b"drill", b"probe", b"plan", b"reload", b"status", b"install", b"sleep", b"completions", b"demo-app", b"help"];
 
 /// Looks for it; none without a usable /proc.
 pub fn look() -> Option<Ancestor> {

@@ -10,9 +10,23 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     (
         "main",
-        &["cli", "config", "demo", "drill", "install", "log", "panics", "plan", "probe", "status", "supervisor", "sys"],
+        &[
+            "cli",
+            "config",
+            "control",
+            "demo",
+            "drill",
+            "install",
+            "log",
+            "panics",
+            "plan",
+            "probe",
+            "status",
+            "supervisor",
+            "sys",
+        ],
     ),
-    ("cli", &["config", "demo", "drill", "files", "health", "plan", "reason", "secret", "signal", "status"]),
+    ("cli", &["config", "control", "demo", "drill", "files", "health", "plan", "reason", "secret", "signal", "status"]),
     // The stages of hooks and the levels of the log are named once, and shared in both directions.
     ("config", &["budget", "files", "reason", "secret", "signal", "status", "timeline"]),
     ("timeline", &["budget", "counts", "signal", "status"]),

@@ -147,7 +147,7 @@ fn forms_of_the_command_line() {
         line(&["prob", "http://h/"], &["\"prob\"", "graceful probe http://h/", "graceful -- prob http://h/"]),
         line(
             &["wrench", "--", "touch", "started"],
-            &["\"wrench\"", "run, drill, probe, plan, install, sleep, completions", "-- COMMAND"],
+            &["\"wrench\"", "run, drill, probe, plan, reload, status, install, sleep, completions", "-- COMMAND"],
         ),
         line(&["drill", "--submit", "x", "--", "true"], &["--submit", "needs --done COMMAND"]),
         line(&["drill", "--done", "x", "--demo"], &["--done", "has no effect without --submit"]),
@@ -751,6 +751,33 @@ fn the_small_commands() {
         line(&["instal", "/a"], &["did you mean: graceful install /a"]),
         line(&["completions", "bsh"], &["completions bsh", "did you mean bash?"]),
         line(&["completions"], &["graceful completions SHELL"]),
+    ]);
+}
+
+#[test]
+fn where_no_graceful_can_be_asked() {
+    const ADDRESS: &str = "the path of graceful's control socket, as unix:/run/graceful.sock";
+    let asked = |command: &str, contains: &[&'static str]| Row { args: words(&[command]), ..line(&[], contains) };
+    all_refused(vec![
+        line(&["reload", "--control", ":9090"], &["--control \":9090\"", ADDRESS]),
+        line(&["reload", "--control", "unix:"], &["--control \"unix:\"", "the path is empty", ADDRESS]),
+        line(&["reload", "--control", "unix:@name"], &["--control", "@name", "an abstract socket", "unix:./@name"]),
+        line(&["reload", "--control", &format!("/{}", "x".repeat(107))], &["--control", "107 bytes at most", "108"]),
+        line(&["reload", "--control"], &["--control", "needs a value", "--control PATH"]),
+        line(&["reload", "--control", "/a", "--control", "/b"], &["--control", "more than once"]),
+        line(&["reload", "--timeout", "5"], &["--timeout \"5\"", "with a unit, as 5s"]),
+        line(&["reload", "--timeout", "0s"], &["--timeout \"0s\"", "longer than zero"]),
+        line(&["reload", "--timeout", "x", "--control", "y"], &["--timeout \"x\"", "not a duration"])
+            .and(&["--control \"y\"", ADDRESS]),
+        line(&["reload", "web"], &["\"web\"", "too many", "graceful reload [OPTIONS]"]),
+        line(&["reload", "--output", "json"], &["--output", "unknown option"]),
+        line(&["status", "--control", "graceful.sock"], &["--control \"graceful.sock\"", ADDRESS]),
+        line(&["status", "--output", "jsn"], &["--output \"jsn\"", "expected text or json", "did you mean json?"]),
+        line(&["status", "--timeout", "5s"], &["--timeout", "unknown option"]),
+        line(&["status", "/run/graceful.sock"], &["too many", "graceful status [OPTIONS]"]),
+        line(&["relod"], &["\"relod\"", "did you mean: graceful reload"]),
+        asked("reload", &["GRACEFUL_CONTROL=\":9090\"", ADDRESS]).with("GRACEFUL_CONTROL", ":9090"),
+        asked("status", &["GRACEFUL_CONTROL=\"http://h/\"", ADDRESS]).with("GRACEFUL_CONTROL", "http://h/"),
     ]);
 }
 

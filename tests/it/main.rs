@@ -8,6 +8,7 @@ mod bad_input;
 mod chaos;
 mod cluster;
 mod containers;
+mod control;
 mod corpus;
 mod delivery;
 mod demo;
