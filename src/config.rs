@@ -110,7 +110,9 @@ pub struct Config {
     /// `--restart` and what hangs on it.
     pub restart: Restart,
     /// `--reload-on` and what hangs on it.
-    pub reload: Option<Reload>,
+    pub reload: Reload,
+    /// `--control`: where `graceful reload` and `graceful status` ask.
+    pub control: Control,
     /// `--termination-log`, absolute; `None` means /dev/termination-log if it is there.
     pub termination_log: Option<PathBuf>,
     /// `--report`, absolute.
@@ -453,15 +455,32 @@ impl Default for Restart {
     }
 }
 
+/// `--control`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing was said: as PID 1, where the app can be started more than once, where it can be had.
+    Usual,
+    /// There is none.
+    Nowhere,
+    /// On the Unix socket of this path, absolute.
+    At(PathBuf),
+}
+
 /// `--reload-on`, `--reload-ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
-    /// The signal that begins one.
-    pub on: Signal,
+    /// The signal that begins one, if one does.
+    pub on: Option<Signal>,
     /// What makes the new run ready; none: `notify` if the app has ever said so, else a second.
     pub ready: Option<ReadyCondition>,
     /// One that is not ready so long after its start is stopped.
     pub within: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Reload {
+        Reload { on: None, ready: None, within: Duration::from_secs(60) }
+    }
 }
 
 /// How a new run of the app is known to be ready.
@@ -578,7 +597,7 @@ impl Config {
 
     /// Whether the app can be started more than once.
     pub fn has_generations(&self) -> bool {
-        self.restarts() || self.reload.is_some()
+        self.restarts() || self.reload.on.is_some() || matches!(self.control, Control::At(_))
     }
 
     /// Whether this end of the app is no failure: 0, what `--success-exit-status` says, and what the server of the profile ends a
@@ -631,7 +650,8 @@ impl Config {
             parent_death_signal: None,
             success: SuccessStatuses::default(),
             restart: Restart::default(),
-            reload: None,
+            reload: Reload::default(),
+            control: Control::Usual,
             termination_log: None,
             report: None,
             log_format: LogFormat::Text,

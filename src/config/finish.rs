@@ -16,8 +16,9 @@ use super::raw::{ConfigError, Raw};
 use super::suggest::did_you_mean;
 use super::values::SuccessStatus;
 use super::{
-    Advice, AdviceAt, AppSocket, CheckTarget, Config, Environment, FailReadiness, Hold, Hook, HookAction, Leftovers,
-    Listen, LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook, stop_signals,
+    Advice, AdviceAt, AppSocket, CheckTarget, Config, Control, Environment, FailReadiness, Hold, Hook, HookAction,
+    Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook,
+    stop_signals,
 };
 use crate::files::{self, Purpose};
 use crate::secret::CommandLine;
@@ -67,6 +68,7 @@ impl Draft {
         let explicit = self.explicit();
         let stop_on = self.stop_signals(surroundings);
         let reload = self.reload(stop_on, problems);
+        let control = self.control(surroundings, problems);
         let checks = finish_checks(std::mem::take(&mut self.checks), &surroundings.cwd, problems);
         self.check_paths(&surroundings.cwd, problems);
         let mut file = |path: &GivenPath, purpose| path.resolve(surroundings, purpose, problems);
@@ -102,6 +104,7 @@ impl Draft {
             success: success(&self.success),
             restart,
             reload,
+            control,
             termination_log: file(&self.termination_log, Purpose::Append),
             report: file(&self.report, Purpose::Replace),
             log_format: self.log_format.map_or(LogFormat::Text, |given| given.value),
@@ -289,6 +292,16 @@ impl Draft {
             None => return Some(Listen::Unix(path)),
         }
         None
+    }
+
+    fn control(&self, surroundings: &Environment, problems: &mut Vec<ConfigError>) -> Control {
+        let Some(given) = &self.control else { return Control::Usual };
+        let Control::At(typed) = &given.value else { return given.value.clone() };
+        let path = surroundings.cwd.join(typed);
+        if let Some(reason) = unbindable(&path).filter(|_| !surroundings.foreign) {
+            problems.push(given.raw.problem(reason));
+        }
+        Control::At(path)
     }
 
     /// Each address once, and none that is graceful's own.

@@ -89,6 +89,8 @@ pub(crate) enum ValueKind {
     SignalOrNone,
     /// How a new run of the app is known to be ready.
     Ready,
+    /// A Unix socket, or `none`.
+    Control,
     /// A number from 1 on.
     Count,
     Profile,
@@ -108,7 +110,7 @@ impl ValueKind {
             ValueKind::Hook => "STAGE=WHAT",
             ValueKind::Check => "NAME=TARGET",
             ValueKind::Url => "URL",
-            ValueKind::Address => "ADDR",
+            ValueKind::Address | ValueKind::Control => "ADDR",
             ValueKind::AppSocket => "ADDR[=NAME]",
             ValueKind::Path => "PATH",
             ValueKind::File => "FILE",
@@ -126,6 +128,7 @@ impl ValueKind {
             ValueKind::Signal => "TERM",
             ValueKind::SignalOrNone => "HUP",
             ValueKind::Ready => "notify",
+            ValueKind::Control => "unix:/run/graceful.sock",
             ValueKind::Rewrite => "HUP:USR1",
             ValueKind::Escalation => "25s:QUIT",
             ValueKind::Hold => "never",
@@ -251,6 +254,7 @@ pub(crate) static OPTIONS: &[&OptionSpec] = &[
     &SUCCESS_EXIT_STATUS,
     &RELOAD_ON,
     &RELOAD_READY,
+    &CONTROL,
     &RESTART,
     &RESTART_DELAY,
     &RESTART_DELAY_MAX,
@@ -672,6 +676,18 @@ pub(crate) static RELOAD_READY: OptionSpec = OptionSpec {
     help: "What makes the new one ready: notify (READY=1, sd_notify(3)), url (--ready-url, asked of the new one alone) or so \
            long alive, as 2s. Default: notify if the app has ever said so, else 1s",
     read: |draft, raw, problems| set_last(&mut draft.reload_ready, raw, problems, values::reload_ready),
+};
+
+pub(crate) static CONTROL: OptionSpec = OptionSpec {
+    name: "control",
+    variable: "GRACEFUL_CONTROL",
+    key: Some("control"),
+    value: ValueKind::Control,
+    repeat: Repeat::No,
+    heading: heading::RESTART,
+    help: "Where `graceful reload` and `graceful status` find this graceful: unix:PATH, for root and its own user alone, or none. \
+           Default: unix:/run/graceful.sock as PID 1 with --reload-on or --restart, else none",
+    read: |draft, raw, problems| set_last(&mut draft.control, raw, problems, values::control),
 };
 
 pub(crate) static RESTART: OptionSpec = OptionSpec {

@@ -1,19 +1,15 @@
 //! When another run of the app is started beside the one that there is: `--reload-on` and `--reload-ready`.
 
 use super::draft::Draft;
-use super::options::{LISTEN, READY_URL, RELOAD_ON, STOP_ON};
+use super::options::{CONTROL, LISTEN, READY_URL, RELOAD_ON, STOP_ON};
 use super::raw::ConfigError;
-use super::{Listen, ReadyCondition, Reload};
+use super::{Control, Listen, ReadyCondition, Reload};
 use crate::signal::{Signal, SignalSet};
 use std::net::Ipv4Addr;
-use std::time::Duration;
-
-/// Where no `--startup-timeout` says how long the new run may take to be ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 
 impl Draft {
     /// `stop_on`: what begins a stop, and so cannot mean a reload.
-    pub(super) fn reload(&self, stop_on: SignalSet, problems: &mut Vec<ConfigError>) -> Option<Reload> {
+    pub(super) fn reload(&self, stop_on: SignalSet, problems: &mut Vec<ConfigError>) -> Reload {
         let on = match &self.reload_on {
             Some(given) => given.value,
             None => {
@@ -30,15 +26,17 @@ impl Draft {
             problems.push(given.raw.problem(reason));
         }
         if let Some(given) = &self.reload_ready {
-            if on.is_none() && !self.is_broken(&RELOAD_ON) && !self.is_broken(&LISTEN) {
+            let by_control = self.control.as_ref().is_some_and(|given| matches!(given.value, Control::At(_)));
+            let unknown = [&RELOAD_ON, &LISTEN, &CONTROL].into_iter().any(|spec| self.is_broken(spec));
+            if on.is_none() && !by_control && !unknown {
                 problems.push(given.raw.problem(RELOAD_ON.is_missing()));
             }
             if let Some(reason) = (given.value == ReadyCondition::Url).then(|| self.cannot_be_asked()).flatten() {
                 problems.push(given.raw.problem(reason));
             }
         }
-        let within = self.startup_timeout.as_ref().map_or(READY_WITHIN, |given| given.value);
-        on.map(|on| Reload { on, ready: self.reload_ready.as_ref().map(|given| given.value), within })
+        let within = self.startup_timeout.as_ref().map_or(Reload::default().within, |given| given.value);
+        Reload { on, ready: self.reload_ready.as_ref().map(|given| given.value), within }
     }
 
     /// Why `--ready-url` does not reach one of two runs alone: only what comes over loopback by IPv4 to a socket that graceful

@@ -573,6 +573,7 @@ fn every_option_is_read_from_every_source() {
             (ValueKind::Path, "drain-file") => "/tmp/graceful-is-draining",
             (ValueKind::Path, _) => "/dev/null",
             (ValueKind::Signal | ValueKind::SignalOrNone, _) => "USR1",
+            (ValueKind::Control, _) => "none",
             (ValueKind::Hold, _) => "true",
             (_, "grace-period") => "31s",
             (ValueKind::Duration, _) => "1500ms",

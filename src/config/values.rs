@@ -4,7 +4,7 @@
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
 use super::suggest::{did_you_mean, listed};
-use super::{AppSocket, Escalation, Hold, HookAction, Listen, ReadyCondition};
+use super::{AppSocket, Control, Escalation, Hold, HookAction, Listen, ReadyCondition};
 use crate::reason::Reason;
 use crate::secret::{Url, hidden};
 use crate::signal::Signal;
@@ -84,6 +84,18 @@ pub(crate) fn reload_on(text: &str) -> Result<Option<Signal>, Reason> {
         return Ok(None);
     }
     signal(text).and_then(receivable).map(Some)
+}
+
+/// `--control`.
+pub(crate) fn control(text: &str) -> Result<Control, Reason> {
+    const EXPECTED: &str = "expected unix:PATH, as unix:/run/graceful.sock, or none";
+    match text.trim() {
+        "none" => Ok(Control::Nowhere),
+        address => match address.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(Control::At(path.into())),
+            Some(_) | None => Err(EXPECTED.into()),
+        },
+    }
 }
 
 /// `--reload-ready`.

@@ -138,6 +138,7 @@ impl Supervisor {
             && self.notifier.is_none()
             && self.launch.kept.is_empty()
             && !self.launch.sockets.are_there()
+            && !self.control.is_there()
             && !signals::holds_descriptor();
         let now = self.now();
         self.run.started = Some(now);

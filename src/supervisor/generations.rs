@@ -66,6 +66,11 @@ impl Succession {
         self.generations.is_waiting()
     }
 
+    /// Tries in a row.
+    pub(super) fn tries(&self) -> u32 {
+        self.generations.tries()
+    }
+
     /// What happens now is told at debug level.
     pub(super) fn hushes(&self, run: &Run, now: Duration, longest: Duration) -> bool {
         self.hushed && run.started.is_none_or(|started| now.saturating_sub(started) <= longest)
@@ -145,6 +150,7 @@ impl Supervisor {
 
     /// A stop signal: whatever ends from here on is not started again.
     pub(super) fn asked_to_stop(&mut self) {
+        self.control.close("the app is being stopped");
         self.succession.hushed = false;
         if std::mem::take(&mut self.run.comes_back) {
             self.app_comes_back(false);

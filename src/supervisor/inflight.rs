@@ -65,6 +65,11 @@ impl InFlightState {
         self.last.as_ref().map(|seen| seen.words.clone()).unwrap_or_default()
     }
 
+    /// What was seen last.
+    pub(super) fn counts(&self) -> Option<Counts> {
+        self.last.as_ref().map(|seen| seen.counts)
+    }
+
     /// Ends the watching: SIGKILL is due, and nothing is read any longer of processes that are being killed.
     pub(super) fn watch_no_longer(&mut self) {
         self.watch = None;

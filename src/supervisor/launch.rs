@@ -1,5 +1,6 @@
 //! The start: what the app must find in place, and then the app itself, before anything else is built.
 
+use super::control::ControlDesk;
 use super::generations::first_environment;
 use super::sockets::AppSockets;
 use super::threads::Threads;
@@ -44,6 +45,8 @@ pub(super) struct Launch {
     pub(super) listener: Option<ProbeListener>,
     /// What the app accepts on, if graceful binds it.
     pub(super) sockets: AppSockets,
+    /// Where `graceful reload` and `graceful status` ask.
+    pub(super) control: ControlDesk,
     /// What waits for its work.
     pub(super) threads: Threads,
     /// Why the app must not be started at all.
@@ -78,6 +81,7 @@ impl Launch {
             parent_died: parent_died(config),
             listener: None,
             sockets: AppSockets::default(),
+            control: ControlDesk::default(),
             threads: Threads::default(),
             refused: None,
         };
@@ -87,6 +91,7 @@ impl Launch {
         }
         launch.listen(config);
         launch.listen_for_the_app(config);
+        launch.bind_control(config);
         launch.start_threads(config);
         let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart);
         if launch.refused.is_none() && !later {
@@ -108,12 +113,22 @@ impl Launch {
     /// For the app, which may have less privilege than graceful.
     fn listen_for_the_app(&mut self, config: &mut Config) {
         if self.refused.is_none() && !config.listen.is_empty() {
-            match AppSockets::bind(&config.listen, config.reload.is_some()) {
+            match AppSockets::bind(&config.listen, config.has_generations()) {
                 Ok((sockets, warnings)) => {
                     self.sockets = sockets;
                     config.warnings.extend(warnings);
                 }
                 Err(error) => self.refused = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Whoever deploys by it must be able to.
+    fn bind_control(&mut self, config: &Config) {
+        if self.refused.is_none() {
+            match ControlDesk::bind(config, self.init) {
+                Ok(control) => self.control = control,
+                Err(error) => self.refused = Some(error),
             }
         }
     }

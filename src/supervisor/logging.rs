@@ -81,6 +81,7 @@ impl Supervisor {
         self.not_delivered("the time is over");
         self.record(Event::Finished { code });
         self.write_reports(code);
+        self.control.over();
         self.last_words();
         self.health_over();
         match outcome {

@@ -16,6 +16,7 @@
 
 mod actions;
 mod background;
+mod control;
 mod generations;
 mod health;
 mod http;
@@ -117,6 +118,7 @@ struct Supervisor {
     http: http::HttpThread,
     notifier: Option<OwnedFd>,
     reaper: reaper::Reaper,
+    control: control::ControlDesk,
     /// Probe server and checks, if there are any.
     health: Option<Box<health::Health>>,
     outcome: Option<Outcome>,
@@ -141,6 +143,7 @@ impl Supervisor {
             http: http::HttpThread::default(),
             notifier: None,
             reaper: reaper::Reaper::new(launch.children.clone()),
+            control: std::mem::take(&mut launch.control),
             health: health::Health::new(&config, launch.listener.take(), start),
             outcome: None,
             origin: LaunchContext {
@@ -182,6 +185,9 @@ impl Supervisor {
             self.run_tick(now);
             self.on_beside(|this| this.run_tick(now));
             self.reload_tick(now);
+            if self.control.deadline().is_some_and(|at| at <= now) {
+                self.control_news(now);
+            }
             self.generations_tick(now);
             self.act();
         }
@@ -211,7 +217,8 @@ impl Supervisor {
     fn deadline(&self) -> Option<Duration> {
         let health = self.health.as_ref().and_then(|health| health.deadline());
         let beside = self.beside.as_ref().and_then(|run| run.deadline(self.start));
-        [self.run.deadline(self.start), beside, health, self.succession.deadline()].into_iter().flatten().min()
+        let others = [beside, health, self.succession.deadline(), self.control.deadline()];
+        others.into_iter().chain([self.run.deadline(self.start)]).flatten().min()
     }
 
     /// Sleeps until something comes, and takes it.
@@ -258,6 +265,7 @@ impl Supervisor {
         for run in std::iter::once(&*self.run).chain(self.beside.as_deref()) {
             fds.extend(run.hooks.fds().chain(run.hold.fd()).chain(run.left.fds()));
         }
+        fds.extend(self.control.fds());
         fds
     }
 
@@ -279,6 +287,8 @@ impl Supervisor {
         self.run_news();
         self.http_news();
         self.on_beside(Supervisor::run_news);
+        let now = self.now();
+        self.control_news(now);
     }
 
     /// What there is to be read of a run.

@@ -37,6 +37,11 @@ pub(super) struct ReadinessWatch {
 }
 
 impl ReadinessWatch {
+    /// What its endpoint says; none where nobody has asked, or it has not been ready yet.
+    pub(super) fn is_ready(&self) -> Option<bool> {
+        self.state.map(|state| state == State::Ready)
+    }
+
     /// When to call `readiness_tick`.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.relax_at.into_iter().chain(self.still_ready_at).min()

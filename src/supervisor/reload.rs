@@ -19,6 +19,7 @@
 use super::Supervisor;
 use super::run::Run;
 use crate::config::ReadyCondition;
+use crate::control::{LastReload, ReloadResult};
 use crate::generations::{GenerationId, GenerationInput, WhyStopped};
 use crate::http::Observation;
 use crate::lifecycle::{Input, Outcome, SignalSource};
@@ -105,8 +106,7 @@ impl Supervisor {
 
     /// Somebody wants a new run of the app beside this one.
     pub(super) fn reload(&mut self, by: String) {
-        if self.run.lifecycle.t0().is_some() && !self.succession.is_waiting() {
-            let why = "the app is being stopped".to_owned();
+        if let Some(why) = self.reload_is_refused() {
             return self.record(Event::ReloadRefused { by, why });
         }
         if self.beside.is_some() {
@@ -118,28 +118,44 @@ impl Supervisor {
         self.act();
     }
 
+    /// Why there is none now.
+    pub(super) fn reload_is_refused(&self) -> Option<String> {
+        if !self.config.has_generations() {
+            return Some("this graceful was started without --reload-on, --listen, --restart or --control".to_owned());
+        }
+        let stops = self.run.lifecycle.t0().is_some() && !self.succession.is_waiting();
+        stops.then(|| "the app is being stopped".to_owned())
+    }
+
+    /// How the reload has ended.
+    fn reload_failed(&mut self, began: Duration, generation: u64, why: String) {
+        let now = self.now();
+        let (result, reason, took) = (ReloadResult::Failed, Some(why.clone()), now.saturating_sub(began));
+        self.control.reload_ended(now, LastReload { generation, result, reason, took });
+        self.record(Event::ReloadFailed { generation, why });
+    }
+
     /// Starts a run beside the one that there is.
     pub(super) fn begin_beside(&mut self, generation: GenerationId, cause: GenerationCause) {
         let now = self.now();
+        self.control.reload_begins();
         let by = std::mem::take(&mut self.succession.asked_by);
         let by = if by.is_empty() { "asked for once more".to_owned() } else { by };
         self.record(Event::ReloadBegan { by, generation: generation.number() });
         let Some(mut run) = self.another_run(generation, cause) else { return };
         let reload = self.config.reload;
-        let within = reload.map_or(Duration::MAX, |reload| reload.within);
-        let alive = match reload.and_then(|reload| reload.ready) {
+        let alive = match reload.ready {
             Some(ReadyCondition::Alive(time)) => Some(time),
             Some(ReadyCondition::Notify | ReadyCondition::Url) => None,
             None => Some(ALIVE),
         };
-        let url = reload.is_some_and(|reload| reload.ready == Some(ReadyCondition::Url));
-        run.successor = Some(Successor { began: now, alive, url, late_at: now.saturating_add(within), late: false });
+        let url = reload.ready == Some(ReadyCondition::Url);
+        run.successor =
+            Some(Successor { began: now, alive, url, late_at: now.saturating_add(reload.within), late: false });
         run.timeline.mark(true);
         if let Err(error) = self.launch.sockets.join(generation) {
-            self.record(Event::ReloadFailed {
-                generation: generation.number(),
-                why: format!("cannot have the addresses of --listen ({error})"),
-            });
+            let why = format!("cannot have the addresses of --listen ({error})");
+            self.reload_failed(now, generation.number(), why);
             return self.decide(GenerationInput::Failed { generation, code: crate::status::FAILURE });
         }
         self.beside = Some(Box::new(run));
@@ -225,7 +241,9 @@ impl Supervisor {
             let ready = std::mem::take(&mut self.succession.ready_by);
             let ready = if ready.is_empty() { "the one before it has ended".to_owned() } else { ready };
             let took = now.saturating_sub(began);
-            self.record(Event::Reloaded { generation: generation.number(), took, ready });
+            let (generation, result) = (generation.number(), ReloadResult::Serves);
+            self.control.reload_ended(now, LastReload { generation, result, reason: None, took });
+            self.record(Event::Reloaded { generation, took, ready });
             self.health_moved(now);
             self.run.inputs.push_back(Input::Ready);
             if self.beside.as_ref().is_some_and(|run| run.lifecycle.phase() == Phase::Done) {
@@ -274,16 +292,13 @@ impl Supervisor {
         if let Some(successor) = failed.flatten() {
             self.http.tell(WorkerCommand::StopSuccessor);
             let why = match outcome {
-                _ if successor.late => {
-                    let within = self.config.reload.map_or(Duration::ZERO, |reload| reload.within);
-                    format!("was not ready within {}", text::human(within))
-                }
+                _ if successor.late => format!("was not ready within {}", text::human(self.config.reload.within)),
                 Some(Outcome::App(status)) => format!("ended before it was ready ({status})"),
                 Some(Outcome::NotStarted(_)) => "could not be started".to_owned(),
                 Some(Outcome::Stuck) | None => "could not be ended".to_owned(),
             };
             if self.run.lifecycle.t0().is_none() {
-                self.record(Event::ReloadFailed { generation, why });
+                self.reload_failed(successor.began, generation, why);
             }
             return;
         }

@@ -72,7 +72,7 @@ impl Supervisor {
 
     /// It asks for a reload. A terminal that hangs up means something else by the same signal.
     pub(super) fn is_reload(&self, received: &Received) -> bool {
-        self.config.reload.is_some_and(|reload| reload.on == received.signal) && !received.from_kernel
+        self.config.reload.on == Some(received.signal) && !received.from_kernel
     }
 
     /// The terminal's keys signal every process of its foreground group, the app included if it is in ours. A hang-up

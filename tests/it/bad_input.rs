@@ -983,6 +983,12 @@ fn reloads() {
             &["--ready-url", "http://web:8000/", "--listen", ":8000"],
             &["--reload-ready \"url\"", "a --ready-url of 127.0.0.1"],
         ),
+        flags(&["--control", "/run/graceful.sock"], &["--control \"/run/graceful.sock\"", "expected unix:PATH"]),
+        flags(&["--control", "unix:"], &["--control \"unix:\"", "as unix:/run/graceful.sock, or none"]),
+        flags(&["--control", ":9091"], &["--control \":9091\"", "expected unix:PATH"]),
+        flags(&["--control", "unix:/no/such/folder/s"], &["--control", "/no/such/folder"]),
+        flags(&["--control", "none", "--control", "none"], &["--control", "2 times", "give it only once"]),
+        file("control = 9091", &["graceful.toml: control", "expected a string"]),
         // What depends on one that is wrong is not judged.
         flags(&["--reload-on", "x", "--reload-ready", "2s"], &["--reload-on \"x\""]),
         asked(&["--ready-url", "x"], &["--ready-url \"x\""]),

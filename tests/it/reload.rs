@@ -3,7 +3,7 @@
 
 use crate::support::procfs;
 use crate::support::run::{Run, folder, is_alive, phases, python, shell, words};
-use crate::support::{DEADLINE, Exit, Place, address, free_port, get, graceful_argv, wait_http};
+use crate::support::{DEADLINE, Exit, Place, Proc, address, free_port, get, graceful_argv, wait_http};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -459,6 +459,117 @@ while True:
         }
         run.wait_line("generation 1: gone", DEADLINE);
         assert_eq!(who(port), "2", "{}", run.dump());
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Signal(libc::SIGTERM));
+    }
+}
+
+/// By `graceful reload`, which ends when the new run serves, or says why it does not.
+mod by_the_control_socket {
+    use super::*;
+    use crate::support::graceful_command;
+    use crate::support::run::ended;
+    use serde_json::Value;
+
+    fn ask(run: &Run, what: &[&str]) -> (Exit, String, String) {
+        let control = format!("unix:{}", run.path("control").display());
+        ended(graceful_command().args(what).args(["--control", &control]))
+    }
+
+    #[track_caller]
+    fn status(run: &Run) -> Value {
+        let (_, stdout, stderr) = ask(run, &["status", "--output", "json"]);
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}{stderr}"))
+    }
+
+    /// With the socket in its folder.
+    fn controlled(options: &[&str], command: &[String]) -> Run {
+        let folder = folder();
+        let control = format!("unix:{}", folder.path().join("control").display());
+        Run::start_in(folder, &[&["--control", &control, "--pre-stop-delay", "0s"], options].concat(), command)
+    }
+
+    #[test]
+    fn it_ends_when_the_new_run_serves() {
+        let port = free_port();
+        let at = format!("127.0.0.1:{port}");
+        let run = controlled(&["--listen", &at, "--reload-ready", "500ms"], &python(SERVER));
+        run.wait_line("up 1", DEADLINE);
+        let before = status(&run);
+        assert_eq!((&before["generation"]["number"], &before["generation"]["cause"]), (&1.into(), &"start".into()));
+        assert_eq!((&before["generation"]["phase"], &before["other"]), (&"running".into(), &Value::Null), "{before}");
+        let (exit, stdout, stderr) = ask(&run, &["reload"]);
+        assert_eq!(exit, Exit::Code(0), "{stdout}{stderr}");
+        assert!(stdout.contains("generation 2 serves"), "{stdout}");
+        assert_eq!(who(port), "2");
+        run.wait_line("generation 1: gone", DEADLINE);
+        let after = status(&run);
+        assert_eq!((&after["generation"]["number"], &after["generation"]["cause"]), (&2.into(), &"reload".into()));
+        assert_eq!(after["last_reload"]["result"], "serves", "{after}");
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Signal(libc::SIGTERM));
+        assert!(!run.path("control").exists(), "its file is removed");
+    }
+
+    #[test]
+    fn it_fails_with_the_reason() {
+        let script = "[ $GRACEFUL_GENERATION = 1 ] || exit 7; echo up; exec sleep 60";
+        let run = controlled(&["--reload-ready", "5s"], &shell(script));
+        run.wait_line("up", DEADLINE);
+        let (exit, stdout, stderr) = ask(&run, &["reload"]);
+        assert_eq!(exit, Exit::Code(1), "{stdout}{stderr}");
+        assert!(stderr.contains("ended before it was ready (exit status 7)"), "{stderr}");
+        let after = status(&run);
+        assert_eq!(after["last_reload"]["result"], "failed", "{after}");
+        assert_eq!(after["generation"]["number"], 1, "{after}");
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Signal(libc::SIGTERM));
+    }
+
+    #[test]
+    fn in_a_stop_it_is_refused_and_who_waits_is_told() {
+        let script = "trap '' TERM; echo up $GRACEFUL_GENERATION; while :; do sleep 0.1; done";
+        let run = controlled(&["--reload-ready", "60s", "--grace-period", "3s"], &shell(script));
+        run.wait_line("up 1", DEADLINE);
+        let control = format!("unix:{}", run.path("control").display());
+        let waits = Proc::spawn(graceful_command().args(["reload", "--control", &control]));
+        run.wait_line("up 2", DEADLINE);
+        run.stop_begun(libc::SIGTERM);
+        let (exit, _, stderr) = waits.wait_output(DEADLINE);
+        assert_eq!(exit, Exit::Code(1), "{stderr}");
+        assert!(stderr.contains("the app is being stopped"), "{stderr}");
+        let (exit, _, stderr) = ask(&run, &["reload"]);
+        assert_eq!(exit, Exit::Code(1), "{stderr}");
+        assert!(stderr.contains("the app is being stopped"), "{stderr}");
+        assert_eq!(status(&run)["stop_signal"], "SIGTERM");
+        run.ends(Exit::Signal(libc::SIGKILL));
+    }
+
+    #[test]
+    fn two_at_once_are_two_reloads_and_both_are_told() {
+        let run = controlled(&["--reload-ready", "300ms"], &shell("echo up $GRACEFUL_GENERATION; exec sleep 60"));
+        run.wait_line("up 1", DEADLINE);
+        let control = format!("unix:{}", run.path("control").display());
+        let first = Proc::spawn(graceful_command().args(["reload", "--control", &control]));
+        run.wait_line("up 2", DEADLINE);
+        let second = Proc::spawn(graceful_command().args(["reload", "--control", &control]));
+        for (process, generation) in [(first, 2), (second, 3)] {
+            let (exit, stdout, stderr) = process.wait_output(DEADLINE);
+            assert_eq!(exit, Exit::Code(0), "{stdout}{stderr}");
+            assert!(stdout.contains(&format!("generation {generation} serves")), "{stdout}");
+        }
+        run.stop(libc::SIGTERM);
+        run.ends(Exit::Signal(libc::SIGTERM));
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_had_is_told_before_the_app() {
+        let run = controlled(&[], &shell("echo up; exec sleep 60"));
+        run.wait_line("up", DEADLINE);
+        let control = format!("unix:{}", run.path("control").display());
+        let (exit, stdout, stderr) = ended(graceful_command().args(["--control", &control, "--", "echo", "started"]));
+        assert_eq!((exit, stdout.as_str()), (Exit::Code(125), ""), "{stderr}");
+        assert!(stderr.contains("cannot listen on --control unix:"), "{stderr}");
         run.stop(libc::SIGTERM);
         run.ends(Exit::Signal(libc::SIGTERM));
     }
