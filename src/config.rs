@@ -112,7 +112,7 @@ pub struct Config {
     /// `--reload-on` and what hangs on it.
     pub reload: Reload,
     /// `--control`: where `graceful reload` and `graceful status` ask.
-    pub control: Control,
+    pub control: ControlPlace,
     /// `--termination-log`, absolute; `None` means /dev/termination-log if it is there.
     pub termination_log: Option<PathBuf>,
     /// `--report`, absolute.
@@ -457,7 +457,7 @@ impl Default for Restart {
 
 /// `--control`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
+pub enum ControlPlace {
     /// Nothing was said: as PID 1, where the app can be started more than once, where it can be had.
     Usual,
     /// There is none.
@@ -597,7 +597,7 @@ impl Config {
 
     /// Whether the app can be started more than once.
     pub fn has_generations(&self) -> bool {
-        self.restarts() || self.reload.on.is_some() || matches!(self.control, Control::At(_))
+        self.restarts() || self.reload.on.is_some() || matches!(self.control, ControlPlace::At(_))
     }
 
     /// Whether this end of the app is no failure: 0, what `--success-exit-status` says, and what the server of the profile ends a
@@ -651,7 +651,7 @@ impl Config {
             success: SuccessStatuses::default(),
             restart: Restart::default(),
             reload: Reload::default(),
-            control: Control::Usual,
+            control: ControlPlace::Usual,
             termination_log: None,
             report: None,
             log_format: LogFormat::Text,

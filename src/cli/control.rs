@@ -30,7 +30,7 @@ Exit status:
 #[derive(Parser)]
 #[command(name = "reload", override_usage = "graceful reload [OPTIONS]", after_help = RELOAD_HELP)]
 pub(super) struct ReloadOptions {
-    /// graceful's control socket. Default: GRACEFUL_CONTROL, else /run/graceful.sock
+    /// graceful's control socket. Default: GRACEFUL_CONTROL, else /run/graceful-control.sock
     #[arg(long, value_name = "PATH", value_parser = value(ControlAddress::parse), value_hint = ValueHint::FilePath)]
     control: Option<ControlAddress>,
     /// Wait no longer than this; the reload itself goes on
@@ -42,7 +42,7 @@ pub(super) struct ReloadOptions {
 #[derive(Parser)]
 #[command(name = "status", override_usage = "graceful status [OPTIONS]", after_help = STATUS_HELP)]
 pub(super) struct StatusOptions {
-    /// graceful's control socket. Default: GRACEFUL_CONTROL, else /run/graceful.sock
+    /// graceful's control socket. Default: GRACEFUL_CONTROL, else /run/graceful-control.sock
     #[arg(long, value_name = "PATH", value_parser = value(ControlAddress::parse), value_hint = ValueHint::FilePath)]
     control: Option<ControlAddress>,
     /// How it is written

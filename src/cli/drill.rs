@@ -9,8 +9,8 @@ use super::arguments::{read_grouped, shown};
 use super::describe::RunFlags;
 use super::{EarlyExit, Invocation};
 use crate::config::options::{
-    CONFIG, GRACE_PERIOD, LOG_FORMAT, LOG_LEVEL, OptionSpec, PRE_STOP_DELAY, PROBE_LISTEN, PROFILE, READY_URL, REPORT,
-    SUCCESS_EXIT_STATUS, log_format, log_level,
+    CONFIG, CONTROL, GRACE_PERIOD, LISTEN, LOG_FORMAT, LOG_LEVEL, OptionSpec, PRE_STOP_DELAY, PROBE_LISTEN, PROFILE,
+    READY_URL, RELOAD_ON, REPORT, SUCCESS_EXIT_STATUS, log_format, log_level,
 };
 use crate::config::{
     self, Config, ConfigError, Environment, Listen, LogFormat, LogLevel, quoted, values as config_values,
@@ -125,6 +125,7 @@ impl Planner {
         if self.options.stop.rolling && !matches!(subject, Subject::Command(_)) {
             self.complain("--rolling", "has no effect without --stop-command; add --stop-command COMMAND");
         }
+        self.check_reload(&subject);
         let default_wait = Duration::from_secs(if is_own || with_jobs { 30 } else { 5 });
         let jobs = self.jobs(is_own, grace_period, about_requests);
         let (default_rate, default_timeout) = if with_jobs { (5, 30) } else { (100, 5) };
@@ -139,6 +140,7 @@ impl Planner {
             before: load.before,
             lb_lag: load.lb_lag,
             rolling: stop.rolling,
+            reloads: stop.reload.then_some(verdict.repeat),
             timeout: load.timeout.unwrap_or(Duration::from_secs(default_timeout)),
             headers: load.header.iter().flat_map(|headers| headers.0.iter().cloned()).collect(),
             startup_timeout: load.wait.unwrap_or(default_wait),
@@ -151,7 +153,7 @@ impl Planner {
             expected: verdict.expect.iter().copied().collect(),
             tolerate: verdict.tolerate,
             exit_status,
-            repeat: verdict.repeat,
+            repeat: if stop.reload { 1 } else { verdict.repeat },
             tune: verdict.tune,
             baseline: verdict.baseline.clone(),
             limits: CanaryLimits {
@@ -265,6 +267,37 @@ impl Planner {
         Some(other)
     }
 
+    /// A reload is graceful's own, of a command that it has started.
+    fn check_reload(&mut self, subject: &Subject) {
+        let stop = &self.options.stop;
+        if !stop.reload {
+            return;
+        }
+        let others = [
+            ("--bare", stop.bare),
+            ("--compare", stop.compare),
+            ("--tune", self.options.verdict.tune),
+            ("--demo", stop.demo.is_some()),
+        ];
+        let others: Vec<&str> =
+            others.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option).collect();
+        for option in &others {
+            self.complain(format!("--reload and {option}"), "cannot be used together; use only one of them");
+        }
+        if !matches!(subject, Subject::Own { .. }) {
+            self.complain("--reload", "has no effect without a command; add -- COMMAND");
+        }
+        for option in [&CONTROL, &RELOAD_ON] {
+            if self.options.run.0.iter().any(|(given, _)| *given == option) {
+                let flag = option.flag();
+                self.complain(
+                    format!("--reload and {flag}"),
+                    format!("the drill reloads by a socket of its own; leave out {flag}"),
+                );
+            }
+        }
+    }
+
     fn supervision(&mut self) -> Supervision {
         let stop = &self.options.stop;
         match (stop.bare, stop.compare, self.options.verdict.tune) {
@@ -330,6 +363,10 @@ impl Planner {
                     run.0.push((option, value.into()));
                 }
             }
+        }
+        if self.options.stop.reload && run.last(&LISTEN).is_none() {
+            // The kernel chooses a port, and the app is found there.
+            run.0.push((&LISTEN, "127.0.0.1:0".into()));
         }
         let config = config::load(run.settings(), command.to_vec(), &Environment::current());
         let config = config.map_err(|problems| self.problems.extend(problems)).ok();

@@ -7,7 +7,7 @@ use super::profile::Choice as ProfileChoice;
 use super::raw::{ConfigError, Raw};
 use super::values::SuccessStatus;
 use super::{
-    AppSocket, Control, Escalation, FailReadiness, Hold, Leftovers, Listen, LiveAction, LogFormat, LogLevel,
+    AppSocket, ControlPlace, Escalation, FailReadiness, Hold, Leftovers, Listen, LiveAction, LogFormat, LogLevel,
     ReadyCondition, RestartWhen, StartupAction, StopTo,
 };
 use crate::reason::Reason;
@@ -62,7 +62,7 @@ pub(crate) struct Draft {
     pub(crate) leftovers: Option<Given<Leftovers>>,
     pub(crate) parent_death_signal: Option<Given<Signal>>,
     pub(crate) success: Vec<Given<SuccessStatus>>,
-    pub(crate) control: Option<Given<Control>>,
+    pub(crate) control: Option<Given<ControlPlace>>,
     pub(crate) reload_on: Option<Given<Option<Signal>>>,
     pub(crate) reload_ready: Option<Given<ReadyCondition>>,
     pub(crate) restart: Option<Given<RestartWhen>>,

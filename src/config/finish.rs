@@ -16,7 +16,7 @@ use super::raw::{ConfigError, Raw};
 use super::suggest::did_you_mean;
 use super::values::SuccessStatus;
 use super::{
-    Advice, AdviceAt, AppSocket, CheckTarget, Config, Control, Environment, FailReadiness, Hold, Hook, HookAction,
+    Advice, AdviceAt, AppSocket, CheckTarget, Config, ControlPlace, Environment, FailReadiness, Hold, Hook, HookAction,
     Leftovers, Listen, LogFormat, LogLevel, QUIET_WINDOW, Readiness, Stage, Startup, StartupAction, StopTo, hook,
     stop_signals,
 };
@@ -294,14 +294,14 @@ impl Draft {
         None
     }
 
-    fn control(&self, surroundings: &Environment, problems: &mut Vec<ConfigError>) -> Control {
-        let Some(given) = &self.control else { return Control::Usual };
-        let Control::At(typed) = &given.value else { return given.value.clone() };
+    fn control(&self, surroundings: &Environment, problems: &mut Vec<ConfigError>) -> ControlPlace {
+        let Some(given) = &self.control else { return ControlPlace::Usual };
+        let ControlPlace::At(typed) = &given.value else { return given.value.clone() };
         let path = surroundings.cwd.join(typed);
         if let Some(reason) = unbindable(&path).filter(|_| !surroundings.foreign) {
             problems.push(given.raw.problem(reason));
         }
-        Control::At(path)
+        ControlPlace::At(path)
     }
 
     /// Each address once, and none that is graceful's own.

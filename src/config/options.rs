@@ -128,7 +128,7 @@ impl ValueKind {
             ValueKind::Signal => "TERM",
             ValueKind::SignalOrNone => "HUP",
             ValueKind::Ready => "notify",
-            ValueKind::Control => "unix:/run/graceful.sock",
+            ValueKind::Control => "unix:/run/graceful-control.sock",
             ValueKind::Rewrite => "HUP:USR1",
             ValueKind::Escalation => "25s:QUIT",
             ValueKind::Hold => "never",
@@ -686,7 +686,7 @@ pub(crate) static CONTROL: OptionSpec = OptionSpec {
     repeat: Repeat::No,
     heading: heading::RESTART,
     help: "Where `graceful reload` and `graceful status` find this graceful: unix:PATH, for root and its own user alone, or none. \
-           Default: unix:/run/graceful.sock as PID 1 with --reload-on or --restart, else none",
+           Default: unix:/run/graceful-control.sock as PID 1 with --reload-on or --restart, else none",
     read: |draft, raw, problems| set_last(&mut draft.control, raw, problems, values::control),
 };
 

@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::options::{CONTROL, LISTEN, READY_URL, RELOAD_ON, STOP_ON};
 use super::raw::ConfigError;
-use super::{Control, Listen, ReadyCondition, Reload};
+use super::{ControlPlace, Listen, ReadyCondition, Reload};
 use crate::signal::{Signal, SignalSet};
 use std::net::Ipv4Addr;
 
@@ -26,7 +26,7 @@ impl Draft {
             problems.push(given.raw.problem(reason));
         }
         if let Some(given) = &self.reload_ready {
-            let by_control = self.control.as_ref().is_some_and(|given| matches!(given.value, Control::At(_)));
+            let by_control = self.control.as_ref().is_some_and(|given| matches!(given.value, ControlPlace::At(_)));
             let unknown = [&RELOAD_ON, &LISTEN, &CONTROL].into_iter().any(|spec| self.is_broken(spec));
             if on.is_none() && !by_control && !unknown {
                 problems.push(given.raw.problem(RELOAD_ON.is_missing()));

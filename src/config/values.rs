@@ -4,7 +4,7 @@
 //! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
 
 use super::suggest::{did_you_mean, listed};
-use super::{AppSocket, Control, Escalation, Hold, HookAction, Listen, ReadyCondition};
+use super::{AppSocket, ControlPlace, Escalation, Hold, HookAction, Listen, ReadyCondition};
 use crate::reason::Reason;
 use crate::secret::{Url, hidden};
 use crate::signal::Signal;
@@ -87,12 +87,12 @@ pub(crate) fn reload_on(text: &str) -> Result<Option<Signal>, Reason> {
 }
 
 /// `--control`.
-pub(crate) fn control(text: &str) -> Result<Control, Reason> {
-    const EXPECTED: &str = "expected unix:PATH, as unix:/run/graceful.sock, or none";
+pub(crate) fn control(text: &str) -> Result<ControlPlace, Reason> {
+    const EXPECTED: &str = "expected unix:PATH, as unix:/run/graceful-control.sock, or none";
     match text.trim() {
-        "none" => Ok(Control::Nowhere),
+        "none" => Ok(ControlPlace::Nowhere),
         address => match address.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() => Ok(Control::At(path.into())),
+            Some(path) if !path.is_empty() => Ok(ControlPlace::At(path.into())),
             Some(_) | None => Err(EXPECTED.into()),
         },
     }

@@ -6,12 +6,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where graceful listens as PID 1 and where the client looks, if nothing else is said.
-pub const DEFAULT_SOCKET: &str = "/run/graceful.sock";
+pub const DEFAULT_SOCKET: &str = "/run/graceful-control.sock";
 
 /// struct sockaddr_un holds 108 bytes, of which a null ends the path (unix(7)).
 const LONGEST: usize = 107;
 
-const RIGHT: &str = "expected the path of graceful's control socket, as unix:/run/graceful.sock";
+const RIGHT: &str = "expected the path of graceful's control socket, as unix:/run/graceful-control.sock";
 
 /// The path of a control socket. As text, `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ mod tests {
         ] {
             assert_eq!(ControlAddress::parse(text).unwrap().path(), Path::new(path), "{text}");
         }
-        assert_eq!(ControlAddress::default().to_string(), "unix:/run/graceful.sock");
+        assert_eq!(ControlAddress::default().to_string(), "unix:/run/graceful-control.sock");
         let longest = format!("/{}", "x".repeat(LONGEST - 1));
         assert_eq!(ControlAddress::parse(&longest).unwrap().path(), Path::new(&longest));
     }

@@ -1,7 +1,7 @@
 //! `graceful reload` and `graceful status`: one question to the graceful that runs, and its answer.
 //!
-//! Invariant: it ends within its timeout, whatever the other side does; and what the other side says reaches the terminal
-//! without control characters.
+//! Invariant: it ends within its timeout, whatever the other side does; and what the other side says reaches the
+//! terminal without control characters.
 
 use super::address::ControlAddress;
 use super::protocol::{ControlAnswer, ControlRequest, LINE_MAX, ProtocolError, ReloadAnswer, StatusDocument};
@@ -45,7 +45,8 @@ pub struct ControlReply {
 pub enum ControlError {
     /// Nothing has this path.
     #[error(
-        "no such socket; is graceful running with --control {0}? Elsewhere it is asked with --control PATH, or with {VARIABLE} set"
+        "no such socket; is graceful running with --control {0}? Elsewhere it is asked with --control PATH, or with \
+         {VARIABLE} set"
     )]
     NoSocket(ControlAddress),
     /// Something else than a socket has it.

@@ -42,8 +42,8 @@ fn where_to_ask_is_said_by_the_first_that_says_it() {
     };
     assert_eq!(found(Some("/a"), Some("unix:/b")).as_deref(), Ok("unix:/a"));
     assert_eq!(found(None, Some("unix:/b")).as_deref(), Ok("unix:/b"));
-    assert_eq!(found(None, Some("")).as_deref(), Ok("unix:/run/graceful.sock"));
-    assert_eq!(found(None, None).as_deref(), Ok("unix:/run/graceful.sock"));
+    assert_eq!(found(None, Some("")).as_deref(), Ok("unix:/run/graceful-control.sock"));
+    assert_eq!(found(None, None).as_deref(), Ok("unix:/run/graceful-control.sock"));
     let error = found(None, Some(":9090")).unwrap_err();
     assert!(error.starts_with("GRACEFUL_CONTROL=\":9090\": expected the path"), "{error}");
     // What is not looked at is not complained of.

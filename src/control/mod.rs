@@ -1,8 +1,9 @@
 //! The control socket: how `graceful reload` and `graceful status` talk to the graceful that runs.
 //!
 //! ```text
-//!   graceful reload ─► client ──── one line each way, over a Unix socket ────► server ─► PendingRequest ─► the main loop
-//!   graceful status ─► client ◄──────────────── protocol ────────────────────  server ◄─ ControlAnswer  ◄─ the main loop
+//!   graceful reload ─┐           one line each way                  ┌─► PendingRequest ─┐
+//!                    ├─ client ◄── over a Unix socket ──► server ───┤                   ├─ the main loop
+//!   graceful status ─┘              (protocol)                      └── ControlAnswer ◄──┘
 //! ```
 //!
 //! - [`protocol`]: what is said, as types and as lines. Pure.
@@ -13,16 +14,17 @@
 //!
 //! # Who may ask
 //!
-//! root, and the user as whom graceful runs: a reload starts a program in that user's name. Two things see to it. The socket's
-//! file has mode 0600 from its first moment on, so that nobody else's connect(2) gets through; and of whoever has connected the
-//! kernel tells the effective user at that time (SO_PEERCRED, unix(7)), which is looked at before a byte is read. The second
-//! holds where the first does not: a file system without modes, a descriptor that was handed on.
+//! root, and the user as whom graceful runs: a reload starts a program in that user's name. Two things see to it. The
+//! socket's file has mode 0600 from its first moment on, so that nobody else's connect(2) gets through; and of
+//! whoever has connected the kernel tells the effective user at that time (SO_PEERCRED, unix(7)), which is looked at
+//! before a byte is read. The second holds where the first does not: a file system without modes, a descriptor that
+//! was handed on.
 //!
 //! # What clients can take
 //!
 //! | bound | | what happens there |
 //! | --- | --- | --- |
-//! | clients | 16, or a quarter of RLIMIT_NOFILE | the oldest that has asked nothing gives way; if all have, the new one is refused |
+//! | clients | 16, or a quarter of RLIMIT_NOFILE | the oldest that has asked nothing gives way, or else the newcomer |
 //! | a request | 64 KiB, one for each connection | it is refused |
 //! | silence, the request included | 5 s | it is refused |
 //! | an answer that is not read | what the kernel holds for a socket | the connection is closed |

@@ -6,9 +6,9 @@
 //!   anything else    ──►  {"v":1,"answer":"error","error":"unknown-request","reason":"…"}
 //! ```
 //!
-//! Both sides pass over what they do not know of an object. So a new field is no new version; one is only for what an older
-//! reader would take for something else. A request without a version is of version 1. Times are seconds with milliseconds,
-//! and their names end in `_s`, as in the report.
+//! Both sides pass over what they do not know of an object. So a new field is no new version; one is only for what an
+//! older reader would take for something else. A request without a version is of version 1. Times are seconds with
+//! milliseconds, and their names end in `_s`, as in the report.
 
 use crate::counts::Counts;
 use crate::signal::Signal;
@@ -23,7 +23,8 @@ pub const VERSION: u64 = 1;
 /// A line has so many bytes at most, its end not counted.
 pub const LINE_MAX: usize = 64 * 1024;
 
-/// A reason has so many bytes at most when it is written. Each can take six as JSON (`\u001b`), and there is one in a line.
+/// A reason has so many bytes at most when it is written. Each can take six as JSON (`\u001b`), and there is one in a
+/// line.
 const REASON_MAX: usize = 4096;
 
 /// As much of a text that is not understood is shown.
@@ -284,7 +285,10 @@ pub enum ProtocolError {
     #[error("unknown request {0:?}; expected status or reload")]
     UnknownRequest(String),
     /// It is of another version.
-    #[error("of version {0}, and this graceful ({own}) knows version 1; use the same graceful on both sides", own = env!("CARGO_PKG_VERSION"))]
+    #[error(
+        "of version {0}, and this graceful ({own}) knows version {VERSION}; use the same graceful on both sides",
+        own = env!("CARGO_PKG_VERSION")
+    )]
     Version(u64),
 }
 

@@ -6,8 +6,8 @@
 //!               └─ refused    └─ refused            └─ closed
 //! ```
 //!
-//! One connection is one request and one answer. What is refused is told so, and closed in the same turn: the kernel keeps what
-//! was said for whoever still reads it.
+//! One connection is one request and one answer. What is refused is told so, and closed in the same turn: the kernel
+//! keeps what was said for whoever still reads it.
 
 use super::address::ControlAddress;
 use super::protocol::{ControlAnswer, ControlFault, ControlRequest, LINE_MAX, ProtocolError};
@@ -83,8 +83,8 @@ enum Turn {
 }
 
 impl ControlServer {
-    /// Binds and listens, with a file of mode 0600. One that a killed predecessor left behind is replaced. A relative path is one
-    /// below the working directory.
+    /// Binds and listens, with a file of mode 0600. One that a killed predecessor left behind is replaced. A relative
+    /// path is one below the working directory.
     ///
     /// # Errors
     /// Somebody listens there, the path is something else than a socket, or it cannot be made.
@@ -108,7 +108,8 @@ impl ControlServer {
         listening.chain(self.clients.iter().filter(talks).map(|client| client.stream.as_fd()))
     }
 
-    /// When to call [`ControlServer::read`] though nothing came. Times are what the caller's clock says, from any start.
+    /// When to call [`ControlServer::read`] though nothing came. Times are what the caller's clock says, from any
+    /// start.
     pub fn deadline(&self) -> Option<Duration> {
         let silent = self.clients.iter().filter_map(|client| match client.talk {
             Talk::Silent { until, .. } => Some(until),
@@ -117,8 +118,8 @@ impl ControlServer {
         silent.chain(self.paused_until).min()
     }
 
-    /// Lets in who came and takes what was said; the requests that are to be answered from now on. Who says nothing for 5 s,
-    /// or what is no request, is told so and let go.
+    /// Lets in who came and takes what was said; the requests that are to be answered from now on. Who says nothing
+    /// for 5 s, or what is no request, is told so and let go.
     pub fn read(&mut self, now: Duration) -> Vec<PendingRequest> {
         // First, so that nobody gives way to a newcomer whose request is here.
         let mut requests = self.listen_to(now, 0);
@@ -143,8 +144,8 @@ impl ControlServer {
         requests
     }
 
-    /// Answers a request and closes its connection. Whether all of it went out: not if the client is gone or has no room for it,
-    /// which is not waited for.
+    /// Answers a request and closes its connection. Whether all of it went out: not if the client is gone or has no
+    /// room for it, which is not waited for.
     pub fn answer(&mut self, id: RequestId, answer: &ControlAnswer) -> bool {
         let asked = |client: &Connected| client.id == id && matches!(client.talk, Talk::Asked { .. });
         let Some(place) = self.clients.iter().position(asked) else { return false };

@@ -24,9 +24,9 @@ pub(super) struct PrivateListener {
 impl PrivateListener {
     /// Binds and listens. A file on which nobody answers is replaced, as [`BoundSocket::bind`] does it.
     ///
-    /// The socket is made private before it has a name, and listens after that: there is no moment in which others can connect.
-    /// The umask would do as well, but is the whole process's, whose other threads make files of their own; and a chmod(2) of
-    /// the path would come too late, and could meet another file by then.
+    /// The socket is made private before it has a name, and listens after that: there is no moment in which others
+    /// can connect. The umask would do as well, but is the whole process's, whose other threads make files of their
+    /// own; and a chmod(2) of the path could meet another file by then.
     ///
     /// # Errors
     /// Somebody listens there, the path is something else than a socket, or it cannot be made.

@@ -246,7 +246,7 @@ pub(super) fn gone_s(case: &Case<'_>) -> Option<f64> {
     let report = case.facts.report.as_ref().and_then(|report| report.app_exited_s());
     match case.facts.result {
         StopResult::AppExited(exit) => Some(report.map_or(exit.at_s, |app_s| app_s.min(exit.at_s))),
-        StopResult::CommandExited(_) | StopResult::Nothing => None,
+        StopResult::CommandExited(_) | StopResult::ReloadEnded(_) | StopResult::Nothing => None,
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) fn of(case: &Case<'_>) -> Judged {
     let mut judged = Judged::default();
     let all = match case.plan.subject {
         Subject::Nothing => vec![zero_dropped(case)],
+        Subject::Command(_) if case.plan.reloads.is_some() => {
+            vec![zero_dropped(case), in_flight(case), served_in_window(case), reloaded(case)]
+        }
         Subject::Command(_) => {
             vec![zero_dropped(case), in_flight(case), served_in_window(case), command_in_time(case)]
         }
@@ -289,6 +292,43 @@ pub(super) fn command_in_time(case: &Case<'_>) -> ExplainedCheck {
     }
     let evidence = format!("the stop command was over after {took}, which says nothing about the app's own end");
     skipped(CheckName::ExitInTime, &evidence)
+}
+
+/// Each reload ends with a new run of the app that serves.
+fn reloaded(case: &Case<'_>) -> ExplainedCheck {
+    use super::evidence::Cause;
+    let times = case.plan.reloads.unwrap_or(1);
+    let count = usize::try_from(times).unwrap_or(usize::MAX);
+    let exit = case.facts.result.exit().filter(|_| case.facts.killed_s.is_none());
+    if let Some(Exit { at_s, status: Some(ExitStatus::Exited(0)) }) = exit {
+        let evidence = format!("{times} {}, the last over after {}", plural(count, "reload", "reloads"), seconds(at_s));
+        return pass(CheckName::Reloaded, evidence);
+    }
+    let failed_as = |line: &String| line.split_once("the reload failed: ").map(|(_, why)| why.to_owned());
+    let Some(why) = case.facts.said.iter().rev().find_map(failed_as) else {
+        let why = Explanation::new(
+            Cause::ReloadFailed,
+            "a reload did not come to its end",
+            "look at the log of graceful (--show-output)",
+        );
+        let evidence = "no reload was over, neither well nor badly".to_owned();
+        return failed(CheckName::Reloaded, evidence, vec![why]);
+    };
+    // EADDRINUSE, as the runtimes of servers word it.
+    let in_use = |line: &String| ["in use", "EADDRINUSE"].iter().any(|words| line.contains(words));
+    let explanation = match case.facts.said.iter().any(in_use) {
+        true => Explanation::new(
+            Cause::SocketNotTaken,
+            "the app binds its address itself, which the old run still has: it does not take LISTEN_FDS",
+            "let it listen on descriptor 3, the socket of --listen (uvicorn --fd 3, Node listen({fd: 3}), gunicorn by itself)",
+        ),
+        false => Explanation::new(
+            Cause::ReloadFailed,
+            "the new run of the app did not come to serve",
+            "see why it ends, or is not ready, in its own output (--show-output); --reload-ready says what ready means",
+        ),
+    };
+    failed(CheckName::Reloaded, why, vec![explanation])
 }
 
 pub(super) fn exit_status(case: &Case<'_>, remarks: &mut Vec<String>) -> ExplainedCheck {

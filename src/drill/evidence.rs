@@ -295,6 +295,8 @@ pub enum CheckName {
     NothingLeft,
     /// It has a handler for the stop signal.
     SignalHandled,
+    /// Each reload ended with a new run that serves.
+    Reloaded,
     /// No more requests failed than `--max-error-rate` allows.
     ErrorRate,
     /// The p99 is below `--max-p99`.
@@ -317,6 +319,7 @@ impl CheckName {
             CheckName::ExitStatus => "exit-status",
             CheckName::NothingLeft => "nothing-left",
             CheckName::SignalHandled => "signal-handled",
+            CheckName::Reloaded => "reloaded",
             CheckName::ErrorRate => "error-rate",
             CheckName::P99 => "p99",
             CheckName::P99Ratio => "p99-ratio",
@@ -420,6 +423,10 @@ pub enum Cause {
     ExitStatus,
     /// The stop command failed.
     CommandFailed,
+    /// A reload failed: the new run of the app did not come to serve.
+    ReloadFailed,
+    /// It did not because it binds the address itself that it was given a socket for.
+    SocketNotTaken,
     /// The drill cut the stop command short.
     CommandBrokenOff,
     /// Nothing was stopped: the target fails by itself.

@@ -23,6 +23,8 @@ pub(super) struct Observations {
     pub(super) left: Vec<String>,
     /// What graceful reported.
     pub(super) report: Option<Report>,
+    /// What graceful and the app have written last, where that is the only word of it.
+    pub(super) said: Vec<String>,
     /// Changes of the readiness endpoint.
     pub(super) readiness: Vec<(f64, ReadyState)>,
     /// Whether somebody still takes connections when the app is gone; none where nobody looked.
@@ -38,7 +40,7 @@ pub(super) struct Observations {
 }
 
 /// What a stop comes to: this and nothing else says whether the app itself has ended, or only what was asked to stop
-/// it. A stop after which the app is to live on, such as a reload, would be one more.
+/// it. After a reload the app lives on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum StopResult {
     /// Nothing ended: there was no stop, or what was stopped is still there.
@@ -48,6 +50,8 @@ pub(super) enum StopResult {
     AppExited(Exit),
     /// The stop command exited. Only the target's clients see what became of the target.
     CommandExited(Exit),
+    /// What asked for the reload exited: the new run of the app serves, or it does not come to that.
+    ReloadEnded(Exit),
 }
 
 impl StopResult {
@@ -55,7 +59,7 @@ impl StopResult {
     pub(super) fn exit(self) -> Option<Exit> {
         match self {
             StopResult::Nothing => None,
-            StopResult::AppExited(exit) | StopResult::CommandExited(exit) => Some(exit),
+            StopResult::AppExited(exit) | StopResult::CommandExited(exit) | StopResult::ReloadEnded(exit) => Some(exit),
         }
     }
 }

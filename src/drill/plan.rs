@@ -32,6 +32,8 @@ pub struct DrillPlan {
     /// Whether a stop command restarts one instance after another: the service is to stay up all the time, and the lag
     /// follows the command's end.
     pub rolling: bool,
+    /// So many reloads in a row instead of a stop.
+    pub reloads: Option<u32>,
     /// How long one request may take.
     pub timeout: Duration,
     /// How long every target may take until its first answer.
@@ -84,6 +86,11 @@ impl DrillPlan {
         (!self.tune).then(|| self.repeat.max(1).saturating_mul(ways))
     }
 
+    /// The same drill as a command sees it that reloads a service which is to stay up.
+    pub(super) fn of_reload(&self) -> DrillPlan {
+        DrillPlan { subject: Subject::Command(RELOAD.to_owned()), rolling: true, ..self.clone() }
+    }
+
     /// The readiness endpoint that the load balancer looks at.
     pub(super) fn ready_url(&self, way: Supervision) -> Option<&Url> {
         match way {
@@ -105,6 +112,9 @@ pub struct JobCommands {
     /// How long after the stop the drill waits for what is missing.
     pub settle: Duration,
 }
+
+/// What a drill of a reload runs.
+pub(super) const RELOAD: &str = "graceful reload";
 
 /// What stands for the number of jobs in `--submit`.
 pub const COUNT: &str = "{n}";

@@ -34,6 +34,10 @@ use tracing::debug;
 const TICK: Duration = Duration::from_millis(10);
 /// `graceful run` has its own budget, as a platform has; the drill waits this much longer for them.
 const MARGIN: Duration = Duration::from_secs(2);
+/// What the app and graceful say of a reload that fails is within so many lines.
+const LAST_SAID: usize = 100;
+/// And is there so long after the end of the command that asked for it.
+const SAYS_WITHIN: Duration = Duration::from_millis(100);
 /// How long the first look at the app's connections may take.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// Helpers that see the app's end, such as Python's resource_tracker, are gone by then.
@@ -149,6 +153,14 @@ pub(super) fn hold(
         Ok(subject) => subject,
         Err(why) => return Ok(inconclusive(plan, way, why.to_string())),
     };
+    let of_reload;
+    let plan = match plan.reloads {
+        Some(_) => {
+            of_reload = plan.of_reload();
+            &of_reload
+        }
+        None => plan,
+    };
     let mut stage = DrillRun {
         plan,
         way,
@@ -174,7 +186,13 @@ pub(super) fn start(
     folder: &Folder,
     hall: &Session,
 ) -> Result<RunningSubject, SubjectError> {
-    let started = RunningSubject::start(&plan.subject, way, delay, folder.path(), hall.inherited, plan.show_output);
+    let reloads = plan.reloads.is_some();
+    let started =
+        RunningSubject::start(&plan.subject, way, delay, reloads, folder.path(), hall.inherited, plan.show_output);
+    let started = started.and_then(|subject| match plan.reloads {
+        Some(times) => subject.reloading(times, folder.path()),
+        None => Ok(subject),
+    });
     match &started {
         Ok(subject) => {
             debug!(name: "drill_started", pid = subject.pid(), ?way, "the drill begins: {}", subject.words());
@@ -436,6 +454,10 @@ impl DrillRun<'_> {
                 self.told.sign(sign, stop);
                 load.control.until(sign.max(stop) + self.plan.lb_lag);
             }
+            let has_said = self.plan.reloads.is_some() && self.facts.said.is_empty();
+            if has_said && ended_at.is_some_and(|at| now >= at + SAYS_WITHIN) {
+                self.facts.said = self.subject.last_lines(LAST_SAID);
+            }
             self.told.lag(&load.control, stop, now);
             if ended_at.is_some_and(|at| now >= at + HELPERS_LAST) && !std::mem::replace(&mut counted, true) {
                 // What is gone by now has ended by itself.
@@ -466,7 +488,8 @@ impl DrillRun<'_> {
             self.facts.accepts_after = Some(asked.route.accepts(Duration::from_millis(500)));
         }
         self.facts.report = self.subject.report();
-        self.facts.supervised = self.subject.is_supervised();
+        // What was reloaded is there still, and has nothing to report yet.
+        self.facts.supervised = self.subject.is_supervised() && self.plan.reloads.is_none();
     }
 
     /// Waits for a signal, and takes note of ended children.
@@ -530,6 +553,7 @@ pub(super) fn inconclusive(plan: &DrillPlan, way: Supervision, why: String) -> D
         }
         plan::Subject::Own { command, .. } => (Mode::Supervised, "under graceful".to_owned(), shown(command)),
         plan::Subject::Pid { pid, .. } => (Mode::Pid, format!("pid {pid}"), Vec::new()),
+        plan::Subject::Command(_) if plan.reloads.is_some() => (Mode::StopCommand, plan::RELOAD.to_owned(), Vec::new()),
         plan::Subject::Command(text) => (Mode::StopCommand, hidden_command(text), Vec::new()),
         plan::Subject::Nothing => (Mode::NoStop, "no stop".to_owned(), Vec::new()),
     };

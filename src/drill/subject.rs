@@ -45,9 +45,31 @@ pub(super) struct RunningSubject {
 }
 
 enum Kind {
-    Child { pid: Pid, signal: Signal, ended: Option<(Instant, ExitStatus)>, supervised: bool },
-    Process { process: Process, signal: Signal, pidfd: OwnedFd, ended: Option<Instant> },
-    Command { text: String, pid: Option<Pid>, ended: Option<(Instant, ExitStatus)> },
+    Child {
+        pid: Pid,
+        signal: Signal,
+        ended: Option<(Instant, ExitStatus)>,
+        supervised: bool,
+    },
+    Process {
+        process: Process,
+        signal: Signal,
+        pidfd: OwnedFd,
+        ended: Option<Instant>,
+    },
+    Command {
+        text: String,
+        pid: Option<Pid>,
+        ended: Option<(Instant, ExitStatus)>,
+    },
+    /// graceful, and the command that reloads its app.
+    Reload {
+        graceful: Pid,
+        gone: Option<(Instant, ExitStatus)>,
+        argv: Vec<OsString>,
+        pid: Option<Pid>,
+        ended: Option<(Instant, ExitStatus)>,
+    },
     Nothing,
 }
 
@@ -87,7 +109,8 @@ impl RunningSubject {
         subject: &plan::Subject,
         way: Supervision,
         delay: Option<Duration>,
-        folder: &std::path::Path,
+        reloads: bool,
+        folder: &Path,
         inherited: Inherited,
         show: bool,
     ) -> Result<RunningSubject, SubjectError> {
@@ -105,6 +128,9 @@ impl RunningSubject {
                     let given = |flag: &&OsString| !flag.as_bytes().starts_with(b"--pre-stop-delay=");
                     argv.extend(flags.iter().filter(|flag| delay.is_none() || given(flag)).cloned());
                     argv.extend(delay.map(|delay| format!("--pre-stop-delay={}ms", delay.as_millis()).into()));
+                    if reloads {
+                        argv.extend(["--control".into(), control_at(folder)]);
+                    }
                     argv.extend(["--report".into(), path.clone().into_os_string(), "--".into()]);
                     report = Some(path);
                 }
@@ -126,6 +152,19 @@ impl RunningSubject {
         Ok(RunningSubject { kind, output, report })
     }
 
+    /// Has the app reloaded so often instead of stopped, by graceful's control socket in that folder.
+    pub(super) fn reloading(self, times: u32, folder: &Path) -> Result<RunningSubject, SubjectError> {
+        let Kind::Child { pid: graceful, ended: gone, supervised: true, .. } = self.kind else { return Ok(self) };
+        let own = fs::read_link("/proc/self/exe").map_err(SubjectError::OwnProgram)?;
+        // One after the other, as whoever deploys does it.
+        let script =
+            "times=$1; shift; while [ $times -gt 0 ]; do \"$@\" >/dev/null || exit; times=$((times - 1)); done";
+        let mut argv: Vec<OsString> = ["/bin/sh", "-c", script, "sh"].map(OsString::from).into();
+        argv.extend([times.to_string().into(), own.into_os_string(), "reload".into()]);
+        argv.extend(["--control".into(), control_at(folder)]);
+        Ok(RunningSubject { kind: Kind::Reload { graceful, gone, argv, pid: None, ended: None }, report: None, ..self })
+    }
+
     /// Begins the stop: sends the signal, or starts the command.
     pub(super) fn stop(&mut self, inherited: Inherited) -> Result<(), SubjectError> {
         match &mut self.kind {
@@ -140,6 +179,10 @@ impl RunningSubject {
                 *pid = Some(spawned(&argv, inherited, None, io::stderr().as_fd())?);
                 Ok(())
             }
+            Kind::Reload { argv, pid, .. } => {
+                *pid = Some(spawned(argv, inherited, None, io::stderr().as_fd())?);
+                Ok(())
+            }
             Kind::Nothing => Ok(()),
         }
     }
@@ -151,6 +194,9 @@ impl RunningSubject {
             Kind::Child { pid, .. } => format!("the app runs alone, as pid {pid}"),
             Kind::Process { process, .. } => format!("pid {} is to be stopped", process.pid),
             Kind::Command { .. } => "a command is to stop something".to_owned(),
+            Kind::Reload { graceful, .. } => {
+                format!("the app runs under graceful, which is pid {graceful}, and is to be reloaded")
+            }
             Kind::Nothing => "nothing is to be stopped".to_owned(),
         }
     }
@@ -160,7 +206,9 @@ impl RunningSubject {
         match &self.kind {
             Kind::Child { pid, ended: None, .. } => _ = process::signal_child(*pid, Signal::KILL, None),
             Kind::Process { process, ended: None, .. } => _ = process::signal_process(process, Signal::KILL),
-            Kind::Command { pid: Some(pid), ended: None, .. } => _ = process::signal_group(*pid, Signal::KILL),
+            Kind::Command { pid: Some(pid), ended: None, .. } | Kind::Reload { pid: Some(pid), ended: None, .. } => {
+                _ = process::signal_group(*pid, Signal::KILL);
+            }
             _ => {}
         }
     }
@@ -177,9 +225,13 @@ impl RunningSubject {
             match reap::next() {
                 ChildChange::Ended { pid: who, status } => match &mut self.kind {
                     Kind::Child { pid, ended: ended @ None, .. } if *pid == who => *ended = Some((now, status)),
-                    Kind::Command { pid: Some(pid), ended: ended @ None, .. } if *pid == who => {
+                    Kind::Command { pid: Some(pid), ended: ended @ None, .. }
+                    | Kind::Reload { pid: Some(pid), ended: ended @ None, .. }
+                        if *pid == who =>
+                    {
                         *ended = Some((now, status));
                     }
+                    Kind::Reload { graceful, gone: gone @ None, .. } if *graceful == who => *gone = Some((now, status)),
                     _ => other(who, status),
                 },
                 ChildChange::Stopped { .. } | ChildChange::Continued { .. } => {}
@@ -200,6 +252,8 @@ impl RunningSubject {
                 ended.map(|(at, status)| Ended { at, status: Some(status) })
             }
             Kind::Process { ended, .. } => ended.map(|at| Ended { at, status: None }),
+            // With graceful all is over.
+            Kind::Reload { gone, ended, .. } => ended.or(*gone).map(|(at, status)| Ended { at, status: Some(status) }),
             Kind::Nothing => None,
         }
     }
@@ -208,7 +262,11 @@ impl RunningSubject {
     pub(super) fn result_of(&self, stop: Instant) -> StopResult {
         let Some(ended) = self.ended() else { return StopResult::Nothing };
         let exit = Exit { at_s: ended.at.saturating_duration_since(stop).as_secs_f64(), status: ended.status };
-        if self.is_app() { StopResult::AppExited(exit) } else { StopResult::CommandExited(exit) }
+        match self.kind {
+            Kind::Reload { .. } => StopResult::ReloadEnded(exit),
+            _ if self.is_app() => StopResult::AppExited(exit),
+            _ => StopResult::CommandExited(exit),
+        }
     }
 
     /// Whether there is an end to wait for.
@@ -219,7 +277,7 @@ impl RunningSubject {
     /// The process that gets the signal: the app's own, or one that passes it on.
     pub(super) fn pid(&self) -> Option<i32> {
         match &self.kind {
-            Kind::Child { pid, .. } => Some(pid.number()),
+            Kind::Child { pid, .. } | Kind::Reload { graceful: pid, .. } => Some(pid.number()),
             Kind::Process { process, .. } => Some(process.pid),
             Kind::Command { .. } | Kind::Nothing => None,
         }
@@ -247,7 +305,7 @@ impl RunningSubject {
     }
 
     pub(super) fn is_supervised(&self) -> bool {
-        matches!(self.kind, Kind::Child { supervised: true, .. })
+        matches!(self.kind, Kind::Child { supervised: true, .. } | Kind::Reload { .. })
     }
 
     /// The ports that the app listens on, and the processes that do: those below this one, graceful's own left out.
@@ -313,7 +371,9 @@ impl RunningSubject {
     /// Ends all that was started and waits for it: SIGTERM first, so that graceful can see to what is below it, then
     /// SIGKILL to each process that is left.
     pub(super) fn clear_away(&mut self) {
-        if let Kind::Child { pid, ended: None, supervised: true, .. } = self.kind {
+        if let Kind::Child { pid, ended: None, supervised: true, .. } | Kind::Reload { graceful: pid, gone: None, .. } =
+            self.kind
+        {
             // Twice: at once, and without the delay (the second cuts it short).
             for _ in 0..2 {
                 _ = process::signal_child(pid, Signal::TERM, None);
@@ -321,7 +381,7 @@ impl RunningSubject {
             self.wait_gone(TO_DIE);
         }
         match self.kind {
-            Kind::Child { .. } => self.kill_children(),
+            Kind::Child { .. } | Kind::Reload { .. } => self.kill_children(),
             Kind::Command { pid: Some(pid), ended: None, .. } => {
                 _ = process::signal_group(pid, Signal::KILL);
                 self.wait_gone(TO_DIE);
@@ -413,6 +473,13 @@ fn keep_lines(reader: PipeReader, lines: &Mutex<VecDeque<String>>, show: bool) {
         lines.push_back(text);
         line.clear();
     }
+}
+
+/// Where a drill of a reload asks its graceful.
+pub(super) fn control_at(folder: &Path) -> OsString {
+    let mut address = OsString::from("unix:");
+    address.push(folder.join("control"));
+    address
 }
 
 /// A command line for people: the program, and every word that is the path of a file. Any other word may hold a secret.

@@ -24,6 +24,7 @@ pub(super) fn plan(subject: Subject) -> DrillPlan {
         before: Duration::from_secs(2),
         lb_lag: Duration::from_secs(2),
         rolling: false,
+        reloads: None,
         timeout: Duration::from_secs(5),
         startup_timeout: Duration::from_secs(5),
         waits: false,

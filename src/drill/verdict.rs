@@ -259,6 +259,7 @@ pub(super) fn timeline(drill: &Drill, facts: &Observations, began_s: f64) -> Vec
         StopResult::Nothing => None,
         StopResult::AppExited(exit) => Some((exit, "the app exits")),
         StopResult::CommandExited(exit) => Some((exit, "the stop command ends")),
+        StopResult::ReloadEnded(exit) => Some((exit, "the reload is over")),
     };
     if let Some((Exit { at_s, status }, what)) = exited {
         let how = status.map(|status| format!(": {status}")).unwrap_or_default();

@@ -6,7 +6,7 @@
 
 use super::Supervisor;
 use super::run::Run;
-use crate::config::{Config, Control};
+use crate::config::{Config, ControlPlace};
 use crate::control::{
     ControlAddress, ControlAnswer, ControlRequest, ControlServer, DEFAULT_SOCKET, GenerationRole, GenerationStatus,
     LastReload, OtherGeneration, ReloadAnswer, ReloadResult, RequestId, StatusDocument,
@@ -36,10 +36,10 @@ impl ControlDesk {
     /// What was asked for cannot be had: the app must not be started.
     pub(super) fn bind(config: &Config, init: bool) -> Result<ControlDesk, String> {
         let server = match &config.control {
-            Control::Nowhere => None,
-            Control::Usual if !(init && config.has_generations()) => None,
-            Control::Usual => ControlServer::bind(&ControlAddress::at(DEFAULT_SOCKET)).ok(),
-            Control::At(path) => {
+            ControlPlace::Nowhere => None,
+            ControlPlace::Usual if !(init && config.has_generations()) => None,
+            ControlPlace::Usual => ControlServer::bind(&ControlAddress::at(DEFAULT_SOCKET)).ok(),
+            ControlPlace::At(path) => {
                 let bound = ControlServer::bind(&ControlAddress::at(path));
                 Some(bound.map_err(|error| {
                     format!("cannot listen on --control unix:{}: {}", path.display(), in_words(&error))

@@ -6,8 +6,8 @@ use nix::sys::stat::{Mode, fchmod};
 use std::io;
 use std::os::fd::AsFd;
 
-/// The effective user that has connected, as it was at that time (SO_PEERCRED, unix(7)). One without a number in our user
-/// namespace is the overflow user (user_namespaces(7)).
+/// The effective user that has connected, as it was at that time (SO_PEERCRED, unix(7)). One without a number in our
+/// user namespace is the overflow user (user_namespaces(7)).
 pub fn user_of_peer(socket: impl AsFd) -> io::Result<u32> {
     Ok(getsockopt(&socket, sockopt::PeerCredentials)?.uid())
 }
@@ -21,8 +21,8 @@ pub fn has_hung_up(socket: impl AsFd) -> bool {
     polled[0].revents().is_some_and(|found| found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
 }
 
-/// Lets nobody but its owner and root connect to a Unix socket: to be called before it is bound, since the kernel makes the file
-/// with the mode that the socket itself has, less the umask (`unix_bind_bsd`, net/unix/af_unix.c).
+/// Lets nobody but its owner and root connect to a Unix socket: to be called before it is bound, since the kernel
+/// makes the file with the mode that the socket itself has, less the umask (`unix_bind_bsd`, net/unix/af_unix.c).
 pub fn make_private(socket: impl AsFd) -> io::Result<()> {
     Ok(fchmod(socket, Mode::S_IRUSR | Mode::S_IWUSR)?)
 }

@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "checks",
             "command",
             "config",
+            "control",
             "counts",
             "files",
             "generations",

@@ -756,7 +756,7 @@ fn the_small_commands() {
 
 #[test]
 fn where_no_graceful_can_be_asked() {
-    const ADDRESS: &str = "the path of graceful's control socket, as unix:/run/graceful.sock";
+    const ADDRESS: &str = "the path of graceful's control socket, as unix:/run/graceful-control.sock";
     let asked = |command: &str, contains: &[&'static str]| Row { args: words(&[command]), ..line(&[], contains) };
     all_refused(vec![
         line(&["reload", "--control", ":9090"], &["--control \":9090\"", ADDRESS]),
@@ -983,8 +983,11 @@ fn reloads() {
             &["--ready-url", "http://web:8000/", "--listen", ":8000"],
             &["--reload-ready \"url\"", "a --ready-url of 127.0.0.1"],
         ),
-        flags(&["--control", "/run/graceful.sock"], &["--control \"/run/graceful.sock\"", "expected unix:PATH"]),
-        flags(&["--control", "unix:"], &["--control \"unix:\"", "as unix:/run/graceful.sock, or none"]),
+        flags(
+            &["--control", "/run/graceful-control.sock"],
+            &["--control \"/run/graceful-control.sock\"", "expected unix:PATH"],
+        ),
+        flags(&["--control", "unix:"], &["--control \"unix:\"", "as unix:/run/graceful-control.sock, or none"]),
         flags(&["--control", ":9091"], &["--control \":9091\"", "expected unix:PATH"]),
         flags(&["--control", "unix:/no/such/folder/s"], &["--control", "/no/such/folder"]),
         flags(&["--control", "none", "--control", "none"], &["--control", "2 times", "give it only once"]),

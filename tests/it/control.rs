@@ -207,8 +207,11 @@ fn another_user_cannot_connect_and_who_can_is_refused() {
 #[test]
 fn the_help_says_where_it_looks_and_how_it_ends() {
     for (command, parts) in [
-        ("reload", ["GRACEFUL_CONTROL, else", "/run/graceful.sock", "Default: 2m", "Exit status:"]),
-        ("status", ["GRACEFUL_CONTROL, else", "/run/graceful.sock", "text or json. Default: text", "Exit status:"]),
+        ("reload", ["GRACEFUL_CONTROL, else", "/run/graceful-control.sock", "Default: 2m", "Exit status:"]),
+        (
+            "status",
+            ["GRACEFUL_CONTROL, else", "/run/graceful-control.sock", "text or json. Default: text", "Exit status:"],
+        ),
     ] {
         let (exit, help, _) = ended(graceful_command().args([command, "--help"]));
         assert_eq!(exit, Exit::Code(0));

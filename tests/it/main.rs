@@ -23,6 +23,7 @@ mod drill_nginx;
 mod drill_observed;
 mod drill_odd;
 mod drill_platforms;
+mod drill_reload;
 mod drill_servers;
 mod drill_table;
 mod drill_unsure;

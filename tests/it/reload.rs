@@ -186,7 +186,7 @@ fn what_the_old_run_left_ends_with_it_and_the_new_ones_does_not() {
         // A helper below the app, one in a session of its own, and one whose parent is gone.
         let script = "for s in '' 'setsid '; do $s sh -c 'trap \"\" TERM; echo helper $GRACEFUL_GENERATION $$; sleep 60; :' & done; \
                       (setsid sh -c 'echo helper $GRACEFUL_GENERATION $$; sleep 60; :' &); sleep 60; :";
-        let options = ["--reload-on", "USR1", "--reload-ready", "1s", "--pre-stop-delay", "0s", "--grace-period", "4s"];
+        let options = ["--reload-on", "USR1", "--reload-ready", "1s", "--pre-stop-delay", "0s", "--grace-period", "2s"];
         let run = start(&options, &shell(script));
         run.wait_lines("helper 1", 3, DEADLINE);
         run.signal(libc::SIGUSR1);

@@ -81,6 +81,10 @@ pub(super) struct StopOptions {
     /// Stop whatever this shell command stops, as 'docker stop web'; needs --url or --submit
     #[arg(long, value_name = "COMMAND", value_parser = value(stop_command))]
     pub(super) stop_command: Option<String>,
+    /// Reload COMMAND instead of stopping it, so often in a row as --repeat says; it is given a socket (--listen), and
+    /// must stay up
+    #[arg(long, group = REQUESTS)]
+    pub(super) reload: bool,
     /// The stop command restarts instances in turn: send until it has ended, and --lb-lag longer
     #[arg(long, group = REQUESTS)]
     pub(super) rolling: bool,

@@ -39,6 +39,7 @@ fn plan(extra: &str) -> DrillPlan {
         before: Duration::from_secs(2),
         lb_lag: Duration::from_secs(2),
         rolling: false,
+        reloads: None,
         timeout: Duration::from_secs(30),
         startup_timeout: Duration::from_secs(30),
         waits: false,
