@@ -471,23 +471,21 @@ pub enum ControlPlace {
 pub struct Reload {
     /// The signal that begins one, if one does.
     pub on: Option<Signal>,
-    /// What makes the new run ready; none: `notify` if the app has ever said so, else a second.
-    pub ready: Option<ReadyCondition>,
+    /// What makes the new run ready.
+    pub ready: ReadyCondition,
     /// One that is not ready so long after its start is stopped.
     pub within: Duration,
 }
 
 impl Default for Reload {
     fn default() -> Reload {
-        Reload { on: None, ready: None, within: Duration::from_secs(60) }
+        Reload { on: None, ready: ReadyCondition::Alive(Duration::from_secs(1)), within: Duration::from_secs(60) }
     }
 }
 
 /// How a new run of the app is known to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyCondition {
-    /// It says so (sd_notify(3), READY=1).
-    Notify,
     /// `--ready-url` answers so.
     Url,
     /// It has been alive for so long.

@@ -127,7 +127,7 @@ impl ValueKind {
             ValueKind::Duration => "30s",
             ValueKind::Signal => "TERM",
             ValueKind::SignalOrNone => "HUP",
-            ValueKind::Ready => "notify",
+            ValueKind::Ready => "2s",
             ValueKind::Control => "unix:/run/graceful-control.sock",
             ValueKind::Rewrite => "HUP:USR1",
             ValueKind::Escalation => "25s:QUIT",
@@ -673,8 +673,7 @@ pub(crate) static RELOAD_READY: OptionSpec = OptionSpec {
     value: ValueKind::Ready,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "What makes the new one ready: notify (READY=1, sd_notify(3)), url (--ready-url, asked of the new one alone) or so \
-           long alive, as 2s. Default: notify if the app has ever said so, else 1s",
+    help: "What makes the new one ready: so long alive, as 2s, or url (--ready-url, asked of the new one alone). Default: 1s",
     read: |draft, raw, problems| set_last(&mut draft.reload_ready, raw, problems, values::reload_ready),
 };
 

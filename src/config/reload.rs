@@ -36,7 +36,8 @@ impl Draft {
             }
         }
         let within = self.startup_timeout.as_ref().map_or(Reload::default().within, |given| given.value);
-        Reload { on, ready: self.reload_ready.as_ref().map(|given| given.value), within }
+        let ready = self.reload_ready.as_ref().map_or(Reload::default().ready, |given| given.value);
+        Reload { on, ready, within }
     }
 
     /// Why `--ready-url` does not reach one of two runs alone: only what comes over loopback by IPv4 to a socket that graceful

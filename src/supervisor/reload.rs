@@ -30,7 +30,7 @@ use crate::worker::WorkerCommand;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// Alive for so long is ready, where nothing else was said.
+/// Alive for so long is ready, where `--ready-url` cannot be asked.
 const ALIVE: Duration = Duration::from_secs(1);
 /// From one question to the next, where `--ready-interval` is longer: requests wait for nobody, but whoever deploys does.
 const CLOSE_LOOK: Duration = Duration::from_millis(100);
@@ -145,11 +145,10 @@ impl Supervisor {
         let Some(mut run) = self.another_run(generation, cause) else { return };
         let reload = self.config.reload;
         let alive = match reload.ready {
-            Some(ReadyCondition::Alive(time)) => Some(time),
-            Some(ReadyCondition::Notify | ReadyCondition::Url) => None,
-            None => Some(ALIVE),
+            ReadyCondition::Alive(time) => Some(time),
+            ReadyCondition::Url => None,
         };
-        let url = reload.ready == Some(ReadyCondition::Url);
+        let url = reload.ready == ReadyCondition::Url;
         run.successor =
             Some(Successor { began: now, alive, url, late_at: now.saturating_add(reload.within), late: false });
         run.timeline.mark(true);
