@@ -13,6 +13,7 @@ use crate::control::{
 };
 use crate::sys::in_words;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a reload is said to have been asked for by.
@@ -38,7 +39,11 @@ impl ControlDesk {
         let server = match &config.control {
             ControlPlace::Nowhere => None,
             ControlPlace::Usual if !(init && config.has_generations()) => None,
-            ControlPlace::Usual => ControlServer::bind(&ControlAddress::at(DEFAULT_SOCKET)).ok(),
+            ControlPlace::Usual => {
+                // An image from scratch has no /run.
+                _ = Path::new(DEFAULT_SOCKET).parent().map(std::fs::create_dir);
+                ControlServer::bind(&ControlAddress::at(DEFAULT_SOCKET)).ok()
+            }
             ControlPlace::At(path) => {
                 let bound = ControlServer::bind(&ControlAddress::at(path));
                 Some(bound.map_err(|error| {

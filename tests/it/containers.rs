@@ -688,3 +688,49 @@ cp /graceful target/some-triple/release/graceful
         assert!(stderr.contains("exited after 2") && stderr.contains("by SIGTERM (143)"), "{stderr}");
     }
 }
+
+/// A reload in a container, as whoever deploys by it types it.
+mod reload {
+    use super::*;
+
+    /// Answers with the number of its run.
+    const SERVER: &str = "
+import http.server, os, socket
+generation = os.environ['GRACEFUL_GENERATION'].encode()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_): pass
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(generation)))
+        self.end_headers()
+        self.wfile.write(generation)
+server = http.server.ThreadingHTTPServer(('', 0), Handler, bind_and_activate=False)
+server.socket = socket.socket(fileno=3)
+print('up', generation, flush=True)
+server.serve_forever()
+";
+
+    #[test]
+    fn docker_exec_is_a_deploy_step_and_drops_nothing() {
+        let Some(image) = image() else { return };
+        let env = ["--env", "GRACEFUL_LISTEN=:8000", "--env", "GRACEFUL_RELOAD_READY=500ms"];
+        let container = quick(&image, &env, &[&["/usr/bin/python3", "-c", SERVER]]);
+        container.wait_line("up b'1'");
+        let load = Load::start(container.address(8000), "/", 50);
+        load.wait_answered(20, DEADLINE);
+        let begin = Instant::now();
+        for generation in 2..5 {
+            let (status, said) = container.exec(&["/graceful", "reload"]);
+            assert_eq!(status, Some(0), "{said}\n{}", container.dump());
+            assert!(said.contains(&format!("generation {generation} serves")), "{said}");
+        }
+        let (_, status) = container.exec(&["/graceful", "status"]);
+        assert!(status.contains("generation") && status.contains('4'), "{status}");
+        // By the signal as well, as `docker kill` sends it.
+        docker(&["kill", "--signal", "HUP", &container.name]);
+        container.wait_line("generation 5 serves");
+        load.finish(Instant::now()).assert_nothing_dropped(begin);
+        container.stop(10);
+        assert_eq!(container.end().0, 143, "{}", container.dump());
+    }
+}
