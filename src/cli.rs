@@ -57,7 +57,7 @@ pub enum Invocation {
         target: ProbeTarget,
         /// For the whole probe.
         timeout: Duration,
-        /// What it tells of itself on standard error: nothing below debug.
+        /// What it logs about itself on standard error: nothing unless this is debug or trace.
         details: LogLevel,
     },
     /// Have the graceful that runs reload, and wait for it.
@@ -126,7 +126,7 @@ pub enum EarlyExit {
 }
 
 impl EarlyExit {
-    /// Writes it where it belongs and answers with the exit status.
+    /// Writes it where it belongs and returns the exit status.
     pub fn report(&self) -> u8 {
         match self {
             EarlyExit::Text(text) => print(text),
@@ -143,7 +143,7 @@ impl EarlyExit {
 const SUBCOMMANDS: &[&str] = &["run", "drill", "probe", "plan", "reload", "status", "install", "sleep", "completions"];
 
 /// Docker asks its `--init-path` for a version, and reads `tini version X` or `- git.COMMIT`, without a dot in COMMIT
-/// (moby, parseInitVersion); what it reads `docker info` shows.
+/// (moby, parseInitVersion); `docker info` shows what it reads.
 const VERSION: &str = concat!(
     "graceful ",
     env!("CARGO_PKG_VERSION"),
@@ -196,13 +196,13 @@ pub fn parse(args: &[OsString]) -> Result<Invocation, EarlyExit> {
     }
 }
 
-/// One line on stderr for each problem; answers with the exit status of a usage error.
+/// Writes one line on stderr for each problem; returns the exit status of a usage error.
 pub fn report(problems: &[ConfigError]) -> u8 {
     complain(&problems.iter().map(|problem| format!("graceful: error: {problem}\n")).collect::<String>());
     USAGE
 }
 
-/// Writes the completion script to stdout; answers with the exit status.
+/// Writes the completion script to stdout; returns the exit status.
 pub fn print_completions(shell: Shell) -> u8 {
     print(&completions(shell))
 }
@@ -229,7 +229,7 @@ fn run(args: &[OsString], spelled_out: bool) -> Result<Invocation, EarlyExit> {
     }
     if let Some(stray) = rest.first() {
         problems.push(match separator {
-            Some(_) => ConfigError::new(quoted(stray), format!("stands before --; expected: {FORM}")),
+            Some(_) => ConfigError::new(quoted(stray), format!("is before --; expected: {FORM}")),
             None => {
                 let options = &head[..head.len() - rest.len()];
                 ConfigError::new(
@@ -268,13 +268,13 @@ fn help_for(rest: &[OsString]) -> EarlyExit {
         (None, _) => {
             let hint = nearest(&word.to_string_lossy(), SUBCOMMANDS.iter().copied());
             let hint = hint.map(|name| format!("; did you mean: graceful help {name}")).unwrap_or_default();
-            let reason = format!("unknown command, known are {}{hint}", SUBCOMMANDS.join(", "));
+            let reason = format!("unknown command; expected one of {}{hint}", SUBCOMMANDS.join(", "));
             EarlyExit::Problems(vec![ConfigError::new(quoted(word), reason)])
         }
     }
 }
 
-/// `#!/graceful -- /bin/sh`: the kernel passes all that stands behind the program as one argument (execve(2)).
+/// `#!/graceful -- /bin/sh`: the kernel passes everything after the program as one argument (execve(2)).
 fn words_in_one(first: &OsString) -> Option<ConfigError> {
     let text = first.to_str()?.trim();
     let word = text.split_whitespace().next().filter(|word| *word != text)?;
@@ -303,7 +303,7 @@ fn unknown_command(args: &[OsString]) -> ConfigError {
             ),
         ),
         None if has_separator => {
-            ConfigError::new(place, format!("unknown command, known are {}; expected: {FORM}", SUBCOMMANDS.join(", ")))
+            ConfigError::new(place, format!("unknown command; expected one of {}, or {FORM}", SUBCOMMANDS.join(", ")))
         }
         None => ConfigError::new(place, format!("no -- before it; did you mean: {}", with_separator(&[], args))),
     }

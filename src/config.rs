@@ -4,10 +4,10 @@
 //! command lines parse, signals exist. What the user typed (flags, GRACEFUL_* variables, a TOML file) never goes
 //! further than here.
 //!
-//! The way of a value: `options` (the one table of flags, variables and keys) names it, `raw` keeps it together
-//! with the place where it was typed, `load` collects it from file, environment and flags, `values`, `hook` and `check`
-//! give it a type, `draft` holds what was given, `finish` and `budget` check it against the others. Each step adds to one list of problems, and all of
-//! them are reported in one run.
+//! The path of a value: `options` (the one table of flags, variables and keys) names it, `raw` keeps it together with
+//! the place where it was typed, `load` collects it from file, environment and flags, `values`, `hook` and `check` give
+//! it a type, `draft` holds what was given, `finish` and `budget` check it against the others. Each step adds to one
+//! list of problems, and all of them are reported in one run.
 
 mod budget;
 mod check;
@@ -53,7 +53,7 @@ pub struct Config {
     pub command: Vec<OsString>,
     /// Grace period, kill margin, pre-stop delay.
     pub budget: Budget,
-    /// Nobody has given the pre-stop delay.
+    /// Whether the pre-stop delay is the default, because nobody gave one.
     pub delay_is_default: bool,
     /// What the app gets instead of the stop signal that was received.
     pub stop_signal: Option<Signal>,
@@ -69,17 +69,18 @@ pub struct Config {
     pub hold_timeout: Option<Duration>,
     /// `--quiet-window`.
     pub quiet_window: Duration,
-    /// `--ports`; none: those that the app's tree listens on.
+    /// `--ports`; `None`: those that the app's process tree listens on.
     pub ports: Option<Vec<u16>>,
     /// The profile in use, as `--profile` takes it.
     pub profile: Option<&'static str>,
-    /// Its stop signal, where `--stop-signal` gives none. An app that got a stop signal from the terminal gets no other by it.
+    /// The profile's stop signal, unless `--stop-signal` gives one. It is not sent to an app that has already got a
+    /// stop signal from the terminal.
     pub profile_signal: Option<Signal>,
-    /// The default hold ends this long before SIGKILL, and not at half of the budget.
+    /// The default hold ends this long before SIGKILL, rather than at half of the budget.
     pub hold_reserve: Option<Duration>,
-    /// The command that keeps the app in the foreground, where its profile knows that it would not stay there by itself.
+    /// The command that keeps the app in the foreground, if its profile knows that it would not stay there by itself.
     pub foreground: Option<&'static str>,
-    /// What the profile has to say, one line each.
+    /// The profile's advice, one line each.
     pub advice: Vec<Advice>,
     /// All hooks, in the order in which they were given (file first, then flags).
     pub hooks: Vec<Hook>,
@@ -105,11 +106,11 @@ pub struct Config {
     pub leftovers: Leftovers,
     /// What graceful itself gets when the process that started it ends.
     pub parent_death_signal: Option<Signal>,
-    /// Endings that become exit 0.
+    /// Exit statuses and signals that become exit 0.
     pub success: SuccessStatuses,
-    /// `--restart` and what hangs on it.
+    /// `--restart` and what depends on it.
     pub restart: Restart,
-    /// `--reload-on` and what hangs on it.
+    /// `--reload-on` and what depends on it.
     pub reload: Reload,
     /// `--control`: where `graceful reload` and `graceful status` ask.
     pub control: ControlPlace,
@@ -121,11 +122,11 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `--log-level`.
     pub log_level: LogLevel,
-    /// Oddities that do not stop the start, one line each (an unknown GRACEFUL_ variable that looks like a slip).
+    /// Oddities that do not prevent the start, one line each (an unknown GRACEFUL_ variable that looks like a typo).
     pub warnings: Vec<String>,
 }
 
-/// Something that a profile has to say.
+/// A line of advice from a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advice {
     /// When it is of use.
@@ -134,7 +135,7 @@ pub struct Advice {
     pub what: String,
 }
 
-/// When a profile's line is said.
+/// When a profile's advice is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdviceAt {
     /// At the start, at info level.
@@ -172,7 +173,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// Which of them it is, for the report.
+    /// The mode, as the report names it.
     pub fn mode(&self) -> HoldMode {
         match self {
             Hold::Idle => HoldMode::Idle,
@@ -189,7 +190,7 @@ pub use crate::timeline::{HoldMode, LogLevel, Stage};
 /// One `--hook` or `[[hook]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hook {
-    /// Its own name, or one made of its command's program or its URL's host.
+    /// Its own name, or one made from its command's program or its URL's host.
     pub name: String,
     /// When it runs.
     pub stage: Stage,
@@ -238,7 +239,7 @@ pub struct Readiness {
 /// `--startup-timeout`, `--startup-action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Startup {
-    /// Not ready after this long is late.
+    /// An app that is not ready after this long is late.
     pub timeout: Duration,
     /// What happens then.
     pub action: StartupAction,
@@ -253,7 +254,7 @@ pub enum StartupAction {
     Stop,
 }
 
-/// `--live-url` and what hangs on it.
+/// `--live-url` and what depends on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Liveness {
     /// The endpoint.
@@ -262,7 +263,7 @@ pub struct Liveness {
     pub interval: Duration,
     /// For one poll.
     pub timeout: Duration,
-    /// So many failures in a row are too many; at least 1.
+    /// The number of failures in a row that is too many; at least 1.
     pub threshold: u32,
     /// What happens then.
     pub action: LiveAction,
@@ -300,7 +301,7 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// With a relative path below this directory.
+    /// The same address, with a relative path resolved against this directory.
     pub(crate) fn below(self, cwd: &Path) -> Listen {
         match self {
             Listen::Tcp(address) => Listen::Tcp(address),
@@ -360,7 +361,7 @@ pub struct CheckConfig {
     pub failure_threshold: u32,
     /// Number of successes in a row that make an unhealthy check healthy again; at least 1.
     pub success_threshold: u32,
-    /// Number of failures in a row that open the circuit breaker, at least 1; none has none.
+    /// Number of failures in a row that open the circuit breaker, at least 1; `None`: there is no breaker.
     pub breaker_after: Option<u32>,
     /// An open breaker answers unhealthy without trying for this long.
     pub breaker_reset: Duration,
@@ -434,13 +435,13 @@ pub enum Leftovers {
 /// `--restart`, `--restart-delay`, `--restart-delay-max`, `--restart-limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
-    /// After which ends.
+    /// After which exits.
     pub when: RestartWhen,
     /// The first pause; doubled from try to try.
     pub delay: Duration,
-    /// The longest pause; a run that is longer begins anew.
+    /// The longest pause; after a run that lasted longer, the first pause comes again.
     pub delay_max: Duration,
-    /// At most so many in a row; at least 1.
+    /// The largest number of restarts in a row; at least 1.
     pub limit: Option<u32>,
 }
 
@@ -473,7 +474,7 @@ pub struct Reload {
     pub on: Option<Signal>,
     /// What makes the new run ready.
     pub ready: ReadyCondition,
-    /// One that is not ready so long after its start is stopped.
+    /// A new run that is not ready this long after its start is stopped.
     pub within: Duration,
 }
 
@@ -488,16 +489,16 @@ impl Default for Reload {
 pub enum ReadyCondition {
     /// `--ready-url` answers so.
     Url,
-    /// It has been alive for so long.
+    /// It has been alive for this long.
     Alive(Duration),
 }
 
-/// After which ends the app is started again, if it ended by itself.
+/// After which exits the app is started again, if it ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestartWhen {
     /// None.
     Never,
-    /// Those that are no clean ones; see [`Config::ended_cleanly`].
+    /// Those that are not clean; see [`Config::ended_cleanly`].
     OnFailure,
     /// All.
     Always,
@@ -515,8 +516,8 @@ pub enum LogFormat {
 /// The default of `--quiet-window`.
 pub const QUIET_WINDOW: Duration = Duration::from_secs(2);
 
-/// The signals that begin the shutdown: exactly those of `--stop-on`. Where nothing was said SIGTERM and SIGINT, and as PID 1
-/// also what containers of systemd and LXC are stopped by (SIGRTMIN+3, SIGPWR). A profile adds what its images declare.
+/// The signals that begin the shutdown: exactly those of `--stop-on`. By default SIGTERM and SIGINT, and as PID 1 also
+/// what stops containers of systemd and LXC (SIGRTMIN+3, SIGPWR). A profile adds what its images declare.
 pub fn stop_signals(explicit: Option<SignalSet>, init: bool) -> SignalSet {
     let usual = SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT);
     explicit.unwrap_or(if init { usual.with(Signal::RTMIN_3).with(Signal::PWR) } else { usual })
@@ -528,12 +529,12 @@ pub fn in_foreground(name: &str) -> Option<&'static str> {
     profile.or_else(|| foreground::known(name))
 }
 
-/// `--profile list`: every server that is known, its signal and what to know of it.
+/// `--profile list`: every known server, its signal and what to know about it.
 pub fn profiles() -> String {
     profile::table()
 }
 
-/// The server that this command line starts, if it is known: its name, and what to know of its stop.
+/// The server that this command line starts, if it is known: its name, and what to know about its stop.
 pub fn known_server(command: &[OsString]) -> Option<(&'static str, &'static str)> {
     profile::detect(command).map(|found| (found.profile.name, found.profile.advice))
 }
@@ -551,7 +552,7 @@ pub struct OwnLimit {
     pub limit: Duration,
     /// What sets it, as an option, a variable or a default.
     pub place: String,
-    /// Somebody set it; else it is the server's default.
+    /// Whether somebody set it; otherwise it is the server's default.
     pub is_set: bool,
 }
 
@@ -560,11 +561,11 @@ pub struct OwnLimit {
 pub struct Server {
     /// The profile's name.
     pub name: &'static str,
-    /// The signal on which it ends its requests; none where the one that comes is right.
+    /// The signal on which it finishes its requests; `None` if the one received is right.
     pub stop_signal: Option<Signal>,
-    /// It takes jobs from a queue: nobody sends it requests.
+    /// Whether it takes jobs from a queue: nobody sends it requests.
     pub is_worker: bool,
-    /// Its own limit; none where it waits for ever, or nothing is known.
+    /// Its own limit; `None` if it waits for ever, or nothing is known.
     pub limit: Option<OwnLimit>,
 }
 
@@ -580,9 +581,9 @@ pub fn clean_exit_statuses(command: &[OsString]) -> &'static [u8] {
 }
 
 impl Config {
-    /// The pre-stop delay is only there for those who route requests to the app, and nobody does where nothing listens.
-    /// Whoever gives a delay, `--ports` or a readiness endpoint knows better; and a worker that is to see the drain file before
-    /// its signal needs the time for it.
+    /// Whether the pre-stop delay is skipped when nothing listens: it is only there for those who route requests to the
+    /// app, and then nobody does. A user who gives a delay, `--ports` or a readiness endpoint knows better; and a
+    /// worker that is to see the drain file before its signal needs the time for it.
     pub fn delay_is_for_listeners(&self) -> bool {
         self.delay_is_default && self.ports.is_none() && self.ready.is_none() && self.drain_file.is_none()
     }
@@ -598,15 +599,15 @@ impl Config {
         self.restarts() || self.reload.on.is_some() || matches!(self.control, ControlPlace::At(_))
     }
 
-    /// Whether this end of the app is no failure: 0, what `--success-exit-status` says, and what the server of the profile ends a
-    /// clean stop with.
+    /// Whether the app ended without a failure: with 0, with what `--success-exit-status` names, or as the profile's
+    /// server ends a clean stop.
     pub fn ended_cleanly(&self, status: ExitStatus) -> bool {
         let of_profile =
             || self.profile.and_then(profile::by_name).is_some_and(|profile| profile.clean.contains(&status.code()));
         self.success.contains(status) || of_profile()
     }
 
-    /// The configuration of `graceful -- COMMAND` where nothing else was said; `init`: as PID 1. Built without a parser,
+    /// The configuration of `graceful -- COMMAND` without any option; `init`: as PID 1. Built without a parser,
     /// because this is the path that every container start takes. For a known server it is that of its profile.
     pub fn of_command(command: Vec<OsString>, init: bool) -> Config {
         let mut config = Config::defaults(command, init);

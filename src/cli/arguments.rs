@@ -76,13 +76,13 @@ pub(super) struct Value<T> {
     words: fn() -> Vec<PossibleValue>,
 }
 
-/// A value of which this function tells what is wrong with it.
+/// A value that this function reads; it also says what is wrong with one.
 pub(super) fn value<T>(parse: fn(&str) -> Result<T, Reason>) -> Value<T> {
     Value { parse, words: Vec::new }
 }
 
 impl<T> Value<T> {
-    /// With words that it may be, among others.
+    /// The same, where these words are among the values.
     pub(super) fn or_one_of(self, words: fn() -> Vec<PossibleValue>) -> Value<T> {
         Value { words, ..self }
     }
@@ -105,7 +105,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Value<T> {
     }
 }
 
-/// What is wrong with a value, of which this may be shown.
+/// What is wrong with a value; `shown` is what may be shown of it.
 pub(super) fn wrong(arg: Option<&Arg>, shown: String, why: Reason) -> Error {
     let mut error = Error::new(ErrorKind::ValueValidation);
     error.insert(ContextKind::InvalidArg, ContextValue::String(arg.map(Arg::to_string).unwrap_or_default()));
@@ -120,7 +120,7 @@ pub(super) fn stray(text: &OsStr, command: &Command) -> ConfigError {
     let form = usage.lines().next().unwrap_or_default().trim_start_matches("Usage: ");
     let mut positionals = command.get_positionals().peekable();
     let before_the_dashes = positionals.peek().is_some() && positionals.all(Arg::is_last_set);
-    let what = if before_the_dashes { "stands before --" } else { "one argument too many" };
+    let what = if before_the_dashes { "is before --" } else { "one argument too many" };
     ConfigError::new(quoted(text), format!("{what}; expected: {form}"))
 }
 
@@ -135,7 +135,7 @@ pub(super) fn shown(value: &OsStr) -> String {
     }
 }
 
-/// Without quotes, where that can be read.
+/// Without quotes, where it is readable without them.
 pub(super) fn bare(value: &OsStr) -> String {
     match value.to_str() {
         Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => hidden(text),
@@ -143,7 +143,7 @@ pub(super) fn bare(value: &OsStr) -> String {
     }
 }
 
-/// What clap has against the arguments of a command.
+/// What clap objects to in the arguments of a command.
 struct Objection<'a> {
     command: &'a Command,
     error: &'a Error,
@@ -179,7 +179,7 @@ impl Objection<'_> {
             ErrorKind::UnknownArgument if typed.starts_with('-') => {
                 let hint = match self.text(ContextKind::SuggestedArg) {
                     Some(option) => format!("; did you mean {option}?"),
-                    None => format!("; known ones: graceful {name} --help"),
+                    None => format!("; see graceful {name} --help"),
                 };
                 ConfigError::new(typed, format!("unknown option{hint}"))
             }

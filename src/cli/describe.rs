@@ -1,5 +1,5 @@
-//! How the commands of the command line are described to clap: what each has, how its words are told, and the options of
-//! `run`, which other commands take as well. Below [`super::help`], which knows all the commands.
+//! How the commands of the command line are described to clap: what each has, how its choices are listed, and the
+//! options of `run`, which other commands take as well. Below [`super::help`], which knows all the commands.
 
 use crate::config::Settings;
 pub(super) use crate::config::suggest::listed;
@@ -14,7 +14,7 @@ pub(super) const REST: &str = "rest";
 
 const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// What `run`'s arguments before `--` are parsed with. The first argument that is no option ends the options, so
+/// What `run`'s arguments before `--` are parsed with. The first argument that is not an option ends the options, so
 /// that `graceful ./myapp --flag` is understood well enough to be corrected.
 pub(super) fn run_tokens() -> Command {
     let rest = Arg::new(REST).num_args(0..).value_parser(ValueParser::os_string()).trailing_var_arg(true);
@@ -38,8 +38,8 @@ pub(super) fn info_flags(command: Command, heading: Option<&'static str>) -> Com
         .arg(flag("version", 'V', ArgAction::Version, "Print the version"))
 }
 
-/// A command whose options are derived, with what every command has. Words that may be chosen from, and the default, are
-/// told in its help as those of `run` are.
+/// A command whose options are derived, with what every command has. Its help lists choices and defaults as that of
+/// `run` does.
 pub(super) fn dressed(command: Command) -> Command {
     let heading = command.get_arguments().any(|arg| arg.get_help_heading().is_some()).then_some(heading::OTHER);
     info_flags(described(command.mut_args(spelled_out)), heading)

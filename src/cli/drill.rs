@@ -29,11 +29,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 use values::get;
 
-/// Where nobody is left to do a job, what is missing may come by a visibility timeout alone.
+/// The default of `--settle` with COMMAND and `--queued`: nobody is left to do a job, and what is missing can return
+/// only by a visibility timeout.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What of `run`'s flags means something to a drill where graceful does not run: how long the app has, what is asked
-/// whether it is ready, which ends are right, and what the drill itself tells of its decisions.
+/// Those of `run`'s flags that mean something to a drill where graceful does not run: how long the app has, where it is
+/// asked whether it is ready, which exit statuses are right, and what the drill itself logs of its decisions.
 static FOR_BARE: [&OptionSpec; 7] =
     [&CONFIG, &GRACE_PERIOD, &LOG_FORMAT, &LOG_LEVEL, &PROFILE, &READY_URL, &SUCCESS_EXIT_STATUS];
 
@@ -71,13 +72,13 @@ impl Planner {
         if !is_own && urls == 0 && !with_jobs {
             self.complain(
                 "no --url",
-                "without COMMAND it must be said what is asked, as --url http://127.0.0.1:8080/; for a worker, --submit",
+                "needed without COMMAND; add --url URL, as http://127.0.0.1:8080/, or for a worker --submit",
             );
         }
         if !is_own && targets.all().any(|target| matches!(target.place, Place::Path(_))) {
             self.complain(
                 "a target that is a path alone",
-                "needs a COMMAND, whose port is looked for, or a whole --url, as --url http://127.0.0.1:8080/",
+                "needs a COMMAND, whose port the drill finds, or a whole --url, as --url http://127.0.0.1:8080/",
             );
         }
         let mut ready_url = None;
@@ -190,7 +191,8 @@ impl Planner {
         for option in about_requests {
             self.complain(
                 option.clone(),
-                "is about requests, and cannot be used with --submit, which has jobs in their place; use only one of them",
+                "is about requests, and cannot be used with --submit, which sends jobs in their place; use only one of \
+                 them",
             );
         }
         Some(JobCommands { submit, done: done?, queued, settle })
@@ -318,7 +320,7 @@ impl Planner {
         }
     }
 
-    /// The targets, and how many were given. Paths are asked where `--url` says, if that is a whole one.
+    /// The targets, and how many were given. Paths are resolved against `--url`, if that is a whole URL.
     fn targets(&self) -> (Targets, usize) {
         let load = &self.options.load;
         let url = load.url.clone();
@@ -338,7 +340,7 @@ impl Planner {
     fn handed_on(&mut self, command: &[OsString], is_demo: bool) -> HandedOn {
         let mut run = RunFlags(self.options.run.0.clone());
         if run.last(&REPORT).is_some() {
-            let reason = "a drill reads the report itself; --output json=PATH writes what it comes to";
+            let reason = "a drill reads the report itself; --output json=PATH writes its result";
             self.complain(REPORT.flag(), reason);
         }
         if self.options.stop.bare {
@@ -378,13 +380,13 @@ impl Planner {
         HandedOn { flags: flags.collect(), config }
     }
 
-    /// What the drill itself tells, where no `run` has these options.
+    /// What the drill itself logs, where no `run` has these options.
     fn details(&mut self) -> Details {
         let level = self.run_value(&LOG_LEVEL, log_level).unwrap_or(LogLevel::Info);
         Details { level, json: self.run_value(&LOG_FORMAT, log_format) == Some(LogFormat::Json) }
     }
 
-    /// Of `run`'s flags some mean something without a command; its own grace period, if given.
+    /// Some of `run`'s flags mean something without a command. Returns the grace period, if given.
     fn without_command(&mut self) -> Option<Duration> {
         let options: Vec<&OptionSpec> = self.options.run.0.iter().map(|(option, _)| *option).collect();
         for option in options.into_iter().filter(|option| !WITHOUT_COMMAND.contains(option)) {
@@ -422,7 +424,7 @@ fn demo_targets(port: u16, fault: Option<Fault>) -> Option<Targets> {
     Some(Targets { requests: vec![target("/")?], slow: target(slow), stream: target("/stream") })
 }
 
-/// One that nobody has at the moment. (0 says that there is none; binding to it then says why.)
+/// A port that is free at the moment. (0 means that there is none; binding to it then says why.)
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_or(0, |address| address.port())
 }

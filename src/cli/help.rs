@@ -12,7 +12,7 @@ use crate::config::options::heading;
 use clap::builder::ValueParser;
 use clap::{Arg, Command, CommandFactory, ValueHint};
 
-/// What `graceful` alone answers.
+/// What `graceful` without arguments prints.
 pub(super) const SHORT_USAGE: &str = "\
 graceful: error: no command to run
 usage: graceful [OPTIONS] -- COMMAND [ARGS...]
@@ -135,7 +135,7 @@ pub(super) fn text(of: Option<&'static str>) -> String {
     }
 }
 
-/// With everything that `run` takes.
+/// The command with everything that `run` takes.
 fn running(command: Command, usage: &'static str) -> Command {
     described(command).override_usage(usage).after_help(AFTER_HELP).args(run_args()).arg(app())
 }

@@ -42,10 +42,10 @@ pub(super) struct PlanOptions {
     /// Exit with 1 from this severity on
     #[arg(long, value_name = "SEVERITY", default_value = "error", group = OF_FILES, help_heading = "Files")]
     fail_on: FailOn,
-    /// Say nothing of this rule; a comment in the file, # graceful: ignore RULE, does so for one place; repeatable
+    /// Ignore this rule; a comment in the file, # graceful: ignore RULE, does so for one place; repeatable
     #[arg(long, value_name = "RULE", value_delimiter = ',', group = OF_FILES, help_heading = "Files")]
     ignore: Vec<String>,
-    /// Print what a rule finds, why, and a file that is right; list prints all rules
+    /// Print what a rule finds, why, and a correct file; list prints all rules
     #[arg(long, value_name = "RULE", value_parser = value(explain), help_heading = "Files")]
     explain: Option<String>,
     /// Write the fixes that are mechanical into the files; comments and order stay
@@ -54,7 +54,8 @@ pub(super) struct PlanOptions {
     /// Show these fixes as a diff, and nothing else
     #[arg(long, group = OF_FILES, help_heading = "Files")]
     diff: bool,
-    /// With --fix or --diff: put graceful before the commands in Kubernetes manifests and Compose files, installed by a container of this image
+    /// With --fix or --diff: put graceful before the commands in Kubernetes manifests and Compose files, installed by a
+    /// container of this image
     #[arg(long, value_name = "IMAGE", value_parser = value(image), group = OF_FILES, help_heading = "Files")]
     wrap: Option<String>,
     /// Draw where the platform's own SIGKILL comes

@@ -19,18 +19,18 @@ const USAGE: &str = "graceful probe [OPTIONS] [live|ready|startup] [TARGET]";
 
 const AFTER_HELP: &str = "\
 Without a URL it asks a running graceful for its /livez, /readyz or /startupz. TARGET is
-  http:// or https://            fine is a status from 200 to 399
-  tcp://HOST:PORT                fine is a connection
+  http:// or https://            a status from 200 to 399 is fine
+  tcp://HOST:PORT                a connection is fine
   :9090, 127.0.0.1:9090          graceful's address, as --probe-listen has it
   unix:/run/graceful.sock
-Where graceful listens, if TARGET is left out, is said by the first of these that says it:
+If TARGET is left out, the first of these that says where graceful listens counts:
   GRACEFUL_PROBE_LISTEN, or probe_listen in the file that GRACEFUL_CONFIG names
   a running graceful's own options, as /proc shows them; PID 1 before all others
   /run/graceful.sock, if it is a socket
 In a Dockerfile:
   HEALTHCHECK CMD [\"/graceful\", \"probe\"]
 asks for ready, and is unhealthy while a critical dependency is gone. live looks at no dependency:
-it is right where a failure restarts the container, as a Kubernetes liveness probe.";
+use it where a failure restarts the container, as in a Kubernetes liveness probe.";
 
 /// Ask graceful, a URL or a port once: exit 0 if ready, else 1. For HEALTHCHECK and exec probes
 #[derive(Parser)]
@@ -39,13 +39,13 @@ pub(super) struct ProbeOptions {
     /// What is asked of graceful itself
     #[arg(value_name = "PROBE", value_parser = value(first_word).or_one_of(probes), default_value = "ready")]
     first: FirstWord,
-    /// What is asked. Default: the graceful that runs
+    /// What is asked. Default: the graceful that is running
     #[arg(value_name = "TARGET", value_hint = ValueHint::Url)]
     address: Option<OsString>,
     /// For the whole probe, as 500ms or 2s
     #[arg(long, value_name = "DUR", value_parser = value(values::positive_duration), default_value = "1s")]
     timeout: Duration,
-    /// With debug or trace it tells on stderr what it does, as which addresses a name has and who answers
+    /// With debug or trace, say on stderr what it does, as which addresses a name has and who answers
     #[arg(long, value_name = "LEVEL", value_parser = value(log_level).or_one_of(levels), default_value = "info")]
     log_level: LogLevel,
 }
@@ -129,9 +129,11 @@ fn target_to_probe(text: &str) -> Result<ProbeTarget, Reason> {
 /// Where a graceful listens.
 fn own_address(text: &str) -> Result<Listen, Reason> {
     if text.contains("://") && !text.starts_with("unix:") {
-        return Err("live, ready and startup are asked of graceful itself, and a URL without such a word; expected \
-                    graceful's address, as :9090 or unix:/run/graceful.sock"
-            .into());
+        return Err(
+            "live, ready and startup ask graceful itself, and a URL is given without such a word; expected graceful's \
+             address, as :9090 or unix:/run/graceful.sock"
+                .into(),
+        );
     }
     match values::listen(text)? {
         Listen::Tcp(address) if address.port() == 0 => {
@@ -144,11 +146,11 @@ fn own_address(text: &str) -> Result<Listen, Reason> {
 /// `HOST:PORT` of `tcp://HOST:PORT`.
 fn tcp_to_probe(text: &str) -> Result<ProbeTarget, Reason> {
     const RIGHT: &str = "expected tcp://HOST:PORT, as tcp://127.0.0.1:5432";
-    let (host, port) = text.trim_end_matches('/').rsplit_once(':').ok_or(format!("no port in it; {RIGHT}"))?;
+    let (host, port) = text.trim_end_matches('/').rsplit_once(':').ok_or(format!("has no port; {RIGHT}"))?;
     let host = Host::parse(host).map_err(|error| format!("not a host ({error}); {RIGHT}"))?;
     match port.parse() {
         Ok(port) if port > 0 => Ok(ProbeTarget::Tcp { host: host.to_string(), port }),
-        _ => Err(format!("no port from 1 to 65535 in it; {RIGHT}").into()),
+        _ => Err(format!("has no port from 1 to 65535; {RIGHT}").into()),
     }
 }
 

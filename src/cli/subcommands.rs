@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "install", override_usage = "graceful install DIR")]
 pub(super) struct InstallOptions {
-    /// A directory that is there, as the mount of an emptyDir
+    /// An existing directory, as the mount of an emptyDir
     #[arg(value_name = "DIR", required = true, value_hint = ValueHint::DirPath)]
     directory: OsString,
 }

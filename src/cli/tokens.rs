@@ -17,7 +17,7 @@ use std::ffi::{OsStr, OsString};
 pub(super) struct Tokens {
     /// Option and value, by option, each option's values in the order typed.
     pub(super) flags: Vec<(&'static str, OsString)>,
-    /// Everything that is no option.
+    /// Everything that is not an option.
     pub(super) rest: Vec<OsString>,
     /// `--help` or `--version`.
     pub(super) info: Option<Info>,
@@ -59,7 +59,7 @@ pub(super) fn tokenise(command: Command, args: &[OsString], only_options: bool) 
             problems.push(ConfigError::new("command line", first_line(&error)));
             return Tokens { problems, ..Tokens::default() };
         };
-        // Each round takes out one argument at least: the loop ends.
+        // Each round takes out at least one argument: the loop ends.
         let taken = args.remove(at);
         let name = taken.to_string_lossy().split('=').next().unwrap_or_default().to_owned();
         problems.push(match error.kind() {
@@ -69,7 +69,7 @@ pub(super) fn tokenise(command: Command, args: &[OsString], only_options: bool) 
                 if own_value && args.get(at).is_some_and(|next| !is_flag(next)) {
                     args.remove(at);
                 }
-                let where_to_look = if hint.is_empty() { "; known ones: graceful --help" } else { "" };
+                let where_to_look = if hint.is_empty() { "; see graceful --help" } else { "" };
                 ConfigError::new(name.as_str(), format!("unknown option{hint}{where_to_look}"))
             }
             ErrorKind::InvalidValue => {

@@ -20,7 +20,7 @@ pub(crate) const KEY: &str = "check";
 const RESERVED: &[&str] = &["running", "startup", "ready-url", "shutdown"];
 
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Or the interval if that is shorter.
+/// The default timeout, or the interval if that is shorter.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const BREAKER_RESET: Duration = Duration::from_secs(30);
 const FAILURE_THRESHOLD: u32 = 3;
@@ -53,7 +53,7 @@ const KEYS_OF_A_KIND: &[(&str, &str)] = &[
     ("unhealthy_free", "disk"),
 ];
 
-/// A check whose path, if it has one, may still be relative, and whose name may not be its own.
+/// A check whose path, if it has one, may still be relative, and whose name may not be unique.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DraftCheck {
     pub(crate) check: CheckConfig,
@@ -92,7 +92,7 @@ fn short(text: &str) -> Result<CheckConfig, Reason> {
     })
 }
 
-/// Kept to what is safe as a metric's label, in a query (`?exclude=NAME`) and in a line of text.
+/// Limited to what is safe as a metric's label, in a query (`?exclude=NAME`) and in a line of text.
 fn name(text: &str) -> Result<String, Reason> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !plain || !(1..=63).contains(&text.len()) {
@@ -115,7 +115,7 @@ fn from_table(table: &mut TableReader<'_>) -> Option<DraftCheck> {
     check_keys(table, &keys);
     let name = required(table, "name", "redis", name);
     let target = required(table, "target", "tcp://redis:6379", target).map(|target| with_its_keys(target, table));
-    // What is there but wrong has no value, and nothing that hangs on it is judged.
+    // What is there but wrong has no value, and nothing that depends on it is judged.
     let interval = or_default(table, "interval", Some(INTERVAL), positive_duration);
     let timeout = or_default(table, "timeout", interval.map(|interval| TIMEOUT.min(interval)), positive_duration);
     let jitter = or_default(table, "jitter", interval.map(|interval| interval / 10), duration);
@@ -185,11 +185,11 @@ fn critical(table: &mut TableReader<'_>) -> bool {
     }
 }
 
-/// A number from 1; `None` if it is absent or wrong.
+/// A whole number, at least 1; `None` if it is absent or wrong.
 fn count(table: &mut TableReader<'_>, key: &str, example: u32) -> Option<u32> {
     match table.get(key)?.as_integer().and_then(|number| u32::try_from(number).ok()) {
         Some(number) if number > 0 => Some(number),
-        _ => table.wrong(key, format!("expected a whole number from 1, as {example}")),
+        _ => table.wrong(key, format!("expected a whole number of at least 1, as {example}")),
     }
 }
 
@@ -203,11 +203,11 @@ fn breaker(table: &mut TableReader<'_>) -> (Option<u32>, Option<Duration>) {
     (after, reset)
 }
 
-/// Names those that are unknown. One that was known once is told what it is called now.
+/// Reports unknown keys; for a former key, by what it is called now.
 fn check_keys(table: &mut TableReader<'_>, known: &[&str]) {
     if table.get(OLD_RESET).is_some() {
         let reason = "is called breaker_reset now, and has no effect without breaker_after, as breaker_after = 3 \
-                      (failure_threshold alone opens no breaker any more)";
+                      (failure_threshold alone no longer opens a breaker)";
         table.wrong::<()>(OLD_RESET, reason);
     }
     table.check_keys("key of a check", known, &[OLD_RESET]);
@@ -286,7 +286,7 @@ fn free(table: &mut TableReader<'_>, degraded: Space, unhealthy: Space) -> (Spac
     (degraded, unhealthy)
 }
 
-/// Makes paths absolute and looks for names that are there twice.
+/// Makes paths absolute and finds names that are used twice.
 pub(crate) fn finish_checks(drafts: Vec<DraftCheck>, cwd: &Path, problems: &mut Vec<ConfigError>) -> Vec<CheckConfig> {
     for (index, draft) in drafts.iter().enumerate() {
         if let Some(first) = drafts[..index].iter().find(|first| first.check.name == draft.check.name) {

@@ -78,7 +78,7 @@ pub(crate) struct Draft {
     /// Options with a value that did not parse: what depends on them is not judged, lest one slip be
     /// reported twice and the second time wrongly.
     pub(crate) broken: Vec<&'static str>,
-    /// Where options were given that count for the graceful above this one only.
+    /// Where options were given that apply only to the graceful above this one.
     pub(crate) of_above: Vec<String>,
     pub(crate) warnings: Vec<String>,
 }

@@ -1,7 +1,6 @@
 //! The TOML file of `--config`: its text, its table, its values as raw text.
 //!
-//! What is wrong with a value's type is said here; what is wrong with the value itself, by the same functions that
-//! read flags and variables.
+//! A value of the wrong type is reported here; a wrong value, by the same functions that read flags and variables.
 
 use super::draft::Draft;
 use super::options::{CHECK, HOOK, OptionSpec, Repeat, ValueKind, file_keys};
@@ -71,7 +70,7 @@ impl ConfigFile {
         raws
     }
 
-    /// The options that its tables are of.
+    /// The options to which its tables belong.
     pub(crate) fn table_options(&self) -> Vec<&'static OptionSpec> {
         [&HOOK, &CHECK].into_iter().filter(|option| self.table.contains_key(option.name)).collect()
     }

@@ -35,13 +35,13 @@ impl Draft {
         self.broken.contains(&option.name)
     }
 
-    /// Whether a value did not parse that the whole budget hangs on.
+    /// Whether a value on which the whole budget depends did not parse.
     pub(crate) fn budget_unknown(&self) -> bool {
         self.is_broken(&GRACE_PERIOD) || self.is_broken(&KILL_MARGIN)
     }
 
     /// Checks what needs more than one option, and completes the rest with defaults. Every problem is pushed; the
-    /// answer is only worth something if there is none.
+    /// result means something only if there is none.
     pub(super) fn finish(
         mut self,
         command: Vec<OsString>,
@@ -117,7 +117,7 @@ impl Draft {
         if let (Some(above), false) = (&surroundings.above, self.of_above.is_empty()) {
             let (names, pid) = (self.of_above.join(", "), above.pid);
             let what =
-                format!("{names}: of the graceful above this one (pid {pid}), and without effect here; a flag counts");
+                format!("{names}: of the graceful above this one (pid {pid}), and without effect here; use a flag");
             config.advice.push(Advice { at: AdviceAt::Detail, what });
         }
         config
@@ -145,7 +145,7 @@ impl Draft {
         }
     }
 
-    /// Two of them in one file would destroy each other's. Streams can take more than one.
+    /// Two options that name one file would destroy each other's content. A stream can take more than one.
     fn check_paths(&self, cwd: &Path, problems: &mut Vec<ConfigError>) {
         let socket = self.probe_listen.as_ref().and_then(|given| match &given.value {
             Listen::Unix(path) => Some((&given.raw, cwd.join(path))),
@@ -165,8 +165,8 @@ impl Draft {
         }
     }
 
-    /// A hold whose command is not there would last as long as it may, at every stop. A hook's or a check's may still come:
-    /// a pre-start hook or the app can bring it.
+    /// A hold whose command is missing would last as long as it may, at every stop. A hook's or a check's may still
+    /// appear: a pre-start hook or the app can bring it.
     fn check_programs(&mut self, surroundings: &Environment, problems: &mut Vec<ConfigError>) {
         if let Some(Given { value: Hold::Command(argv), raw }) = &self.hold
             && let Some(why) = missing(argv, surroundings)
@@ -197,7 +197,7 @@ impl Draft {
         }
     }
 
-    /// A signal that is rewritten is the app's, and begins no stop: what was said of it counts more than a default. Where
+    /// A signal that is rewritten is the app's, and begins no stop: what was said of it outweighs a default. Where
     /// nothing would be left, whoever wrote `TERM:QUIT` for another init would have no clean stop at all.
     fn stop_signals(&mut self, surroundings: &Environment) -> SignalSet {
         let explicit = (!self.stop_on.is_empty()).then(|| self.stop_on.iter().map(|given| given.value).collect());
@@ -205,8 +205,8 @@ impl Draft {
         let rewritten: SignalSet = self.rewrite.iter().map(|given| given.value.0).collect();
         if rewritten.contains(Signal::TERM) && all.contains(Signal::TERM) {
             self.warnings.push(format!(
-                "{}: SIGTERM begins no stop any more, there is no delay and no hold; what the app gets at a stop is said \
-                 by {}",
+                "{}: SIGTERM no longer begins a stop, and there is no delay and no hold; what the app gets at a stop \
+                 is set by {}",
                 REWRITE.flag(),
                 STOP_SIGNAL.flag()
             ));
@@ -220,7 +220,7 @@ impl Draft {
             let from = given.value.0;
             if self.stop_on.iter().any(|stop| stop.value == from) {
                 problems.push(given.raw.problem(format!(
-                    "{from} is in {}, and what is rewritten begins no stop; what the app gets at a stop is said by {}",
+                    "{from} is in {}, and a rewritten signal begins no stop; what the app gets at a stop is set by {}",
                     STOP_ON.flag(),
                     STOP_SIGNAL.flag()
                 )));
@@ -268,7 +268,7 @@ impl Draft {
         (ready, startup)
     }
 
-    /// A start that no endpoint tells of is no moment at which anything is ready.
+    /// Without an endpoint, nothing tells when the app is ready.
     fn check_ready_hooks(&self, polled: bool, problems: &mut Vec<ConfigError>) {
         for hook in self.ready_hooks.iter().filter(|_| !polled) {
             problems.push(ConfigError::new(
@@ -342,13 +342,13 @@ impl Draft {
         given.value
     }
 
-    /// What is not the profile's to give.
+    /// What was given, and is therefore not the profile's to give.
     fn explicit(&self) -> profile::Explicit {
         profile::Explicit {
             choice: self.profile.as_ref().map(|given| given.value),
             stop_signal: self.stop_signal.is_some(),
             stop_on: !self.stop_on.is_empty(),
-            // Whoever says how long, or of which ports, wants a hold.
+            // Whoever says how long to hold, or for which ports, wants a hold.
             hold: self.hold.is_some()
                 || self.hold_timeout.is_some()
                 || self.quiet_window.is_some()
@@ -359,7 +359,7 @@ impl Draft {
         }
     }
 
-    /// An option that changes nothing is no fault, but whoever set it expects something of it.
+    /// An option that changes nothing is not an error, but whoever set it expects an effect.
     fn warn_of_idle_options(&mut self) {
         self.warn_of_idle_restart();
         let hold = self.hold.as_ref().map_or(&Hold::Idle, |given| &given.value);
@@ -403,8 +403,8 @@ impl GivenPath {
     }
 }
 
-/// Why `what` cannot be created under this path. What only trying can tell (permissions, a full disk) is told when
-/// it is written.
+/// Why `what` cannot be created under this path. What only an attempt can show (permissions, a full disk) is reported
+/// when it is written.
 fn unwritable(path: &Path, what: &str) -> Option<String> {
     let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     if ends_in_slash || path.is_dir() || path.file_name().is_none() {
@@ -429,7 +429,7 @@ fn missing(argv: &CommandLine, surroundings: &Environment) -> Option<String> {
     let can_run = |file: PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
     if program.contains('/') {
         let file = surroundings.cwd.join(program);
-        return (!can_run(file)).then(|| format!("no program that can be run is at the path of {argv}"));
+        return (!can_run(file)).then(|| format!("no program that can be run at the path of {argv}"));
     }
     let path = surroundings.variable("PATH").unwrap_or("/bin:/usr/bin".as_ref());
     let there = std::env::split_paths(path).any(|folder| can_run(surroundings.cwd.join(folder).join(program)));

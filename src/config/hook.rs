@@ -18,7 +18,7 @@ use toml::Value;
 /// The name of the flag, and of the tables in the file.
 pub(crate) const KEY: &str = "hook";
 
-/// Longest default for one hook; less if half of the time up to SIGKILL is less.
+/// The default timeout of one hook, or half of the time up to SIGKILL if that is shorter.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const ON_FAILURE: &[(&str, OnFailure)] = &[("abort", OnFailure::Abort), ("continue", OnFailure::Continue)];
@@ -119,7 +119,7 @@ fn action(table: &mut TableReader<'_>) -> Option<(HookAction, String)> {
     }
 }
 
-/// What is wrong with it is said without its path, which is a webhook's secret.
+/// Its messages show the URL without its path, which is a webhook's secret.
 fn webhook(text: &str) -> Result<Url, Reason> {
     match is_http(text.trim()) {
         true => http_url(text),
@@ -270,7 +270,8 @@ fn default_name(action: &HookAction) -> String {
     }
 }
 
-/// Hooks of one stage that would be called by the same host get a number, so that the log and the metrics tell them apart.
+/// Hooks of one stage that would be named after the same host get a number, so that the log and the metrics tell them
+/// apart.
 fn number_hosts(hooks: &mut [Hook], unnamed: &[bool]) {
     let mut seen: HashMap<(String, String), u32> = HashMap::new();
     for (hook, _) in hooks.iter_mut().zip(unnamed).filter(|(_, unnamed)| **unnamed) {

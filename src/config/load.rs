@@ -40,14 +40,14 @@ pub struct Environment {
     pub pid: u32,
     /// Whether this build can do HTTPS.
     pub https: bool,
-    /// They are another process's: a descriptor that they name is not ours, and whether a path or a program of theirs is
-    /// there is not asked.
+    /// Whether the variables are another process's: a descriptor that they name is then not ours, and whether a path or
+    /// a program of theirs exists is not checked.
     pub foreign: bool,
     /// The graceful above this one, if there is one.
     pub above: Option<OuterGraceful>,
 }
 
-/// A graceful that supervises this one's container or command. What is there once for both is its own.
+/// A graceful that supervises this one's container or command. What exists only once for both belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OuterGraceful {
     /// Its pid.
@@ -56,18 +56,18 @@ pub struct OuterGraceful {
     pub environment: Option<Vec<(OsString, OsString)>>,
 }
 
-/// Options that name one thing for a container: a port, a file that tells of a stop, the report of the container's end, and
-/// what is done and asked on account of its app (a hook that takes it off a load balancer, the checks behind its probes).
-/// (`docker exec c graceful -- migrate` has the image's variables, too.)
+/// Options that name one thing for a container: a port, a file that tells of a stop, the report of the container's end,
+/// and what is done and asked on behalf of its app (a hook that takes it off a load balancer, the checks behind its
+/// probes). (`docker exec c graceful -- migrate` has the image's variables, too.)
 static ONE_EACH: [&OptionSpec; 6] = [&PROBE_LISTEN, &DRAIN_FILE, &REPORT, &TERMINATION_LOG, &HOOK, &CHECK];
 
 impl Environment {
-    /// Those of this process.
+    /// The environment of this process.
     pub fn current() -> Environment {
         Environment::with(std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
-    /// The same, with the variables as they lie there, so that none is copied.
+    /// The environment of this process with these variables, which may be borrowed, so that none is copied.
     pub fn with(environment: Vec<Variable>) -> Environment {
         Environment {
             environment,
@@ -80,13 +80,13 @@ impl Environment {
         }
     }
 
-    /// Whether a variable is set that may be that of a graceful above: only then it has to be looked for.
+    /// Whether a variable is set that may be that of a graceful above: only then does it have to be looked for.
     pub fn may_be_below(&self) -> bool {
         let specs = ONE_EACH.into_iter().chain([&CONFIG]);
         specs.map(|spec| spec.variable).any(|name| self.variable(name).is_some())
     }
 
-    /// Whether a variable was set for both, so that what it names is that of the graceful above.
+    /// Whether a variable was set for both, so that what it names belongs to the graceful above.
     fn is_of_above(&self, name: &str) -> bool {
         let Some(above) = &self.above else { return false };
         let theirs =
@@ -166,7 +166,7 @@ impl Draft {
             theirs.append(&mut variable);
         }
         if !theirs.is_empty() && !by_flag(spec.name) {
-            // Nothing that hangs on it is judged.
+            // Nothing that depends on it is judged.
             self.broken.push(spec.name);
         }
         self.of_above.extend(theirs.iter().map(|raw| raw.origin.name()));
@@ -195,7 +195,7 @@ pub fn probe_listen(
     Ok(Some(listen.below(&surroundings.cwd)))
 }
 
-/// Whether the file is that of the graceful above: its variable names it, and no flag does.
+/// Whether the file belongs to the graceful above: its variable names it, and no flag does.
 fn file_is_of_above(flags: &[(&'static str, OsString)], surroundings: &Environment) -> bool {
     let by_flag = flags.iter().any(|(flag, _)| *flag == CONFIG.name);
     !by_flag && surroundings.is_of_above(CONFIG.variable)
@@ -259,7 +259,7 @@ fn slips_in_the_environment(surroundings: &Environment) -> Vec<String> {
     unknown
         .filter_map(|name| {
             let meant = nearest(name.trim_start_matches("GRACEFUL_"), known().map(rest))?;
-            let reason = format!("no variable of graceful and ignored; did you mean GRACEFUL_{meant}?");
+            let reason = format!("not a variable of graceful, and ignored; did you mean GRACEFUL_{meant}?");
             Some(ConfigError::new(name, reason).to_string())
         })
         .collect()

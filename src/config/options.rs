@@ -23,11 +23,11 @@ pub(crate) struct OptionSpec {
     pub(crate) variable: &'static str,
     /// The key in the file; `None` where the file cannot say it.
     pub(crate) key: Option<&'static str>,
-    /// What the value is.
+    /// The kind of its value.
     pub(crate) value: ValueKind,
     /// Whether it may be given more than once.
     pub(crate) repeat: Repeat,
-    /// Where `--help` lists it.
+    /// The heading under which `--help` lists it.
     pub(crate) heading: &'static str,
     /// One or two short sentences, with the default.
     pub(crate) help: &'static str,
@@ -46,7 +46,7 @@ impl OptionSpec {
         format!("--{} {}", self.name, self.value.name())
     }
 
-    /// Of an option that hangs on this one, which was not given.
+    /// The message for an option that depends on this one when this one was not given.
     pub(crate) fn is_missing(&self) -> String {
         format!("has no effect without {}; add {}", self.flag(), self.form())
     }
@@ -91,7 +91,7 @@ pub(crate) enum ValueKind {
     Ready,
     /// A Unix socket, or `none`.
     Control,
-    /// A number from 1 on.
+    /// A whole number, at least 1.
     Count,
     Profile,
     /// One of these words.
@@ -299,7 +299,7 @@ pub(crate) static PRE_STOP_DELAY: OptionSpec = OptionSpec {
     heading: heading::BUDGET,
     help: "The app serves on untouched for this long after the stop signal, as load balancers still send to it. \
            Default: 5s, or a quarter of the grace period if shorter, or half of what an explicit margin, hold \
-           and escalation leave; none where provably nothing of the app listens",
+           and escalation leave; none where the app provably listens on nothing",
     read: |draft, raw, problems| set_last(&mut draft.pre_stop_delay, raw, problems, values::duration),
 };
 
@@ -407,8 +407,8 @@ pub(crate) static QUIET_WINDOW: OptionSpec = OptionSpec {
     value: ValueKind::Duration,
     repeat: Repeat::No,
     heading: heading::HOLD,
-    help: "An answer is over after a quarter of this without a byte, and doubt about a connection after all of it, as far \
-           as the app handles the signal. Default: 2s",
+    help: "An answer counts as complete after a quarter of this without a byte, and a connection in doubt as idle \
+           after all of it, if the app handles the signal. Default: 2s",
     read: |draft, raw, problems| set_last(&mut draft.quiet_window, raw, problems, values::positive_duration),
 };
 
@@ -444,8 +444,8 @@ pub(crate) static READY_URL: OptionSpec = OptionSpec {
     value: ValueKind::Url,
     repeat: Repeat::No,
     heading: heading::HEALTH,
-    help: "The app's readiness endpoint, by http, https or unix:SOCKET:PATH: ready is a status from 200 to 399; of \
-           tcp://HOST:PORT, that it takes connections. Default: none",
+    help: "The app's readiness endpoint: by http, https or unix:SOCKET:PATH, a status from 200 to 399 means ready; by \
+           tcp://HOST:PORT, an accepted connection. Default: none",
     read: |draft, raw, problems| set_last(&mut draft.ready_url, raw, problems, target::ready_url),
 };
 
@@ -536,7 +536,7 @@ pub(crate) static LIVE_THRESHOLD: OptionSpec = OptionSpec {
     value: ValueKind::Count,
     repeat: Repeat::No,
     heading: heading::HEALTH,
-    help: "After so many failures in a row: --live-action. Default: 3",
+    help: "After this many failures in a row: --live-action. Default: 3",
     read: |draft, raw, problems| set_last(&mut draft.live_threshold, raw, problems, values::count),
 };
 
@@ -561,7 +561,7 @@ pub(crate) static CHECK: OptionSpec = OptionSpec {
     value: ValueKind::Check,
     repeat: Repeat::Lines,
     heading: heading::HEALTH,
-    help: "A dependency that readiness hangs on, asked every 10s: a URL, tcp://HOST:PORT, exec:COMMAND or \
+    help: "A dependency that readiness requires, asked every 10s: a URL, tcp://HOST:PORT, exec:COMMAND or \
            disk:/PATH; repeatable. Default: none",
     read: |draft, raw, problems| check::add_short(&mut draft.checks, raw, problems),
 };
@@ -585,8 +585,8 @@ pub(crate) static LISTEN: OptionSpec = OptionSpec {
     repeat: Repeat::Comma,
     heading: heading::SOCKETS,
     help: "graceful binds this address and gives the app the listening socket, as systemd does: descriptor 3 on, \
-           LISTEN_FDS, LISTEN_PID, and LISTEN_FDNAMES with NAME. What comes while the app starts waits and is not \
-           refused; repeatable. Default: none",
+           LISTEN_FDS, LISTEN_PID, and LISTEN_FDNAMES with NAME. Connections made while the app starts wait and are \
+           not refused; repeatable. Default: none",
     read: |draft, raw, problems| set_all(&mut draft.listen, raw, problems, values::app_socket),
 };
 
@@ -660,9 +660,9 @@ pub(crate) static RELOAD_ON: OptionSpec = OptionSpec {
     value: ValueKind::SignalOrNone,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "This signal starts the app anew beside the one that runs; once the new one is ready it gets what comes, and the \
-           old one is stopped, without delay. One that is not ready within --startup-timeout, or 60s, is stopped, and \
-           nothing has changed; or none. Default: HUP with --listen, else none",
+    help: "This signal starts a new run of the app beside the old one; once it is ready it gets the new connections, \
+           and the old run is stopped, without delay. A new run that is not ready within --startup-timeout, or 60s, is \
+           stopped, and the old one stays; or none. Default: HUP with --listen, else none",
     read: |draft, raw, problems| set_last(&mut draft.reload_on, raw, problems, values::reload_on),
 };
 
@@ -673,7 +673,7 @@ pub(crate) static RELOAD_READY: OptionSpec = OptionSpec {
     value: ValueKind::Ready,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "What makes the new one ready: so long alive, as 2s, or url (--ready-url, asked of the new one alone). Default: 1s",
+    help: "What makes the new run ready: a time alive, as 2s, or url (--ready-url, asked of the new run alone). Default: 1s",
     read: |draft, raw, problems| set_last(&mut draft.reload_ready, raw, problems, values::reload_ready),
 };
 
@@ -696,8 +696,9 @@ pub(crate) static RESTART: OptionSpec = OptionSpec {
     value: ValueKind::Choice("WHEN", &const { words(&RESTARTS) }),
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "Whether an app that ended by itself is started again: never, on-failure (an exit status that is not 0, nor a clean \
-           one of --success-exit-status or the profile) or always; never after a stop signal. Default: never",
+    help: "Whether an app that ended by itself is started again: never, on-failure (an exit status that is neither 0 \
+           nor a clean one of --success-exit-status or the profile) or always; never after a stop signal. Default: \
+           never",
     read: |draft, raw, problems| {
         set_last(&mut draft.restart, raw, problems, |text| values::choice(text, &RESTARTS));
     },
@@ -710,7 +711,7 @@ pub(crate) static RESTART_DELAY: OptionSpec = OptionSpec {
     value: ValueKind::Duration,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "From the end of the app to the first new start; twice as long from try to try. Default: 500ms",
+    help: "From the end of the app to its first restart; doubled from try to try. Default: 500ms",
     read: |draft, raw, problems| set_last(&mut draft.restart_delay, raw, problems, values::positive_duration),
 };
 
@@ -721,7 +722,7 @@ pub(crate) static RESTART_DELAY_MAX: OptionSpec = OptionSpec {
     value: ValueKind::Duration,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "The longest such delay; after a run that was longer the first one comes again. Default: 30s",
+    help: "The longest such delay; after a run that lasted longer, the first delay comes again. Default: 30s",
     read: |draft, raw, problems| set_last(&mut draft.restart_delay_max, raw, problems, values::positive_duration),
 };
 
@@ -732,7 +733,7 @@ pub(crate) static RESTART_LIMIT: OptionSpec = OptionSpec {
     value: ValueKind::Count,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "After so many new starts in a row, graceful ends with the app's last status. Default: none",
+    help: "After this many restarts in a row, graceful ends with the app's last status. Default: none",
     read: |draft, raw, problems| set_last(&mut draft.restart_limit, raw, problems, values::count),
 };
 

@@ -7,7 +7,7 @@ use crate::secret::{hidden, hidden_address, hidden_after_name, hidden_command, h
 use std::ffi::{OsStr, OsString};
 use toml::Value;
 
-/// One thing that is wrong with what the user said: where, and what would be right.
+/// One thing that is wrong with what the user typed: where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {reason}")]
 pub struct ConfigError {

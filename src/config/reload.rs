@@ -1,4 +1,4 @@
-//! When another run of the app is started beside the one that there is: `--reload-on` and `--reload-ready`.
+//! When another run of the app is started beside the current one: `--reload-on` and `--reload-ready`.
 
 use super::draft::Draft;
 use super::options::{CONTROL, LISTEN, READY_URL, RELOAD_ON, STOP_ON};
@@ -40,8 +40,8 @@ impl Draft {
         Reload { on, ready, within }
     }
 
-    /// Why `--ready-url` does not reach one of two runs alone: only what comes over loopback by IPv4 to a socket that graceful
-    /// has bound can be told from what is new.
+    /// Why `--ready-url` cannot ask one of two runs alone: that works only over IPv4 loopback, and only at a socket
+    /// that graceful has bound.
     fn cannot_be_asked(&self) -> Option<String> {
         let Some(url) = &self.ready_url else {
             return (!self.is_broken(&READY_URL)).then(|| READY_URL.is_missing());

@@ -8,7 +8,7 @@ use super::{LiveAction, Liveness, Restart, RestartWhen};
 use std::time::Duration;
 
 impl Draft {
-    /// `--live-url` and what hangs on it.
+    /// `--live-url` and what depends on it.
     pub(super) fn liveness(&self, problems: &mut Vec<ConfigError>) -> Option<Liveness> {
         if self.live_url.is_none() && !self.is_broken(&LIVE_URL) {
             let times =
@@ -28,19 +28,19 @@ impl Draft {
         })
     }
 
-    /// A hung app is started again, whatever `--restart` says.
+    /// Whether a hung app is started again, whatever `--restart` says.
     fn restarts_hung(&self) -> bool {
         self.is_broken(&LIVE_ACTION)
             || self.live_action.as_ref().is_some_and(|given| given.value == LiveAction::Restart)
     }
 
-    /// Where that was typed which says how it is started again.
+    /// The values that say how the app is started again.
     fn of_restart(&self) -> impl Iterator<Item = &Raw> {
         let times = [self.restart_delay.as_ref(), self.restart_delay_max.as_ref()].into_iter().flatten();
         times.map(|given| &given.raw).chain(self.restart_limit.as_ref().map(|given| &given.raw))
     }
 
-    /// `--restart` and what hangs on it, and on `--live-action restart`.
+    /// `--restart` and what depends on it, or on `--live-action restart`.
     pub(super) fn restart(&self, problems: &mut Vec<ConfigError>) -> Restart {
         let usual = Restart::default();
         let (delay, delay_max) = (self.restart_delay.as_ref(), self.restart_delay_max.as_ref());
@@ -49,7 +49,7 @@ impl Draft {
                 problems.push(raw.problem(RESTART.is_missing()));
             }
         }
-        // Of the two, what was given moves what was not.
+        // If only one of the two was given, the other one's default gives way.
         let (shortest, longest) = (delay.map(|given| given.value), delay_max.map(|given| given.value));
         let restart = Restart {
             when: self.restart.as_ref().map_or(RestartWhen::Never, |given| given.value),
@@ -64,7 +64,7 @@ impl Draft {
         restart
     }
 
-    /// Whoever says never does not expect that the rest counts; it may come from a file for many.
+    /// Only a warning: the values that have no effect beside `never` may come from a file that many share.
     pub(super) fn warn_of_idle_restart(&mut self) {
         let never = self.restart.as_ref().is_some_and(|given| given.value == RestartWhen::Never);
         if never && !self.restarts_hung() {

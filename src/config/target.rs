@@ -47,11 +47,13 @@ const UNITS: &[(&str, u64)] = &[
 /// A target with the defaults of its kind; the path of a disk is still as it was typed.
 pub(crate) fn target(text: &str) -> Result<CheckTarget, Reason> {
     let text = text.trim();
-    let Some((scheme, rest)) = text.split_once(':') else { return Err(format!("no kind of target; {RIGHT}").into()) };
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Err(format!("not a kind of target; {RIGHT}").into());
+    };
     match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
         ("http" | "https", Some(_)) => http_url(text).map(CheckTarget::Http),
         ("tcp", Some(authority)) => tcp(authority),
-        // A path may begin with two slashes, but nobody writes one so.
+        // A path may begin with two slashes, but nobody writes it that way.
         ("exec", Some(command)) => {
             Err(format!("a command follows the colon at once, as exec:{}", hidden_command(command)).into())
         }
@@ -144,17 +146,18 @@ fn tcp(authority: &str) -> Result<CheckTarget, Reason> {
     }
     let (host, port) = host_and_port(authority);
     if host.contains(':') && !host.starts_with('[') {
-        return Err(format!("an IPv6 address stands in brackets; {FORM}").into());
+        return Err(format!("an IPv6 address needs brackets; {FORM}").into());
     }
     let Some(port) = port else { return Err(format!("has no port; {FORM}").into()) };
     let port: u16 =
         port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("expected a port from 1 to 65535; {FORM}"))?;
-    let host =
-        match Host::parse(host).map_err(|why| format!("no name and no IP address before the port ({why}); {FORM}"))? {
-            Host::Domain(name) => name,
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
-        };
+    let host = match Host::parse(host)
+        .map_err(|why| format!("neither a name nor an IP address before the port ({why}); {FORM}"))?
+    {
+        Host::Domain(name) => name,
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    };
     Ok(CheckTarget::Tcp { host, port, send: None, expect: None })
 }
 
@@ -185,14 +188,14 @@ fn unknown(text: &str, scheme: &str, rest: &str) -> Reason {
     }
     let hint = did_you_mean(scheme, KINDS.iter().map(|(name, _)| *name), |kind| example(kind).to_owned());
     if !hint.is_empty() {
-        return format!("no kind of target{hint}").into();
+        return format!("unknown kind of target{hint}").into();
     }
     let Some(rest) = rest.strip_prefix("//") else {
         let is_connection = tcp(text).is_ok();
         return if is_connection {
             format!("did you mean tcp://{}?", hidden(text)).into()
         } else {
-            format!("no kind of target; {RIGHT}").into()
+            format!("unknown kind of target; {RIGHT}").into()
         };
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is accepted and what it means, source by source; and that the table of options is of one piece. What is
+//! What is accepted and what it means, source by source; and that the table of options is consistent. What is
 //! refused is shown from outside, in tests/it/bad_input.rs.
 
 mod health;
@@ -175,7 +175,7 @@ fn what_begins_the_shutdown() {
     assert_eq!(of(flags(&[("rewrite", "INT:0"), ("rewrite", "PWR:HUP")]), 1), set(&[Signal::TERM, Signal::RTMIN_3]));
     let none = flags(&[("rewrite", "TERM:QUIT")]).load();
     assert_eq!(none.stop_on, set(&[Signal::INT]));
-    assert!(none.warnings[0].contains("SIGTERM begins no stop any more"), "{:?}", none.warnings);
+    assert!(none.warnings[0].contains("SIGTERM no longer begins a stop"), "{:?}", none.warnings);
     // A profile adds to the default, and to nothing else.
     let nginx = |typed: Typed| of(typed.and(flags(&[("profile", "nginx")])), 7);
     assert_eq!(nginx(flags(&[])), set(&[Signal::TERM, Signal::INT, Signal::QUIT]));
@@ -468,7 +468,7 @@ fn a_profile_gives_what_was_not_given() {
     assert!(!stop_on(&[("profile", "httpd"), ("rewrite", "WINCH:0")]));
 }
 
-/// The command is `app`, which is no server that is known.
+/// The command is `app`, which is not a known server.
 #[test]
 fn a_command_that_no_profile_knows_is_as_without() {
     for (given, lines) in [(&[][..], 0), (&[("profile", "none")], 0), (&[("profile", "auto")], 1)] {

@@ -1,7 +1,7 @@
 //! One value's text to its type. Pure: no file, no environment, no other option.
 //!
 //! Every function answers with the value or with a lower-case fragment that says what would be right; the caller
-//! adds where the value was typed. What depends on other options is looked at later (`budget`, `draft`).
+//! adds where the value was typed. What depends on other options is checked later (`budget`, `finish`).
 
 use super::suggest::{did_you_mean, listed};
 use super::{AppSocket, ControlPlace, Escalation, Hold, HookAction, Listen, ReadyCondition};
@@ -112,7 +112,8 @@ pub(crate) fn reload_ready(text: &str) -> Result<ReadyCondition, Reason> {
     }
 }
 
-/// `--parent-death-signal`: SIGKILL included, of which graceful dies at once, and its app by the signal for that.
+/// `--parent-death-signal`: including SIGKILL, of which graceful dies at once, and its app by its own parent-death
+/// signal.
 pub(crate) fn parent_death_signal(text: &str) -> Result<Signal, Reason> {
     match signal(text)? {
         other @ (Signal::CHLD | Signal::STOP | Signal::CONT) => {
@@ -153,7 +154,7 @@ pub(crate) fn hold(text: &str) -> Result<Hold, Reason> {
         return http_url(word).map(Hold::Url);
     }
     if word.contains("://") {
-        return Err(format!("not a URL that can be held for, which begins with http:// or https://; {RIGHT}").into());
+        return Err(format!("a hold asks http:// or https:// URLs only; {RIGHT}").into());
     }
     if ["none", "off", "no", "false", "disabled", "0"].contains(&lower.as_str()) {
         return Err(format!("did you mean never? (a command of this name: by its path, as /bin/{lower})").into());
@@ -282,9 +283,9 @@ fn address(text: &str, right: &str) -> Result<Listen, Reason> {
     }
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     if [text, host].iter().any(|address| address.parse::<Ipv6Addr>().is_ok()) {
-        return Err(format!("an IPv6 address stands in brackets, as [::1]:9090; {right}").into());
+        return Err(format!("an IPv6 address needs brackets, as [::1]:9090; {right}").into());
     }
-    let port: u16 = port.parse().map_err(|_| format!("no port from 0 to 65535 in it; {right}"))?;
+    let port: u16 = port.parse().map_err(|_| format!("has no port from 0 to 65535; {right}"))?;
     match host {
         "" | "*" => Ok(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))),
         "localhost" => Ok(Listen::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))),
@@ -300,10 +301,10 @@ pub(crate) fn port(text: &str) -> Result<u16, Reason> {
     }
 }
 
-/// A number of times.
+/// A number of times, at least 1.
 pub(crate) fn count(text: &str) -> Result<u32, Reason> {
     match text.trim().parse() {
-        Ok(0) | Err(_) => Err("expected a number from 1 on, as 5".into()),
+        Ok(0) | Err(_) => Err("expected a number of at least 1, as 5".into()),
         Ok(count) => Ok(count),
     }
 }
@@ -347,7 +348,14 @@ pub(crate) fn is_http(text: &str) -> bool {
 /// Why a key is unknown: the nearest known one, or all of them.
 pub(crate) fn unknown_key<'a>(what: &str, key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Reason {
     match did_you_mean(key, known.clone(), str::to_owned) {
-        hint if hint.is_empty() => format!("unknown {what}; known are {}", known.collect::<Vec<_>>().join(", ")).into(),
+        hint if hint.is_empty() => format!(
+            "unknown {what}; expected one of {}",
+            known.collect::<Vec<_>>().join(
+                ", \
+                                            "
+            )
+        )
+        .into(),
         hint => format!("unknown {what}{hint}").into(),
     }
 }

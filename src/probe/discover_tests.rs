@@ -89,7 +89,7 @@ fn what_is_wrong_in_the_own_environment_is_a_usage_error() {
         other => panic!("{other:?}"),
     };
     let text = wrong(&[("GRACEFUL_PROBE_LISTEN", "here")]);
-    assert!(text.starts_with("GRACEFUL_PROBE_LISTEN=\"here\": no port"), "{text}");
+    assert!(text.starts_with("GRACEFUL_PROBE_LISTEN=\"here\": has no port"), "{text}");
     let text = wrong(&[("GRACEFUL_CONFIG", "gone.toml")]);
     assert!(text.starts_with("GRACEFUL_CONFIG=\"gone.toml\": cannot be read"), "{text}");
     fs::write(proc.path().join("bad.toml"), "probe_listen = 9090").unwrap();
@@ -253,7 +253,7 @@ fn a_command_line_is_read_to_a_bound() {
     };
     assert_eq!(long(1 << 20), tcp("127.0.0.1:30"));
     nowhere(long(2 << 20));
-    // Of somebody else it does not matter how long it is.
+    // Of somebody else's process it does not matter how long it is.
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("30")).unwrap();
     symlink("/dev/zero", dir.path().join("30/cmdline")).unwrap();

@@ -143,7 +143,7 @@ fn int_and_quit_can_be_rewritten_and_dropped_and_then_begin_no_stop() {
     assert_eq!(signals_sent(&report), ["SIGUSR1 forwarded", "SIGUSR2 forwarded"]);
     assert_eq!(report["cause"]["kind"], "app-exited");
     // Whoever comes from another init, where this is how a server gets its signal, is told.
-    assert!(warnings(&report).contains("--rewrite: SIGTERM begins no stop any more"), "{report:#}");
+    assert!(warnings(&report).contains("--rewrite: SIGTERM no longer begins a stop"), "{report:#}");
     let (_, told, _) = run.wait_output(DEADLINE);
     assert_eq!(told.lines().skip(1).collect::<Vec<_>>(), ["SIGUSR1", "SIGUSR2"]);
 }

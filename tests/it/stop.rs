@@ -606,7 +606,7 @@ fn hooks_and_checks_whose_program_is_not_there_yet_are_warned_of() {
     let run = Run::start_in(folder, &options, &crate::support::run::words(&["sleep", "0.3"]));
     let report = run.ends(Exit::Code(0));
     let log = run.stderr_so_far();
-    assert!(log.contains("\": no program that can be run is at the path of later"), "{log}");
+    assert!(log.contains("\": no program that can be run at the path of later"), "{log}");
     assert!(log.contains("--check \"c=exec:no-such-program …\": no program no-such-program is in PATH"), "{log}");
     assert_eq!((&report["hooks"][1]["name"], &report["hooks"][1]["result"]), (&"later".into(), &"ok".into()), "{log}");
     assert!(!log.contains("secret"), "{log}");

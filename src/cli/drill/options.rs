@@ -33,14 +33,14 @@ Exit status:
   0     passed
   1     failed: at least one check did
   2     wrong usage
-  3     inconclusive: nothing could be told, and why is said
+  3     inconclusive: nothing could be told; the output says why
   125   graceful's own failure
   128+n the drill was interrupted by signal n";
 
 /// The group of the options that are about requests, and mean nothing to a drill of jobs.
 pub(super) const REQUESTS: &str = "requests";
 
-/// Stop COMMAND under load and tell what was dropped, why, and what to change
+/// Stop COMMAND under load and report what was dropped, why, and what to change
 #[derive(Parser)]
 #[command(name = "drill", override_usage = USAGE, after_help = AFTER_HELP)]
 #[command(group = ArgGroup::new(REQUESTS).multiple(true))]
@@ -91,7 +91,7 @@ pub(super) struct StopOptions {
     /// Stop nothing: load alone, to compare with a baseline; needs --url
     #[arg(long, group = REQUESTS)]
     pub(super) no_stop: bool,
-    /// What COMMAND or PID gets
+    /// The signal that COMMAND or PID gets
     #[arg(long, value_name = "SIG", value_parser = value(values::signal), default_value = "TERM")]
     pub(super) signal: Signal,
 }
@@ -120,11 +120,11 @@ pub(super) struct LoadOptions {
     /// Requests a second, whatever the server does. Default: 100; of jobs, 5
     #[arg(long, value_name = "N", value_parser = value(count))]
     pub(super) rate: Option<u32>,
-    /// Who asks: shares of the rate for new and hot (kept) connections, numbers of idle, slow and stream clients. Default:
-    /// new=1,hot=1,idle=5,slow=3,stream=1
+    /// The clients: shares of the rate for new and hot (kept) connections, numbers of idle, slow and stream clients.
+    /// Default: new=1,hot=1,idle=5,slow=3,stream=1
     #[arg(long, value_name = "LIST", value_parser = value(mix), group = REQUESTS)]
     pub(super) mix: Option<Mix>,
-    /// Load before the stop
+    /// How long to send load before the stop
     #[arg(long, value_name = "DUR", value_parser = value(values::positive_duration), default_value = "2s")]
     pub(super) before: Duration,
     /// How long the load balancer goes on sending after the stop
@@ -179,7 +179,7 @@ pub(super) struct VerdictOptions {
     /// Compare with the JSON of an earlier drill
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, group = REQUESTS)]
     pub(super) baseline: Option<PathBuf>,
-    /// As 1% or 0.01. Default: that of the baseline
+    /// The share of requests that may fail, as 1% or 0.01. Default: that of the baseline
     #[arg(long, value_name = "SHARE", value_parser = value(share), group = REQUESTS)]
     pub(super) max_error_rate: Option<f64>,
     /// The 99th percentile of the latency. Default: none
@@ -188,10 +188,10 @@ pub(super) struct VerdictOptions {
     /// The same, as a multiple of the baseline's. Default: none
     #[arg(long, value_name = "N", value_parser = value(ratio), group = REQUESTS)]
     pub(super) max_p99_ratio: Option<f64>,
-    /// What is faster counts as this for --max-p99-ratio
+    /// A faster p99 counts as this for --max-p99-ratio
     #[arg(long, value_name = "DUR", value_parser = value(values::duration), default_value = "5ms", group = REQUESTS)]
     pub(super) p99_floor: Duration,
-    /// With fewer a comparison is inconclusive
+    /// With fewer requests, a comparison is inconclusive
     #[arg(long, value_name = "N", value_parser = value(count), default_value = "100", group = REQUESTS)]
     pub(super) min_requests: u32,
 }

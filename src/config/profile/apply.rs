@@ -1,4 +1,4 @@
-//! From a profile to the configuration: what was not given is the profile's to give, and what it did is said.
+//! From a profile to the configuration: what was not given is the profile's to give, and what it gave is logged.
 
 use super::drain::{self, Around};
 use super::{Choice, Holding, Profile, by_name, detect};
@@ -26,7 +26,7 @@ struct Chosen {
     profile: &'static Profile,
     /// The arguments of the server itself.
     args: Vec<OsString>,
-    /// The word of the command line that told, if none was named.
+    /// The word of the command line that told which server it is, if none was named.
     word: Option<String>,
 }
 
@@ -90,10 +90,10 @@ fn give(profile: &Profile, config: &mut Config, explicit: &Explicit) -> Vec<Stri
             config.profile_signal = Some(signal);
             changes.push(format!("stopped by {signal}"));
         }
-        (None, None) => changes.push("stopped by the signal that comes".to_owned()),
+        (None, None) => changes.push("stopped by the signal received".to_owned()),
     }
     if !explicit.stop_on {
-        // Whoever rewrites a signal wants it to be something else than a stop.
+        // Whoever rewrites a signal wants it to be something other than a stop.
         let rewritten = |signal: &Signal| config.rewrite.iter().any(|(from, _)| from == signal);
         let own = profile.stop_on.iter().copied().filter(|signal| !rewritten(signal));
         config.stop_on = own.fold(config.stop_on, |set, signal| set.with(signal));
@@ -106,7 +106,7 @@ fn give(profile: &Profile, config: &mut Config, explicit: &Explicit) -> Vec<Stri
     changes
 }
 
-/// The profile's hold; in words where it is another.
+/// Sets the profile's hold; returns it in words if it is not the default.
 fn give_hold(hold: Holding, config: &mut Config, explicit: &Explicit) -> Option<String> {
     match hold {
         Holding::AllBut(reserve) if !explicit.hold_timeout => {
@@ -131,8 +131,8 @@ fn give_hold(hold: Holding, config: &mut Config, explicit: &Explicit) -> Option<
     }
 }
 
-/// A time that somebody set is told of at the start. What is only the server's default against graceful's own is news
-/// when SIGKILL had to come.
+/// A time that somebody set is reported at the start. That the server's default does not fit graceful's own is only
+/// worth a line when SIGKILL had to be sent.
 fn compare_drain(config: &mut Config, explicit: &Explicit, chosen: &Chosen, around: &Around<'_>) {
     let Some(found) = drain::find(chosen.profile, &chosen.args, around) else { return };
     let time = config.budget.kill_at().saturating_sub(config.budget.pre_stop_delay);

@@ -1,15 +1,15 @@
 //! Which server a command line starts. Pure: words only, no file is looked at.
 //!
-//! What stands before the server is walked through word by word, as long as it is known to end in the server: programs that
-//! change something and then execute their arguments (`env`, `setpriv`, `gosu`, `nice`), inits (`tini`), tools that run a
-//! command in an environment (`poetry run`, `bundle exec`), interpreters with a script or a module, shells with one simple
-//! command, and the entrypoint scripts of images, which end in `exec "$@"`. Anything else ends the walk: a wrong guess
-//! would be worse than none.
+//! What stands before the server is walked through word by word, as long as it is known to lead to the server: programs
+//! that change something and then execute their arguments (`env`, `setpriv`, `gosu`, `nice`), inits (`tini`), tools
+//! that run a command in an environment (`poetry run`, `bundle exec`), interpreters with a script or a module, shells
+//! with one simple command, and the entrypoint scripts of images, which end in `exec "$@"`. Anything else ends the
+//! walk: a wrong guess would be worse than none.
 
 use super::{Profile, Program, all};
 use std::ffi::OsString;
 
-/// What was found.
+/// The server that was found in a command line.
 #[derive(Debug)]
 pub(crate) struct DetectedServer {
     pub(crate) profile: &'static Profile,
@@ -143,7 +143,7 @@ static SHELLS: &[&str] = &["sh", "bash", "ash", "dash"];
 /// What comes before the text that a shell, su or runuser runs.
 static TEXT: &[&str] = &["-c", "-lc", "-ec", "-exc", "-euc", "--command"];
 
-/// An interpreter whose first argument that is no option is the script.
+/// An interpreter whose first argument that is not an option is the script.
 struct Interpreter {
     name: &'static str,
     /// Options whose value is the next word.
@@ -166,7 +166,7 @@ const DEEPEST: usize = 12;
 
 /// The server that this command line starts.
 pub(crate) fn detect(command: &[OsString]) -> Option<DetectedServer> {
-    // A word that is not UTF-8 is the name of nothing that is known.
+    // A word that is not UTF-8 is no known name.
     let words: Vec<&str> = command.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     walk(&words, DEEPEST)
 }
@@ -258,7 +258,7 @@ fn script<'a, 'b>(interpreter: &Interpreter, words: &'b [&'a str]) -> Option<(St
 }
 
 /// The words of the one simple command that a shell's text ends in: the text itself, or what `exec` at its end runs.
-/// `None` where the shell has more to do with it than to split it.
+/// `None` if the shell has more to do with it than to split it.
 fn simple(text: &str) -> Option<Vec<&str>> {
     let last = text.rsplit(['\n', ';']).map(str::trim).find(|part| !part.is_empty())?;
     let last = last.rsplit("&&").next()?.trim();

@@ -1,8 +1,8 @@
 //! How long a server waits for its own requests or jobs, and whether the budget has that time.
 //!
-//! The server's own order is followed: its command line, its variable, its configuration file, its default. Files are only
-//! looked at for a server that is known, before it starts: regular, small, and by lines. They are read, never run, so that
-//! what a gunicorn.conf.py computes is not known. Where nothing can be told nothing is said.
+//! The server's own order is followed: its command line, its variable, its configuration file, its default. Files are
+//! only looked at for a server that is known, before it starts: regular, small, and by lines. They are read, never run,
+//! so that what a gunicorn.conf.py computes is not known. Where nothing is known, nothing is said.
 
 use super::Profile;
 use crate::config::values;
@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// More is no configuration of a server.
+/// In bytes. A larger file is not a server's configuration.
 const LARGEST: u64 = 64 * 1024;
 
 /// The server's own limit for its graceful stop.
@@ -25,14 +25,14 @@ pub(super) struct OwnDrain {
     pub(super) variable: Option<&'static str>,
     /// Where its configuration file has it.
     pub(super) file: Option<OwnFile>,
-    /// Where nothing sets it.
+    /// The limit if nothing sets it.
     pub(super) default: Limit,
-    /// What a number without a unit counts.
+    /// The unit of a number that has none.
     pub(super) unit: Duration,
 }
 
 impl OwnDrain {
-    /// Set by nothing.
+    /// A limit that nothing sets.
     pub(super) const NONE: OwnDrain =
         OwnDrain { options: &[], variable: None, file: None, default: Limit::Never, unit: Duration::from_secs(1) };
 }
@@ -53,19 +53,19 @@ pub(super) struct OwnFile {
 /// How long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// At most so many seconds.
+    /// At most this many seconds.
     Seconds(u64),
     /// As long as it takes.
     Never,
 }
 
-/// What was found.
+/// The limit that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DetectedDrain {
     pub(super) limit: Duration,
     /// What sets it, as an option, a variable or a file with its key.
     pub(super) place: String,
-    /// Somebody set it; else it is the server's default.
+    /// Whether somebody set it; otherwise it is the server's default.
     pub(super) is_set: bool,
 }
 
@@ -73,11 +73,11 @@ pub(super) struct DetectedDrain {
 pub(crate) struct Around<'a> {
     pub(crate) cwd: &'a Path,
     pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The files of this machine are the server's.
+    /// Whether the files of this machine are the server's.
     pub(crate) files: bool,
 }
 
-/// How long this server waits, and by what; `None` where it waits for ever or nothing is known.
+/// How long this server waits, and what sets that; `None` if it waits for ever or nothing is known.
 pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>) -> Option<DetectedDrain> {
     let own = profile.drain.as_ref()?;
     let set = |place: String, text: &str| Some(DetectedDrain { limit: duration(text, own.unit)?, place, is_set: true });
@@ -105,7 +105,7 @@ pub(super) fn find(profile: &Profile, command: &[OsString], around: &Around<'_>)
     }
 }
 
-/// Why the server's own limit does not fit the time that it has before SIGKILL; none if it does, or is not known.
+/// Why the server's own limit does not fit the time that it has before SIGKILL; `None` if it does, or is not known.
 pub(super) fn misfit(profile: &Profile, found: &DetectedDrain, time: Duration) -> Option<String> {
     (found.limit > time).then(|| {
         format!(

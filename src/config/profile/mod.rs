@@ -1,4 +1,4 @@
-//! `--profile`: what is right for a known server where nothing else was said, and what is known not to fit.
+//! `--profile`: what is right for a known server where nothing else was given, and which settings are known not to fit.
 //!
 //! ```text
 //!   command line ─► detect ─┐
@@ -15,15 +15,16 @@
 //! # Rules
 //!
 //! - Whatever was given explicitly wins, and a profile never changes the exit status.
-//! - `auto` is the default. It is a comparison of strings: for a command that no profile knows nothing is read and nothing
-//!   said. It is said at debug level at the start, since a log line starts a thread and an idle graceful has one, and at info
-//!   level at the stop, where the profile changes it. A profile that was asked for is said at once.
-//! - A default against a default is no warning. A time that somebody set and that does not fit is one, at the start; the
-//!   rest is said when SIGKILL had to come.
-//! - A profile is the server's, not the app's: where the app's own code decides what a signal does (Node, Go, the JVM), the
-//!   signal that comes is the right one.
+//! - `auto` is the default. It is a comparison of strings: for a command that no profile knows, nothing is read and
+//!   nothing is logged. A profile is logged at debug level at the start, since a log line starts a thread and an idle
+//!   graceful has one, and at info level at the stop, where the profile changes it. A profile that was asked for is
+//!   logged at once.
+//! - Two defaults that do not fit each other are no reason for a warning. A time that somebody set and that does not
+//!   fit is one, at the start; the rest is logged when SIGKILL had to be sent.
+//! - A profile is the server's, not the app's: where the app's own code decides what a signal does (Node, Go, the JVM),
+//!   the signal received is the right one.
 //!
-//! Sources: what tests/profiles_*.rs see the servers do ([`Source::Measured`]), and their own documents.
+//! Sources: what tests/profiles_*.rs see the servers do ([`Source::Measured`]), and their own documentation.
 
 mod apply;
 mod detect;
@@ -46,7 +47,7 @@ use drain::OwnDrain;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// A server that is known.
+/// What is known about a server.
 #[derive(Debug)]
 pub(crate) struct Profile {
     /// As `--profile` takes it.
@@ -59,7 +60,7 @@ pub(crate) struct Profile {
     stop_on: &'static [Signal],
     /// The hold that fits it, unless one was asked for.
     hold: Holding,
-    /// The default delay; `None`: as without a profile. Zero for a worker: nobody sends it anything.
+    /// The default pre-stop delay; `None`: as without a profile. Zero for a worker: nobody sends it anything.
     delay: Option<Duration>,
     /// How long it waits for its own requests or jobs.
     drain: Option<OwnDrain>,
@@ -67,7 +68,7 @@ pub(crate) struct Profile {
     pub(crate) clean: &'static [u8],
     /// How it is kept in the foreground, where its default is to put itself into the background.
     pub(crate) foreground: Option<&'static str>,
-    /// What to know of it.
+    /// What to know about it.
     pub(crate) advice: &'static str,
     /// Where all this comes from.
     source: Source,
@@ -78,10 +79,10 @@ pub(crate) struct Profile {
 enum Holding {
     /// As without a profile.
     Usual,
-    /// Until so long before SIGKILL, and not to half of the budget: its runtime catches every signal whatever the app does, so
-    /// that a caught signal does not prove a handler.
+    /// Until this long before SIGKILL, rather than for half of the budget: its runtime catches every signal whatever
+    /// the app does, so that a caught signal does not prove a handler.
     AllBut(Duration),
-    /// No longer than this: its connections do not quite tell whether it works.
+    /// No longer than this: its connections do not reliably tell whether it works.
     AtMost(Duration),
     /// Its connections do not tell at all whether it works.
     Never,
@@ -101,7 +102,7 @@ enum Source {
 struct Program {
     /// Its name without folder, version and `.py`.
     name: &'static str,
-    /// One of these words follows it somewhere, if there are any: `celery worker` is a worker, `celery inspect` is none.
+    /// One of these words follows it somewhere, if there are any: `celery worker` is a worker, `celery inspect` is not.
     with: &'static [&'static str],
 }
 
@@ -116,7 +117,7 @@ const fn with(name: &'static str, with: &'static [&'static str]) -> Program {
 }
 
 impl Profile {
-    /// A server of which nothing is known, to be completed.
+    /// A server about which nothing is known, to be completed.
     const UNKNOWN: Profile = Profile {
         name: "",
         known_by: &[],
@@ -131,14 +132,14 @@ impl Profile {
         source: Source::Documentation,
     };
 
-    /// A worker: it takes jobs from a queue, and no load balancer has to learn that it goes.
+    /// A worker: it takes jobs from a queue, and no load balancer has to learn that it is going away.
     const WORKER: Profile = Profile { delay: Some(Duration::ZERO), ..Profile::UNKNOWN };
 
-    /// A runtime whose handler says nothing: apps that let their requests end and apps that do not look the same.
+    /// A runtime whose handler says nothing: apps that let their requests finish look the same as apps that do not.
     const RUNTIME: Profile = Profile { hold: Holding::AllBut(Duration::from_secs(2)), ..Profile::UNKNOWN };
 
-    /// A store that answers queries. A client that waits (BLPOP, LISTEN) looks like one whose query takes long: each is worth
-    /// some seconds, and no half of a budget.
+    /// A store that answers queries. A client that waits (BLPOP, LISTEN) looks like one whose query takes long: each is
+    /// worth some seconds, but not half of a budget.
     const STORE: Profile = Profile { hold: Holding::AtMost(Duration::from_secs(5)), ..Profile::UNKNOWN };
 
     /// A broker: its clients keep connections that wait for messages for ever.
@@ -150,9 +151,9 @@ impl Profile {
 pub struct QueueWorker {
     /// The profile's name.
     pub name: &'static str,
-    /// The signal on which it finishes its jobs; none if any does.
+    /// The signal on which it finishes its jobs; `None` if any signal does.
     pub signal: Option<Signal>,
-    /// How long it gives its jobs by itself, and what sets that; none where it waits for ever, or nothing is known.
+    /// How long it gives its jobs by itself, and what sets that; `None` if it waits for ever, or nothing is known.
     pub limit: Option<(Duration, String)>,
 }
 
@@ -190,7 +191,7 @@ pub(crate) fn by_name(name: &str) -> Option<&'static Profile> {
     all().find(|profile| profile.name == name)
 }
 
-/// `--profile`, but for `list`.
+/// `--profile`, except `list`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// By the command line.

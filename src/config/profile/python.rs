@@ -162,8 +162,8 @@ pub(super) static PROFILES: &[Profile] = &[
             any("start-notebook"),
         ],
         stop_signal: Some(Signal::TERM),
-        advice: "INT asks back at a terminal; on TERM it ends its kernels, and what they compute is lost: save notebooks \
-                 before",
+        advice: "INT asks for confirmation at a terminal; on TERM it ends its kernels, and what they compute is lost: \
+                 save notebooks first",
         ..Profile::UNKNOWN
     },
 ];

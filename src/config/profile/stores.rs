@@ -27,7 +27,7 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "mariadb",
         known_by: &[any("mariadbd"), any("mysqld"), any("mariadbd-safe"), any("mysqld_safe")],
         stop_signal: Some(Signal::TERM),
-        advice: "breaks off the queries that run, and rolls back: the hold waits some seconds for them; how long the rest \
+        advice: "aborts the queries that run, and rolls back: the hold waits some seconds for them; how long the rest \
                  takes depends on innodb_fast_shutdown and the size of the buffer pool",
         source: Source::Measured,
         ..Profile::STORE
@@ -44,7 +44,8 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "memcached",
         known_by: &[any("memcached")],
         stop_signal: Some(Signal::TERM),
-        advice: "ends at once, and what it caches is lost with it: tell its clients by the delay",
+        advice: "ends at once, and what it caches is lost with it: its clients have to learn of the stop during the \
+                 delay",
         source: Source::Measured,
         ..Profile::STORE
     },
