@@ -11,7 +11,7 @@
 //!                  replace  written beside under a name of its own, then renamed: never half a file, never through a link
 //!                  program  the same, for what is executed
 //!                  append   to a regular file with one name
-//!                  read     so many bytes of what can end
+//!                  read     a limited number of bytes of what can end
 //! ```
 //!
 //! The last part of a path is never followed if it is a link. Streams (a FIFO, a character device such as /dev/null) are
@@ -75,7 +75,7 @@ impl Made {
     }
 }
 
-/// Removes what a killed run left behind: an empty regular file. Nothing there is no error.
+/// Removes what a killed run left behind: an empty regular file. It is no error if nothing is there.
 ///
 /// # Errors
 /// Anything else is there, and is left alone.
@@ -103,8 +103,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Puts a program there, which everybody may execute: in one step, and on the disk when this returns. A process that runs
-/// from the one before goes on with that. How many bytes it has.
+/// Puts a program there, which everybody may execute: in one step, and on the disk when this returns. A process that
+/// runs from the one before goes on with that. Returns the size in bytes.
 ///
 /// # Errors
 /// Anything but a regular file is there, or it cannot be written.
@@ -185,7 +185,7 @@ pub fn write_to(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     file.flush()
 }
 
-/// A name in a directory that cannot be exchanged any more for another.
+/// A name in a directory that can no longer be exchanged for another.
 pub struct Spot {
     dir: File,
     name: CString,
@@ -209,7 +209,7 @@ impl Spot {
     /// Opens the directory of this path, step by step.
     ///
     /// # Errors
-    /// A part of it is not there or no directory; or it is a link that belongs to somebody else than root and our user.
+    /// A part of it is missing or not a directory, or is a link that belongs to somebody other than root and our user.
     pub fn of(path: &Path) -> io::Result<Spot> {
         let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
         let name = CString::new(name.as_bytes())?;
@@ -281,12 +281,12 @@ impl Spot {
         })
     }
 
-    /// The same, for who makes it whole.
+    /// The same, with what `fill` writes.
     fn fill_beside(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         let (mut file, name) = self.beside()?;
         let written = fill(&mut file).and_then(|()| at::rename(&self.dir, &name, &self.name));
         if written.is_err() {
-            // The error of the write is the one to tell of.
+            // The error of the write is the one to report.
             _ = at::unlink(&self.dir, &name);
         }
         written
@@ -306,7 +306,7 @@ impl Spot {
         }
     }
 
-    /// Whether its content could be replaced, without doing it.
+    /// Tells whether its content could be replaced, without doing it.
     fn try_to_replace(&self) -> io::Result<()> {
         let found = self.found()?;
         if found.as_ref().is_some_and(is_stream) {
@@ -322,7 +322,7 @@ impl Spot {
         }
     }
 
-    /// Where there is no other way: a reader can see half of it.
+    /// Writes in place, where there is no other way: a reader can see half of it.
     fn overwrite(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.open_sole(libc::O_WRONLY)?;
         file.set_len(0)?;

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// What a hook is told in its environment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HookEnvironment {
-    /// The signal that began the stop, once there was one.
+    /// The signal that began the stop, once there has been one.
     pub signal: Option<Signal>,
     /// The app's pid, once it runs.
     pub app: Option<i32>,
@@ -61,7 +61,7 @@ pub enum HookEvent {
         /// After how long.
         took: Duration,
     },
-    /// A POST is to be made; answer [`Hooks::posted`].
+    /// A POST is to be made; its answer goes to [`Hooks::posted`].
     Post {
         /// To be named in the answer.
         id: u32,
@@ -74,7 +74,7 @@ pub enum HookEvent {
     StageDone {
         /// The stage that is over.
         stage: Stage,
-        /// One failed whose failure matters.
+        /// Whether a hook failed whose failure matters.
         abort: bool,
     },
 }
@@ -97,7 +97,7 @@ struct StageRun {
     abort: bool,
 }
 
-/// The numbers of two runs' requests are so far apart.
+/// The numbers of two runs' requests are this far apart.
 const POSTS_OF_A_RUN: u32 = 1 << 16;
 
 /// All hooks of one run.
@@ -111,7 +111,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Of this configuration.
+    /// The hooks of this configuration.
     pub fn new(configured: Vec<Hook>) -> Hooks {
         Hooks {
             configured,
@@ -123,7 +123,7 @@ impl Hooks {
         }
     }
 
-    /// The stages that have any.
+    /// The stages that have hooks.
     pub fn stages(&self) -> Vec<Stage> {
         let mut stages: Vec<Stage> = Vec::new();
         for hook in &self.configured {
@@ -213,14 +213,14 @@ impl Hooks {
         }
     }
 
-    /// No POST will be answered any more.
+    /// No POST will be answered from now on.
     pub fn posts_failed(&mut self, now: Duration, why: &str, origin: &LaunchContext) {
         while let Some(index) = self.active.iter().position(|active| matches!(active.work, Work::Post(_))) {
             self.end(now, index, HookResult::Failed(why.to_owned()), origin);
         }
     }
 
-    /// Ends what is over its time.
+    /// Ends the hooks that are past their timeout.
     pub fn tick(&mut self, now: Duration, origin: &LaunchContext) {
         while let Some(index) = self.active.iter().position(|active| active.deadline <= now) {
             if let Work::Command(running) = &self.active[index].work {
@@ -235,7 +235,7 @@ impl Hooks {
         self.stages.iter_mut().for_each(|run| run.groups.clear());
     }
 
-    /// Ends a stage whose reason is gone; it is not reported as done.
+    /// Ends a stage that is no longer needed; it is not reported as done.
     pub fn cancel(&mut self, now: Duration, stage: Stage, origin: &LaunchContext) {
         self.stages.retain(|run| run.stage != stage);
         while let Some(index) = self.active.iter().position(|active| active.hook.stage == stage) {

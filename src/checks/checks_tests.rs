@@ -1,4 +1,5 @@
-//! When checks are tried, and what of it is told. Real connections: each try is counted by the server it is made to.
+//! When checks are tried, and what is reported of it. Real connections: each try is counted by the server it is made
+//! to.
 
 use super::attempt::said;
 use super::*;
@@ -82,7 +83,7 @@ fn attempt_of(status: Status, detail: &str, said: Option<&str>) -> Attempt {
     Attempt { status, detail: detail.to_owned(), said: said.map(str::to_owned), took: ms(1) }
 }
 
-/// What the checks have the main loop told.
+/// What the checks tell the main loop.
 #[derive(Clone, Debug, PartialEq)]
 enum Told {
     Changed(CheckChanged),

@@ -1,7 +1,7 @@
 //! `disk:`: free space and free inodes.
 //!
 //! statvfs(3) on a dead network file system does not return, and no timeout ends it. So it runs on a thread of its own,
-//! and while one hangs no second one is started: one stuck thread for each check at most.
+//! and while one hangs, no second one is started: one stuck thread for each check at most.
 
 use super::attempt::failed;
 use crate::blocking::{self, BlockingTask};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// What is too little.
+/// Less free space than this is too little.
 #[derive(Clone, Copy)]
 pub(super) struct DiskLimits {
     pub(super) degraded: Space,
@@ -41,7 +41,7 @@ async fn answered(
     stuck: &mut Stuck,
 ) -> Attempt {
     let start = Instant::now();
-    // An answer that came between two tries is as old as that.
+    // An answer that came between two tries is older than this one.
     let earlier = stuck.0.take().filter(|question| !question.is_over());
     let is_late = earlier.is_some();
     let mut question = match earlier.map_or_else(ask, Ok) {
@@ -72,7 +72,8 @@ fn ask(path: &Path) -> io::Result<Question> {
 
 fn judged(usage: Usage, limits: DiskLimits) -> (Status, String) {
     if usage.size == 0 {
-        // What is made up (/proc), some of FUSE, tmpfs without a limit. Nobody knows whether it is full.
+        // File systems that are made up (/proc), some FUSE ones, tmpfs without a limit. Nobody knows whether it is
+        // full.
         return (Status::Degraded, "the file system does not say how large it is".to_owned());
     }
     for (least, status) in [(limits.unhealthy, Status::Unhealthy), (limits.degraded, Status::Degraded)] {
@@ -87,7 +88,7 @@ fn judged(usage: Usage, limits: DiskLimits) -> (Status, String) {
     (Status::Healthy, format!("{detail} free"))
 }
 
-/// What there is less of than this.
+/// How much is left, if that is less than this.
 fn shortage(usage: Usage, least: Space) -> Option<String> {
     match least {
         Space::Bytes(least) => (usage.free < least).then(|| format!("{} free", bytes(usage.free))),
@@ -105,7 +106,7 @@ fn share(free: u64, all: u64) -> f64 {
     free as f64 * 100.0 / all as f64
 }
 
-/// Rounded down, so that what is less than a limit looks it: 19%, 4.9%.
+/// Rounded down, so that what is below a limit also looks below it: 19%, 4.9%.
 fn percent(share: f64) -> String {
     format!("{}%", rounded_down(share, 10.0))
 }

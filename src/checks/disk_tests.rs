@@ -8,7 +8,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// Of these every file system has enough.
+/// Every file system has this much.
 const MODEST: DiskLimits = DiskLimits { degraded: Space::Bytes(2), unhealthy: Space::Bytes(1) };
 
 fn percents(degraded: f64, unhealthy: f64) -> DiskLimits {
@@ -144,7 +144,7 @@ async fn an_answer_of_long_ago_does_not_count() {
 async fn a_hanging_question_holds_nobody_up() {
     let (question, _end) = hanging();
     let mut stuck = Stuck(question.ok());
-    // On the same thread: without an end in sight for the first, the second comes to its own.
+    // On the same thread: the second gets its answer with no end in sight for the first.
     let others = async {
         for _ in 0..20 {
             assert_eq!(attempt(Path::new("/"), MODEST, LONG, &mut Stuck::default()).await.status, Status::Healthy);

@@ -18,7 +18,7 @@ pub(super) async fn attempt(client: &Client, url: &Url, timeout: Duration) -> At
     let by_code = if observed.verdict.is_ready() { Status::Healthy } else { Status::Unhealthy };
     let by_word = page.json.as_deref().and_then(stated);
     let status = by_code.max(by_word.unwrap_or(by_code));
-    // Why it is not healthy; failing that, what the words for everybody leave out.
+    // Why it is not healthy; failing that, what the wording that everybody may read leaves out.
     let said = match &page.json {
         Some(json) if status != Status::Healthy => said(json),
         _ => (observed.detail != page.unquoted).then_some(observed.detail),
@@ -30,7 +30,7 @@ pub(super) async fn attempt(client: &Client, url: &Url, timeout: Duration) -> At
     Attempt { status, detail, said, took: observed.took }
 }
 
-/// The `status` of an answer, in the words of those who have one: healthy, degraded, unhealthy (.NET); pass, warn, fail
+/// The `status` of an answer, in the words that are in use: healthy, degraded, unhealthy (.NET); pass, warn, fail
 /// (draft-inadarei-api-health-check); UP, DOWN, OUT_OF_SERVICE (Spring Boot).
 fn stated(json: &[u8]) -> Option<Status> {
     let mut word = None;

@@ -72,7 +72,7 @@ async fn a_status_field_of_json_counts_too() {
     ] {
         assert_eq!(saying(json(code, kind, body)).await, words(status, detail), "{code} {kind} {body}");
     }
-    // Without a type, and with one that is no text.
+    // Without a type, and with one that is not text.
     let bytes = |kind: &[u8]| [b"HTTP/1.1 200 x\r\n".as_slice(), kind, b"\r\n{\"status\":\"fail\"}"].concat();
     assert_eq!(saying(bytes(b"")).await, words(Healthy, "200"));
     assert_eq!(saying(bytes(b"Content-Type: \xff+json\r\n")).await, words(Healthy, "200"));
@@ -107,7 +107,7 @@ async fn what_an_unhealthy_server_says_is_for_the_log() {
     assert_eq!((seen.status, seen.detail.as_str()), (Status::Unhealthy, "200, status unhealthy"));
     let said = seen.said.unwrap();
     assert!(said.starts_with(r#"{"status":"down",\r\n "why":"\u{202e}no conn"#), "{said}");
-    // Nothing of a healthy one, and nothing that is no JSON: pages of errors are long and say little.
+    // Nothing of a healthy one, and nothing that is not JSON: pages of errors are long and say little.
     for answer in
         [json("200", "application/json", r#"{"status":"up"}"#), json("500", "text/html", "<html>"), String::new()]
     {

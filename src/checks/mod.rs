@@ -66,7 +66,7 @@ pub struct CheckCommand {
     pub degraded_status: Vec<u8>,
 }
 
-/// What the checks need of the thread.
+/// What the checks need from the thread.
 #[derive(Clone)]
 pub(crate) struct CheckContext {
     pub(crate) client: Rc<Client>,
@@ -79,7 +79,7 @@ pub(crate) struct CheckContext {
     pub(crate) run: Rc<dyn Fn(CheckCommand) -> oneshot::Receiver<Attempt>>,
 }
 
-/// Tries the check of this index again and again.
+/// Tries the check with this index again and again.
 pub(crate) async fn run(index: usize, check: CheckConfig, desk: CheckContext) {
     let mut stuck = disk::Stuck::default();
     let wait = || desk.shared.wait(index);

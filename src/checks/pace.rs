@@ -53,7 +53,7 @@ pub(super) async fn keep(rhythm: Rhythm, wait: impl Fn() -> Duration, mut a_try:
 }
 
 /// Any number: each RandomState has keys of its own, the first of a thread from the kernel. Enough to spread load; no
-/// secret hangs on it.
+/// secret depends on it.
 fn random() -> u64 {
     RandomState::new().hash_one(())
 }

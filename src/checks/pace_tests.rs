@@ -1,4 +1,4 @@
-//! On tokio's paused clock: it jumps to the next timer when nothing else is to do, so times are exact.
+//! On tokio's paused clock: it jumps to the next timer when there is nothing else to do, so times are exact.
 
 use super::*;
 use crate::health::{Attempt, CheckHistory, Rules, Status};
@@ -13,7 +13,7 @@ fn every(interval: Duration) -> Rhythm {
     Rhythm { interval, jitter: Duration::ZERO }
 }
 
-/// When tries began within this time, each of which took so long.
+/// When tries began within this time, each of which took this long.
 async fn begins(rhythm: Rhythm, takes: Duration, within: Duration) -> Vec<Duration> {
     let zero = Instant::now();
     let (begins, under_way) = (RefCell::new(Vec::new()), Cell::new(false));

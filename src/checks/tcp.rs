@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-/// So much of an answer is read.
+/// At most this many bytes of an answer are read.
 const MAX_ANSWER: usize = 4 * 1024;
 
 /// What is said to the other side.
@@ -39,7 +39,7 @@ pub(super) async fn attempt(names: &Names, host: &str, port: u16, talk: Talk<'_>
     let why = match (ended, heard.is_empty()) {
         (Ok(Ok(true)), _) => {
             client.answered();
-            // A polite end; that it is no success changes nothing.
+            // A polite end; if it fails, that changes nothing.
             _ = stream.shutdown().await;
             let detail = if talk.expect.is_some() { "answered as expected" } else { "connected" };
             return Attempt { status: Status::Healthy, detail: detail.to_owned(), said: None, took };
@@ -54,7 +54,7 @@ pub(super) async fn attempt(names: &Names, host: &str, port: u16, talk: Talk<'_>
     Attempt { said: said(&heard), ..failed(why, took) }
 }
 
-/// Whether what is expected came, if anything is. `heard` is what came, also when this is given up.
+/// Whether what is expected came, if anything is. `heard` keeps what came, even when this is given up.
 async fn converse(stream: &mut TcpStream, talk: Talk<'_>, heard: &mut Vec<u8>) -> io::Result<bool> {
     if let Some(text) = talk.send {
         stream.write_all(text.as_bytes()).await?;

@@ -100,7 +100,7 @@ async fn what_is_sent_needs_no_answer() {
 async fn another_answer_is_for_the_log_alone() {
     let refusal = "-NOAUTH \"Authentication\"\x1b\r\n required \u{202e}.\r\n";
     let expected = r#"-NOAUTH "Authentication"\u{1b}\r\n required \u{202e}."#;
-    // Whether the connection is closed then, or kept: the timeout is another, the words are not.
+    // Whether the connection is closed then, or kept: the timeout differs, the words do not.
     let closing = server(move |mut stream| stream.write_all(refusal.as_bytes()).unwrap());
     for (port, limit) in [(closing, LONG), (saying(refusal), SHORT)] {
         let attempt = asked(port, None, Some("+PONG"), limit).await;

@@ -1,4 +1,4 @@
-//! What a path is, before anything is done with it: so that a fault is told at the start and not at the stop.
+//! What a path is, before anything is done with it: so that a fault is reported at the start and not at the stop.
 
 use super::{Spot, is_stream, what_it_is};
 use crate::sys::{at, in_words};
@@ -33,14 +33,14 @@ pub fn descriptor(path: &Path) -> Option<RawFd> {
     }
 }
 
-/// Why this path cannot be used so, as far as a look tells, as "is a symbolic link, …; expected …".
+/// Why this path cannot be used in this way, as far as looking at it tells, as "is a symbolic link, …; expected …".
 pub fn obstacle(path: &Path, purpose: Purpose) -> Option<String> {
     if let Some(fd) = descriptor(path) {
         return obstacle_of_descriptor(fd, purpose);
     }
     let found = match Spot::of(path).and_then(|spot| spot.found()) {
         Ok(found) => found?,
-        // Whose link it is does not change by waiting; all else is told when it is written.
+        // Whose link it is does not change with time; everything else is reported when it is written.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() => {
             return Some(format!("{error}; expected a path without it"));
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// A time that has not come yet.
 const NEVER: u64 = u64::MAX;
-/// A number that nobody knows.
+/// A number that is not known.
 const UNKNOWN: u64 = u64::MAX;
 /// One place for each signal number; the first stays empty.
 const SIGNALS: usize = 65;
@@ -20,7 +20,7 @@ const SIGNALS: usize = 65;
 /// The app, as the probes see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppHealth {
-    /// It was not started yet.
+    /// It has not been started yet.
     Waiting,
     /// It runs.
     Running,
@@ -30,7 +30,7 @@ pub enum AppHealth {
     Gone,
 }
 
-/// What the main loop has said; see the module's text.
+/// What the main loop tells the probe server.
 #[derive(Debug)]
 pub struct SharedStatus {
     start: Instant,
@@ -54,10 +54,10 @@ pub struct SharedStatus {
     in_flight_seen: AtomicBool,
 }
 
-/// The board at one moment.
+/// The shared status at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusSnapshot {
-    /// Since graceful's start.
+    /// The time since graceful's start.
     pub now: Duration,
     /// The phase.
     pub phase: Phase,
@@ -69,16 +69,16 @@ pub struct StatusSnapshot {
     pub app_started: Option<Duration>,
     /// The app.
     pub app: AppHealth,
-    /// No post-start hook is left to run.
+    /// Whether no post-start hook is left to run.
     pub hooks_done: bool,
-    /// The app has been ready once, or nothing tells whether it is.
+    /// Whether the app has been ready once, or nothing tells whether it is.
     pub was_ready: bool,
-    /// Its liveness endpoint has failed too often in a row.
+    /// Whether its liveness endpoint has failed too often in a row.
     pub shows_no_life: bool,
 }
 
 impl SharedStatus {
-    /// Of a graceful that has just started at this time.
+    /// The status of a graceful that was started at this time.
     pub fn new(start: Instant) -> SharedStatus {
         SharedStatus {
             start,
@@ -121,14 +121,14 @@ impl SharedStatus {
         self.app_gone.store(false, Ordering::Release);
     }
 
-    /// The app has ended, or could not be started; whether it is started again.
+    /// The app has ended, or could not be started; `comes_back` says whether it is started again.
     pub fn app_gone(&self, comes_back: bool) {
-        // First what makes less of it: nobody is to see an app that is gone for good.
+        // This comes first, so that nobody takes an app that comes back for one that is gone for good.
         self.comes_back.store(comes_back, Ordering::Release);
         self.app_gone.store(true, Ordering::Release);
     }
 
-    /// It is waited for the next run of the app, of which nothing is known yet.
+    /// The next run of the app is due, about which nothing is known yet.
     pub fn restarting(&self, at: Duration, cause: RestartCause) {
         self.was_ready.store(false, Ordering::Release);
         self.hooks_done.store(false, Ordering::Release);
@@ -194,7 +194,7 @@ impl SharedStatus {
         count(&self.sent, signal);
     }
 
-    /// Since graceful's start.
+    /// The time since graceful's start.
     pub fn now(&self) -> Duration {
         self.start.elapsed()
     }
@@ -222,7 +222,7 @@ impl SharedStatus {
         }
     }
 
-    /// Connections in flight by state, once they were looked at: from the stop signal to the app's exit.
+    /// Connections in flight by state, once they have been looked at: from the stop signal to the app's exit.
     pub fn all_in_flight(&self) -> Option<[(&'static str, u64); 4]> {
         let [busy, unknown, unaccepted, idle] = &self.in_flight;
         let count = |state, place: &AtomicU64| (state, place.load(Ordering::Relaxed));

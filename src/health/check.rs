@@ -13,10 +13,11 @@
 //!     └──────────────────────────────────────────── success_threshold successes ◄──┘
 //! ```
 //!
-//! - `failure_threshold` means what Kubernetes' failureThreshold, Docker's retries and HAProxy's fall mean: so many failures
-//!   in a row are unhealthy, and fewer are degraded.
-//! - It is for what has worked: until the first success each failure is unhealthy at once. Nobody knows yet that there is
-//!   anything that could be wrong for a moment (kubelet, too, takes a container for unready until a probe succeeds).
+//! - `failure_threshold` means what Kubernetes' failureThreshold, Docker's retries and HAProxy's fall mean: this many
+//!   failures in a row are unhealthy, and fewer are degraded.
+//! - It applies to what has worked: until the first success, each failure is unhealthy at once. Nobody knows yet that
+//!   there is anything that could be wrong for a moment (kubelet, too, takes a container for unready until a probe
+//!   succeeds).
 //! - Once unhealthy it takes `success_threshold` successes in a row to be healthy again.
 //! - The breaker is there only with `breaker_after`. While it is open nothing is asked, and the check is unhealthy.
 //! - A success that took longer than `degraded_after` is degraded.
@@ -44,7 +45,7 @@ pub struct Rules {
     pub failure_threshold: u32,
     /// Successes in a row that end being unhealthy.
     pub success_threshold: u32,
-    /// Failures in a row that open the breaker; without it there is none.
+    /// Failures in a row that open the breaker; `None`: there is no breaker.
     pub breaker_after: Option<u32>,
     /// How long the breaker stays open.
     pub breaker_reset: Duration,
@@ -63,10 +64,10 @@ pub enum Breaker {
     Open,
 }
 
-/// Something about a check is not as it was.
+/// A change of a check's status or breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckTransition {
-    /// Before; none before the first result.
+    /// Before; `None` before the first result.
     pub from: Option<Status>,
     /// Now.
     pub to: Status,
@@ -91,7 +92,7 @@ pub struct CheckHistory {
 }
 
 impl CheckHistory {
-    /// Of a check that was not tried yet.
+    /// The history of a check that has not been tried yet.
     pub fn new(rules: Rules) -> CheckHistory {
         CheckHistory {
             rules,
@@ -172,7 +173,7 @@ impl CheckHistory {
         };
     }
 
-    /// The status; none before the first result.
+    /// The status; `None` before the first result.
     pub fn status(&self) -> Option<Status> {
         self.status
     }
@@ -192,7 +193,7 @@ impl CheckHistory {
         self.tried_at
     }
 
-    /// The breaker, as it was when a try was last made or thought of.
+    /// The breaker, as it was when a try was last made or considered.
     pub fn breaker(&self) -> Breaker {
         self.breaker
     }

@@ -4,13 +4,14 @@
 //! | --- | --- | --- | --- | --- |
 //! | `running` | x | x | x | the app is not there (for /livez: no longer there) |
 //! | `live-url` | x | | | the app shows no life, and that is reported, or it is stopped for it (`--live-action`) |
-//! | `startup` | | x | x | the app was not ready yet, or post-start hooks are left to run |
+//! | `startup` | | x | x | the app has not been ready yet, or post-start hooks are left to run |
 //! | `ready-url` | | | x | the app's readiness endpoint says no |
-//! | each check | | | x | it is critical and unhealthy, or was not tried yet |
+//! | each check | | | x | it is critical and unhealthy, or has not been tried yet |
 //! | `shutdown` | | | x | the stop has begun (`--fail-readiness`) |
 //!
 //! /livez is fine before the app's start: pre-start hooks may take their time, and to restart the container would only
-//! make them begin again. It is so before each new start (`--restart`), which is what somebody asked for. `/startupz` stays fine once it was, while the app runs: kubelet stops to ask.
+//! make them begin again. The same holds before each restart (`--restart`), for which somebody asked. `/startupz` stays
+//! fine while the app runs once it has been: kubelet stops asking.
 
 use super::board::{AppHealth, StatusSnapshot};
 use super::check::CheckHistory;
@@ -45,7 +46,7 @@ impl Probe {
 /// The last answer of the app's readiness endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyUrl {
-    /// It is ready; none before the first answer.
+    /// Whether it is ready; `None` before the first answer.
     pub ready: Option<bool>,
     /// The answer in words.
     pub detail: String,
@@ -58,7 +59,7 @@ pub struct Checked<'a> {
     pub name: &'a str,
     /// Whether readiness depends on it.
     pub critical: bool,
-    /// What is known of it.
+    /// What is known about it.
     pub tracker: &'a CheckHistory,
 }
 
@@ -80,20 +81,20 @@ pub struct Situation<'a> {
 pub struct Item<'a> {
     /// `running`, `startup`, `ready-url`, `shutdown`, or a check's name.
     pub name: &'a str,
-    /// Whether the probe fails for it.
+    /// Whether the probe can pass with it.
     pub ok: bool,
     /// How it is, whatever the probe makes of it.
     pub status: Status,
     /// Why; empty where there is nothing to say.
     pub detail: String,
-    /// `?exclude=` named it.
+    /// Whether `?exclude=` named it.
     pub excluded: bool,
 }
 
 /// What a probe says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeVerdict<'a> {
-    /// 200 or 503.
+    /// Whether the answer is 200; otherwise it is 503.
     pub ok: bool,
     /// The worst that counts: unhealthy if the probe fails, degraded if something that is not excluded is not healthy.
     pub status: Status,
@@ -103,7 +104,7 @@ pub struct ProbeVerdict<'a> {
     pub unmatched: Vec<String>,
 }
 
-/// Judges.
+/// What this probe says of the situation, without the parts that are excluded.
 pub fn judge<'a>(probe: Probe, situation: &Situation<'a>, exclude: &[String]) -> ProbeVerdict<'a> {
     let mut items = match probe {
         Probe::Live => liveness(&situation.standing),
@@ -149,7 +150,7 @@ fn alive<'a>(standing: &StatusSnapshot) -> Item<'a> {
 
 fn running<'a>(standing: &StatusSnapshot) -> Item<'a> {
     match standing.app {
-        AppHealth::Waiting => part("running", false, "the app is not started yet"),
+        AppHealth::Waiting => part("running", false, "the app has not been started yet"),
         AppHealth::Running => part("running", true, ""),
         AppHealth::Between => part("running", false, "the app has ended and is about to be started again"),
         AppHealth::Gone => part("running", false, "the app has ended"),
@@ -158,9 +159,9 @@ fn running<'a>(standing: &StatusSnapshot) -> Item<'a> {
 
 fn startup<'a>(standing: &StatusSnapshot) -> Item<'a> {
     let why = match (standing.hooks_done, standing.was_ready) {
-        (false, false) => "post-start hooks are left to run, and the app was not ready yet",
+        (false, false) => "post-start hooks are left to run, and the app has not been ready yet",
         (false, true) => "post-start hooks are left to run",
-        (true, _) => "the app was not ready yet",
+        (true, _) => "the app has not been ready yet",
     };
     part("startup", standing.hooks_done && standing.was_ready, why)
 }
@@ -272,8 +273,8 @@ mod tests {
         for (hooks_done, was_ready, why) in [
             (true, true, ""),
             (false, true, "post-start hooks are left to run"),
-            (true, false, "the app was not ready yet"),
-            (false, false, "post-start hooks are left to run, and the app was not ready yet"),
+            (true, false, "the app has not been ready yet"),
+            (false, false, "post-start hooks are left to run, and the app has not been ready yet"),
         ] {
             let mut situation = situation(Phase::Running);
             (situation.standing.hooks_done, situation.standing.was_ready) = (hooks_done, was_ready);
@@ -307,7 +308,7 @@ mod tests {
             let situation = Situation { checks, ..situation(Phase::Running) };
             let verdict = judge(Probe::Ready, &situation, &[]);
             assert_eq!((verdict.ok, verdict.status), (ok, status), "{critical:?} {other:?}");
-            // Checks are no business of the other two: a restart mends no dependency.
+            // Checks do not concern the other two: a restart mends no dependency.
             assert!(is_ok(Probe::Live, &situation) && is_ok(Probe::Startup, &situation));
             // What is excluded does not count, and what is not there is named.
             let verdict = judge(Probe::Ready, &situation, &["db".to_owned(), "nope".to_owned()]);

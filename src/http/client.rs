@@ -1,10 +1,9 @@
 //! One HTTP request by kubelet's rules.
 //!
-//! What kubelet would say of the app is what graceful has to know, so the rules are those of Kubernetes'
-//! pkg/probe/http: a fresh connection each time, no proxy, GET, success is 200 to 399, redirects are followed on the
-//! same host name (whatever the port) and 10 at most, a redirect to another host is not followed and counts as a
-//! success with a warning, 10 KiB of the body are read and no more, one timeout is over everything, DNS and TLS
-//! included.
+//! graceful has to know what kubelet would say of the app, so the rules are those of Kubernetes' pkg/probe/http: a
+//! fresh connection each time, no proxy, GET, success is 200 to 399, redirects are followed on the same host name
+//! (whatever the port) and 10 at most, a redirect to another host is not followed and counts as a success with a
+//! warning, 10 KiB of the body are read and no more, one timeout covers everything, DNS and TLS included.
 //!
 //! Redirects are followed here and not by the library, because each step must end in one of those outcomes with
 //! words for it, and because each step decides anew whether its certificate is verified (see `tls`).
@@ -46,22 +45,22 @@ const ODD_REDIRECT: &str = "redirect to what is neither http:// nor https://";
 
 const NOT_FOLLOWED: &str = "redirect to another host not followed";
 
-/// Of a head; an app's own with its cookies has a few KiB.
+/// Largest head of an answer, in bytes; an app's own with its cookies has a few KiB.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// So much of a body is read.
+/// At most this many bytes of a body are read.
 pub const MAX_BODY: usize = 10 * 1024;
 
 /// Makes requests; each on a connection of its own. Needs a tokio runtime with I/O and time.
 pub struct Client {
     names: Names,
-    /// Where connections come from; none: the kernel chooses.
+    /// Where connections come from; `None`: the kernel chooses.
     from: Option<Ipv4Addr>,
     /// For https:// on loopback.
     #[cfg(feature = "https")]
     unverified: OnceLock<Tls>,
-    /// For https:// elsewhere; built when first needed and aside, for it reads the system's certificates, which takes
-    /// tens of milliseconds, or for ever where they are on a file system that does not answer.
+    /// For https:// elsewhere; built on another thread when first needed, because it reads the system's certificates,
+    /// which takes tens of milliseconds, or for ever if they are on a file system that does not answer.
     #[cfg(feature = "https")]
     verified: OnceLock<blocking::BlockingTask<Tls>>,
 }
@@ -71,11 +70,11 @@ type Tls = Result<Arc<ClientConfig>, RequestError>;
 
 /// What a check can see of one request.
 pub(crate) struct Page {
-    /// As of any request; its detail may quote the server.
+    /// What any request shows; its detail may quote the server.
     pub(crate) observation: Observation,
     /// The detail without a word of the server's.
     pub(crate) unquoted: String,
-    /// The body, if it says to be JSON: its first [`MAX_BODY`] bytes, or somewhat more.
+    /// The body, if it claims to be JSON: its first [`MAX_BODY`] bytes, or somewhat more.
     pub(crate) json: Option<Vec<u8>>,
 }
 
@@ -84,7 +83,7 @@ struct Answer {
     status: StatusCode,
     /// The host to which it redirects and which was not followed.
     elsewhere: Option<String>,
-    /// What was read of a body that says to be JSON.
+    /// What was read of a body that claims to be JSON.
     json: Option<Vec<u8>>,
 }
 
@@ -96,12 +95,12 @@ enum Next {
 }
 
 impl Client {
-    /// Reads no file and opens no socket.
+    /// A client; making one reads no file and opens no socket.
     pub fn new() -> Client {
         Client::with_names(Names::of_the_system())
     }
 
-    /// The same, whose connections come from this address of the machine's own, and go to no other machine.
+    /// A client whose connections come from this address of the machine's own, and go to no other machine.
     pub(crate) fn coming_from(from: Ipv4Addr) -> Client {
         Client { from: Some(from), ..Client::new() }
     }
@@ -117,8 +116,8 @@ impl Client {
         }
     }
 
-    /// A readiness probe: 200 to 399 is success, by kubelet's rules. Of tcp://HOST:PORT a connection is a success, as for
-    /// kubelet's tcpSocket probes.
+    /// A readiness probe: 200 to 399 is success, by kubelet's rules. For tcp://HOST:PORT, a connection is a success, as
+    /// for kubelet's tcpSocket probes.
     pub async fn get(&self, url: &Url, timeout: Duration) -> Observation {
         if let ("tcp", Some(host), Some(port)) = (url.scheme(), url.host_str(), url.port()) {
             let deadline = Deadline::after(timeout);
@@ -214,7 +213,7 @@ impl Client {
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         let wire = async {
             let stream = connect::to_host_from(self.from, &self.names, host, port, deadline).await?;
-            // A Nagle's delay would be taken for the app's.
+            // A delay by Nagle's algorithm would be taken for the app's.
             _ = stream.set_nodelay(true);
             Ok::<_, RequestError>(Wire::new(stream, Bound::new(Some(port))))
         };
@@ -297,7 +296,7 @@ async fn begin_unix(method: Method, url: &Url) -> Result<Exchange, RequestError>
     let socket = secret::Url::from(url.clone()).unix_socket().map(|(socket, _)| socket).unwrap_or_default();
     let stream = UnixStream::connect(&socket).await.map_err(|error| {
         let fault = of_connect(&error);
-        // Whoever listened has removed its socket.
+        // The listener has removed its socket.
         let refused = fault.refused || error.kind() == io::ErrorKind::NotFound;
         debug!(name: "not_connected", address = %socket.display(), error = fault.detail, "no connection to {}: {}", socket.display(), fault.detail);
         RequestError { refused, ..fault }
@@ -332,7 +331,7 @@ fn request(method: Method, url: &Url) -> Result<Request<Empty<Bytes>>, RequestEr
     request
         .method(method)
         .body(Empty::new())
-        .map_err(|error| RequestError::new(format!("the URL cannot be asked for: {error}")))
+        .map_err(|error| RequestError::new(format!("the URL cannot be requested: {error}")))
 }
 
 impl Answer {
@@ -346,7 +345,7 @@ impl Answer {
 
 /// Where this answer to `url` leads, when the first request was for `start`.
 fn next<B>(start: &Url, url: &Url, response: &Response<B>) -> Result<Next, RequestError> {
-    // 304 and the like are no redirects; neither is one without a Location.
+    // 304 and the like are not redirects; neither is an answer without a Location.
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(Next::Here);
     }
@@ -354,7 +353,7 @@ fn next<B>(start: &Url, url: &Url, response: &Response<B>) -> Result<Next, Reque
     let target = String::from_utf8_lossy(location.as_bytes());
     let target = url
         .join(&target)
-        .map_err(|e| RequestError::new(format!("{}, and its Location is no URL: {e}", name(response.status()))))?;
+        .map_err(|e| RequestError::new(format!("{}, and its Location is not a URL: {e}", name(response.status()))))?;
     match target.host_str() {
         Some(host) if Some(host) != start.host_str() => Ok(Next::OtherHost(host.to_owned())),
         _ => Ok(Next::Follow(target)),

@@ -196,7 +196,7 @@ async fn endless_heads_end() {
     assert_eq!((seen.verdict, seen.detail.as_str()), (RequestResult::NotReady, endless));
 }
 
-/// What is no message yet, and never will be: it is no head and no body, so that no limit on those ends it.
+/// What is not a message yet, and never will be: it is neither head nor body, so that no limit on those ends it.
 const ENDLESS: [(&[u8], &[u8], &str); 4] = [
     (b"", b"HTTP/1.1 100 Continue\r\n\r\n", ""),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", "200, but "),
@@ -338,7 +338,7 @@ async fn odd_locations_are_no_trap() {
     let at = |location: &'static str| countdown(move |_| location.to_owned());
     let seen = get(&at("http://[::1/").url("/1"), LONG).await;
     assert_eq!(seen.verdict, RequestResult::NotReady);
-    assert!(seen.detail.starts_with("302 Found, and its Location is no URL: "), "{}", seen.detail);
+    assert!(seen.detail.starts_with("302 Found, and its Location is not a URL: "), "{}", seen.detail);
     let seen = get(&at("ftp://127.0.0.1/").url("/1"), LONG).await;
     assert_eq!(
         (seen.verdict, seen.detail.as_str()),
@@ -498,7 +498,7 @@ mod https {
             let seen = client.get(&server.url("app.test"), SHORT).await;
             assert_eq!((seen.verdict, seen.detail.as_str()), (RequestResult::NotReady, "no answer within 300ms"));
         }
-        // Those who wait for nothing of it are served all the while.
+        // Requests that do not need it are served all the while.
         let (plain, own, hanging) = (Server::answering(OK), server.url("127.0.0.1"), server.url("app.test"));
         tokio::select! {
             seen = client.get(&hanging, LONG) => panic!("{seen:?}"),

@@ -19,7 +19,7 @@ pub(crate) async fn to_host(
     to_host_from(None, names, host, port, deadline).await
 }
 
-/// The same, from that address of this machine's own, and then to no other machine.
+/// The same; with `from`, the connection comes from that address of this machine, and goes to no other machine.
 pub(crate) async fn to_host_from(
     from: Option<Ipv4Addr>,
     names: &Names,
@@ -50,7 +50,7 @@ pub(crate) async fn to_host_from(
     }
 }
 
-/// Connects to the first address that takes it. Each gets an equal share of the time that is left, so that one
+/// Connects to the first address that accepts. Each gets an equal share of the time that is left, so that one
 /// where packets vanish does not use up all of it.
 pub(crate) async fn to_first(addresses: &[SocketAddr], deadline: Deadline) -> Result<TcpStream, RequestError> {
     let mut failure = RequestError::new("the name has no address");
@@ -70,7 +70,7 @@ pub(crate) async fn to_first(addresses: &[SocketAddr], deadline: Deadline) -> Re
     Err(failure)
 }
 
-/// `None` when the time was up.
+/// `None` if the time was up.
 async fn connect(address: SocketAddr, share: Duration) -> Option<Result<TcpStream, RequestError>> {
     let Ok(connected) = timeout(share, TcpStream::connect(address)).await else {
         let took_s = share.as_secs_f64();

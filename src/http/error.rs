@@ -1,7 +1,7 @@
 //! What went wrong with a request, in a few words for a log line.
 //!
-//! The libraries' errors are chains of wrappers. Only the cause at the bottom is of use, and only some causes need words
-//! of their own.
+//! The libraries' errors are chains of wrappers. Only the cause at the bottom is useful, and only some causes need
+//! words of their own.
 
 use crate::sys::{as_fragment, lower};
 use std::error::Error;
@@ -12,13 +12,13 @@ use std::io;
 pub(crate) struct RequestError {
     /// Why, as a lower-case fragment.
     pub(crate) detail: String,
-    /// The connection was refused: nothing listens.
+    /// Whether the connection was refused: nothing listens.
     pub(crate) refused: bool,
     /// The same in words that everybody may read, where the others quote the server.
     pub(crate) unquoted: Option<&'static str>,
 }
 
-/// The other side sent more than it may, and no end of it is in sight. An I/O error that the connection ends with.
+/// The other side sent more than it may, and no end of it is in sight. The connection ends with this as its I/O error.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {} KiB came before the answer was complete", .limit / 1024)]
 pub(crate) struct TooMuch {
@@ -27,12 +27,12 @@ pub(crate) struct TooMuch {
 }
 
 impl RequestError {
-    /// A fault with these words, in which nobody refused a connection.
+    /// An error with these words, where no connection was refused.
     pub(crate) fn new(detail: impl Into<String>) -> RequestError {
         RequestError { detail: detail.into(), refused: false, unquoted: None }
     }
 
-    /// Words that quote the server, and others that do not.
+    /// An error in words that quote the server, and in others that do not.
     pub(crate) fn quoting(detail: String, unquoted: &'static str) -> RequestError {
         RequestError { unquoted: Some(unquoted), ..RequestError::new(detail) }
     }
@@ -54,7 +54,7 @@ pub(crate) fn of_tls(error: &io::Error) -> RequestError {
     cause(error)
 }
 
-/// What the end of a TLS handshake says of the other side.
+/// What the end of a TLS handshake says about the other side.
 #[cfg(feature = "https")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFailure {
@@ -70,7 +70,7 @@ pub enum TlsFailure {
 
 #[cfg(feature = "https")]
 impl TlsFailure {
-    /// Of the error with which the handshake has ended.
+    /// What the error with which the handshake ended says.
     pub fn of(error: &io::Error) -> TlsFailure {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidMessage(_)) => TlsFailure::NotTls,

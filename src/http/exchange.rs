@@ -7,9 +7,9 @@
 //!   socket ─► Wire (bounds bytes) ─► TLS ─► hyper ─► Exchange (the head) ─► body
 //! ```
 //!
-//! The bound is below TLS and HTTP, since what is endless may be no message yet: records without content, answers 100 to
-//! 199, the zeros before a chunk's size, header lines. None of that ends by a limit on heads and bodies, and a parser that
-//! is never at the end of its input keeps the thread to itself.
+//! The bound is below TLS and HTTP, since what is endless may not be a message yet: records without content, answers
+//! 100 to 199, the zeros before a chunk's size, header lines. None of that ends by a limit on heads and bodies, and a
+//! parser that is never at the end of its input keeps the thread to itself.
 
 use super::error::{RequestError, TooMuch, of_http};
 use super::metered::{Meter, Metered};
@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 /// read come to.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// A connection that takes so many bytes and no more.
+/// A connection that takes a bounded number of bytes.
 pub(crate) type Wire<S> = Metered<S, Bound>;
 
 /// What may still come in, and what becomes of the connection: noted before the socket is closed.
@@ -41,7 +41,7 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// To this port of the app, or `None` if it is no connection to an app.
+    /// For a connection to this port of the app, or `None` if it is not a connection to an app.
     pub(crate) fn new(port: Option<u16>) -> Bound {
         Bound { client: Some(UnansweredGuard::of(port)), answered: Arc::default(), left: MAX_BYTES }
     }
@@ -92,8 +92,8 @@ impl Drop for ConnectionTask {
 }
 
 impl Exchange {
-    /// Sends the request and waits for the head of its answer, which has so many bytes at most; hyper takes no less than
-    /// 8 KiB.
+    /// Sends the request and waits for the head of its answer, which may have `head` bytes; hyper takes no less
+    /// than 8 KiB.
     ///
     /// `answered` is the stream's own.
     pub(crate) async fn begin<S>(
@@ -107,7 +107,7 @@ impl Exchange {
     {
         let handshake = http1::Builder::new().max_buf_size(head).handshake(TokioIo::new(stream));
         let (mut sender, mut connection) = handshake.await.map_err(|error| of_http(&error))?;
-        // Its end, and its error, are told to the request as well.
+        // The request learns of its end, and of its error, as well.
         let (held, released) = oneshot::channel();
         let task = tokio::spawn(async move {
             _ = (&mut connection).await;

@@ -1,4 +1,4 @@
-//! A stream that tells how many bytes have come in: whoever counts them may end it.
+//! A stream that reports how many bytes have come in: whoever counts them may end it.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Counts what comes in.
 pub trait Meter {
-    /// So many bytes more have come. An error is that of the read.
+    /// This many more bytes have come in. An error becomes that of the read.
     fn received(&mut self, bytes: usize) -> io::Result<()>;
 }
 
@@ -19,7 +19,7 @@ pub struct Metered<S, M> {
 }
 
 impl<S, M> Metered<S, M> {
-    /// Counts what comes in by this stream.
+    /// Counts what comes in through this stream.
     pub fn new(stream: S, meter: M) -> Metered<S, M> {
         Metered { meter, stream }
     }

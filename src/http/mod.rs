@@ -10,7 +10,7 @@
 //!
 //! - [`client`] makes one request by kubelet's rules and says in words what it saw: an [`Observation`].
 //! - `resolver` finds addresses without libc, which would block, and asks nobody whom the system does not name.
-//! - Everything here runs in whatever runtime calls it, and starts no thread but for the system's certificates
+//! - Everything here runs in whatever runtime calls it, and starts no thread except for the system's certificates
 //!   (`crate::blocking`); who asks, how often and why is not known here.
 //!
 //! Invariants: every request ends within its timeout, whatever the server does; what is read is bounded; a server,
@@ -46,7 +46,7 @@ use url::{Host, Url};
 /// The addresses of a host by name or address, as probes find them. Needs a tokio runtime with I/O and time.
 ///
 /// # Errors
-/// The name has no address, as far as could be found out in this time.
+/// The name has no address, as far as could be found out within the timeout.
 pub async fn resolve(host: &str, timeout: Duration) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -65,12 +65,12 @@ pub enum ResolveError {
     /// Nobody knows one.
     #[error(transparent)]
     Lookup(LookupError),
-    /// Nobody has said so in time.
+    /// Nobody answered in time.
     #[error("{host} was not resolved within {}", humantime::format_duration(*.timeout))]
     TimedOut {
         /// The name.
         host: String,
-        /// For how long it was asked for.
+        /// How long the look-up was given.
         timeout: Duration,
     },
 }
@@ -92,10 +92,10 @@ pub enum TlsSetupError {
     },
 }
 
-/// For TLS connections to this host; with `insecure` any certificate will do.
+/// A connector and the name for TLS connections to this host; with `insecure`, any certificate will do.
 ///
 /// # Errors
-/// No certificate can be verified, or none can be for this host.
+/// No certificate can be verified, or none can be valid for this host.
 #[cfg(feature = "https")]
 pub fn tls_connector(
     host: &str,

@@ -1,4 +1,4 @@
-//! What a request has to show for itself, and the one deadline that it has.
+//! What a request showed, and the one deadline that it has.
 
 use super::error::RequestError;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub struct Observation {
     pub verdict: RequestResult,
     /// The result in words: "200", "503 Service Unavailable", "connection refused", "no answer within 1s".
     pub detail: String,
-    /// The connection was refused: the listener is closed.
+    /// Whether the connection was refused: the listener is closed.
     pub refused: bool,
     /// How long it took, name resolution and redirects included.
     pub took: Duration,
@@ -64,7 +64,7 @@ impl Deadline {
         humantime::format_duration(self.limit).to_string()
     }
 
-    /// What this outcome is as an observation that ends now.
+    /// This outcome as an observation that ends now.
     pub(crate) fn observed(&self, outcome: Result<(RequestResult, String), RequestError>) -> Observation {
         let took = self.start.elapsed();
         match outcome {

@@ -1,7 +1,7 @@
 //! Whose certificate counts.
 //!
-//! On loopback none is asked for: an app's own probe endpoint has a self-signed certificate or one for its public
-//! name, kubelet does not verify either, and nobody sits between. Everywhere else the certificate is verified
+//! On loopback none is verified: an app's own probe endpoint has a self-signed certificate or one for its public
+//! name, kubelet does not verify it either, and nobody sits between. Everywhere else the certificate is verified
 //! against Mozilla's roots, which are compiled in so that an empty image works, and the system's own beside them
 //! (SSL_CERT_FILE, SSL_CERT_DIR, or the usual bundle), for companies with their own authority.
 //!
@@ -14,7 +14,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use std::sync::Arc;
 use tracing::debug;
 
-/// Any certificate will do. Only for hosts that are this machine by their spelling.
+/// The configuration with which any certificate will do. Only for hosts that are this machine by their spelling.
 pub(super) fn unverified() -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.clone()));
@@ -27,8 +27,8 @@ pub(super) fn unverified() -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// The certificate must be valid for the host's name. Reads the system's bundle: some hundred kilobytes and
-/// milliseconds, so it is for the first request that needs it.
+/// The configuration with which the certificate must be valid for the host's name. Reads the system's bundle: some
+/// hundred kilobytes and milliseconds, so it is for the first request that needs it.
 pub(super) fn verified() -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     // What cannot be read or parsed there is left out: the roots that are compiled in are there in any case, and a

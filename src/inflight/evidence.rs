@@ -8,9 +8,9 @@ use std::time::Duration;
 pub(super) enum Last {
     /// The client.
     Client,
-    /// The app, and that may have been an answer.
+    /// The app, and what it said may have been an answer.
     App,
-    /// It may be that the app has only sent its part of a handshake since the client asked.
+    /// Perhaps the app has only sent its part of a handshake since the client asked.
     Opening,
     /// Both did within one clock tick, and nothing else tells.
     Tied,
@@ -20,14 +20,15 @@ pub(super) enum Last {
 const LATEST_ACK_MS: u32 = 900;
 /// A delayed acknowledgement is sent within a fifth of a second (TCP_DELACK_MAX); and a few ticks.
 const DELAYED_ACK: Duration = Duration::from_millis(250);
-/// So much silence is not within a handshake, but after it.
+/// This much silence is not within a handshake, but after it.
 const HANDSHAKE_PAUSE_MS: u32 = 1000;
-/// What a TLS handshake has at least, each way: ClientHello, Finished and a request; ServerHello to Finished, and tickets.
+/// The least bytes of a TLS handshake, each way: ClientHello, Finished and a request; ServerHello to Finished, and
+/// tickets.
 const LEAST_RECEIVED: u64 = 300;
 const LEAST_SENT: u64 = 300;
 /// Writes of both sides in a TLS handshake with the first request, at most: five and four.
 const MOST_WRITES: u64 = 9;
-/// Number of times that each of two sides that take turns has written: no handshake has.
+/// When two sides that take turns have each written this many times, it is no handshake.
 const TURNS: u64 = 5;
 
 /// Who spoke last. `settled`: the connection has been silent for longer than a handshake is.
@@ -35,9 +36,9 @@ pub(super) fn last(counters: &Counters, settled: bool) -> Last {
     let (received, sent) = (counters.last_received_ms, counters.last_sent_ms);
     let is_opening = || !settled && received.saturating_sub(sent) < HANDSHAKE_PAUSE_MS && may_be_opening(counters);
     match received.cmp(&sent) {
-        // Both times are whole ticks before the same moment, so any difference is true.
+        // Both times are whole ticks before the same moment, so any difference is real.
         std::cmp::Ordering::Less => Last::Client,
-        // One segment has come in all: whoever waits for the client to speak first has answered that.
+        // Only one segment has come in: an app that waits for the client to speak first has answered that.
         _ if counters.data_segments_in == 1 => Last::App,
         _ if is_opening() => Last::Opening,
         std::cmp::Ordering::Greater => Last::App,
@@ -46,8 +47,8 @@ pub(super) fn last(counters: &Counters, settled: bool) -> Last {
     }
 }
 
-/// The client has acknowledged something after its last byte. Who takes turns acknowledges an answer with the next request,
-/// so what was acknowledged was sent after that.
+/// The client has acknowledged something after its last byte. A client that takes turns acknowledges an answer with the
+/// next request, so what was acknowledged was sent after that.
 fn is_acknowledged_later(counters: &Counters) -> bool {
     let later = counters.last_received_ms.saturating_sub(counters.last_ack_ms);
     counters.data_segments_in > 0 && (1..=LATEST_ACK_MS).contains(&later)
@@ -73,7 +74,7 @@ fn may_be_opening(counters: &Counters) -> bool {
     !take_turns && came + went <= MOST_WRITES && counters.data_segments_in > 0
 }
 
-/// How often that side has written, at least: a full segment may be part of a longer one.
+/// How often one side has written, at least: a full segment may be part of a longer one.
 fn writes(segments: u32, bytes: u64, segment: u32) -> u64 {
     let full = bytes.checked_div(segment.into()).unwrap_or(0);
     u64::from(segments).saturating_sub(full)
@@ -82,17 +83,18 @@ fn writes(segments: u32, bytes: u64, segment: u32) -> u64 {
 /// The longest message of a server that is followed up to the client's reply: a WebSocket's ping over TLS (2 + 125 + 22),
 /// and somewhat more.
 pub(super) const LONGEST_CALL: u64 = 200;
-/// What a client's WebSocket frame has and a server's has not (RFC 6455, 5.3).
+/// The bytes that a client's WebSocket frame has and a server's has not (RFC 6455, 5.3).
 const MASK: u64 = 4;
 
-/// It may be the client's reply to what the server began: as long as that, or longer by a WebSocket's mask. So are pongs,
-/// acknowledged HTTP/2 pings, NATS' PONG. No more is taken for one: a client may also react with a request.
+/// It may be the client's reply to what the server began: as long as that, or longer by a WebSocket's mask. Pongs,
+/// acknowledged HTTP/2 pings and NATS' PONG are such. Nothing longer is taken for one: a client may also react with a
+/// request.
 pub(super) fn is_reply(call: u64, reply: u64) -> bool {
     call > 0 && call <= LONGEST_CALL && (reply == call || reply == call + MASK)
 }
 
-/// The length of the HTTP/2 frames that are no part of an answer: SETTINGS' acknowledgement, WINDOW_UPDATE, PING (RFC 9113,
-/// 6.5, 6.7, 6.9).
+/// The lengths in bytes of the HTTP/2 frames that are no part of an answer: SETTINGS' acknowledgement, WINDOW_UPDATE,
+/// PING (RFC 9113, 6.5, 6.7, 6.9).
 const CONTROL: [u64; 3] = [9, 13, 17];
 
 /// It may be such a frame, plain or in a record of TLS 1.3 (RFC 8446, 5.2), or two of them. No answer of HTTP/1 is so short.
@@ -101,7 +103,7 @@ pub(super) fn is_control(bytes: u64) -> bool {
     are_controls(bytes, 2) || bytes.checked_sub(RECORD).is_some_and(|frame| CONTROL.contains(&frame))
 }
 
-/// Both sides have sent nothing but such frames, so many at most: they measure the line while a call is under way.
+/// Both sides have sent nothing but a few such frames: they measure the line while a call is under way.
 pub(super) fn are_pings(came: u64, went: u64) -> bool {
     const MOST: u32 = 4;
     are_controls(came, MOST) && are_controls(went, MOST)

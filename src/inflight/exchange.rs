@@ -12,7 +12,7 @@ pub(super) struct SampleTime {
     pub(super) now: Duration,
     /// The first sample of all: the stop has begun.
     pub(super) first: Duration,
-    /// After this long an unclear connection is at rest, if the app takes the signal well.
+    /// After this long an unclear connection is at rest, if the app handles the signal.
     pub(super) quiet: Duration,
     /// After this long an answer is over.
     pub(super) pause: Duration,
@@ -20,10 +20,10 @@ pub(super) struct SampleTime {
     pub(super) handler: Handler,
 }
 
-/// For this many quiet windows an app with a handler of its own is waited for on account of what it had to do before
-/// the stop.
+/// An app with a handler of its own is waited for, on account of what it had to do before the stop, for this many quiet
+/// windows.
 const PATIENCE: u32 = 2;
-/// After this much silence whatever goes on is no handshake.
+/// After this much silence, whatever goes on is no handshake.
 const SETTLED: Duration = Duration::from_secs(1);
 /// A delayed acknowledgement is later than this (TCP_DELACK_MIN), and a keep-alive probe than that.
 const LATEST_ACK: Duration = Duration::from_millis(300);
@@ -74,7 +74,7 @@ pub(super) struct ConnectionHistory {
     /// Bytes received without the FIN, and sent; `None` without counters.
     bytes: Option<(u64, u64)>,
     unread: u32,
-    /// The app has written what the client has not got: a pause is the network's.
+    /// The app has written what the client has not received: a pause is the network's.
     sending: bool,
     /// Pure acknowledgements that were sent.
     acks_out: u32,
@@ -86,7 +86,7 @@ pub(super) struct ConnectionHistory {
     turn: Turn,
     /// It is at rest because its answer paused.
     paused: bool,
-    /// After how long that answer went on.
+    /// After how long a pause that answer went on.
     went_on: Option<Duration>,
     /// When a byte moved last, in whichever direction; without counters, when a sample last found something.
     moved_at: Duration,
@@ -124,9 +124,9 @@ impl ConnectionHistory {
         self.acks_out = seen.counters.map_or(0, |counters| counters.acks_out());
     }
 
-    /// What is now seen between the same two addresses is still this connection.
+    /// Whether what is now seen between the same two addresses is still this connection.
     ///
-    /// The inode names the socket, which is made when the connection is accepted; the bytes are for the time before.
+    /// The inode names the socket, which is made when the connection is accepted; before that, the bytes decide.
     pub(super) fn continues_as(&self, seen: &Connection) -> bool {
         let closing = seen.state == State::Closing;
         let same_socket = match (self.inode, seen.inode) {
@@ -135,7 +135,7 @@ impl ConnectionHistory {
             (before, now) => before == now,
         };
         let went_back = match (&seen.counters, self.bytes) {
-            // Whether a FIN is among the bytes of a closing connection cannot be told: they may seem to go back by it.
+            // Whether a FIN is among the bytes of a closing connection cannot be told: they may seem to go back by one.
             (Some(now), Some((before, _))) => data_received(seen, now) + u64::from(closing && !self.closing) < before,
             (Some(_) | None, _) => false,
         };
@@ -173,18 +173,18 @@ impl ConnectionHistory {
             (false, true) => (self.spoke(went, sent_at, moment, now), sent_at),
             (true, true) => self.both(came, went, now, received_at.max(sent_at)),
         };
-        // Whatever was sent, it did not answer what is not read.
+        // Whatever was sent did not answer what has not been read.
         self.paused &= came == 0;
         (self.turn, self.moved_at) =
             if unread(seen) > 0 { (Turn::Asked, self.moved_at.max(received_at)) } else { (turn, moved_at) };
         came > 0
     }
 
-    /// No byte has moved: an acknowledgement may have, and tell.
+    /// No byte has moved; but an acknowledgement may have, which tells something.
     fn silent(&self, moment: SampleTime, now: &Counters) -> Turn {
         let silence = moment.now.saturating_sub(self.moved_at);
         match self.turn {
-            // What is acknowledged without data was not answered.
+            // What was acknowledged without data was not answered.
             Turn::Unclear if now.acks_out() > self.acks_out && silence <= LATEST_ACK => Turn::Asked,
             Turn::Unclear => by_evidence(now, self.settled),
             turn => turn,
@@ -237,7 +237,8 @@ impl ConnectionHistory {
         }
     }
 
-    /// What it counts as, after [`ConnectionHistory::first`] or [`ConnectionHistory::follow`] took the same `seen`.
+    /// What the connection counts as, after [`ConnectionHistory::first`] or [`ConnectionHistory::follow`] took the same
+    /// `seen`.
     pub(super) fn class(&mut self, moment: SampleTime, seen: &Connection) -> Class {
         if seen.state == State::Closing {
             return if unsent(seen) > 0 { Class::Busy } else { Class::Gone };
@@ -265,12 +266,12 @@ impl ConnectionHistory {
         }
     }
 
-    /// It is not known who spoke last.
+    /// Whether it is unknown who spoke last.
     pub(super) fn is_doubtful(&self) -> bool {
         matches!(self.turn, Turn::Unclear | Turn::Blind)
     }
 
-    /// Why it counts as what [`ConnectionHistory::class`] has said of it.
+    /// Why it counts as what [`ConnectionHistory::class`] has said.
     pub(super) fn why(&self, seen: &Connection) -> &'static str {
         match self.turn {
             _ if seen.state == State::Closing && unsent(seen) == 0 => "closed, and all is delivered",
@@ -291,8 +292,8 @@ impl ConnectionHistory {
         self.went_on.take()
     }
 
-    /// Asked before the stop, and nothing has moved since: a client that waits for what may never come, or a request that
-    /// takes long, of which the app's own shutdown knows more.
+    /// Whether it was asked before the stop, and nothing has moved since: a client that waits for what may never come,
+    /// or a request that takes long, about which the app's own shutdown knows more.
     fn is_old(&self, moment: SampleTime) -> bool {
         let waited = moment.now.saturating_sub(moment.first);
         self.from_before && self.moved_at <= moment.first && waited >= moment.quiet * PATIENCE
@@ -326,7 +327,8 @@ fn times(now: Duration, counters: &Counters) -> (Duration, Duration) {
     (before(counters.last_received_ms), before(counters.last_sent_ms))
 }
 
-/// The FIN stands in the sequence like a byte (RFC 9293, 3.4), and the kernel counts it as one; last_received_ms it leaves.
+/// The FIN stands in the sequence like a byte (RFC 9293, 3.4), and the kernel counts it as one; it leaves
+/// last_received_ms as it was.
 fn data_received(seen: &Connection, counters: &Counters) -> u64 {
     counters.received.saturating_sub(u64::from(seen.state != State::Established))
 }

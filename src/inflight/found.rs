@@ -9,26 +9,27 @@ use crate::sys::whose::Ownership;
 use crate::sys::{getpid, tree};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// So many of the app's processes are looked through, the eldest: they bring the listeners that the others inherit. (To read
-/// of all descriptors of 10,000 processes takes half a second, and makes their end, which may be due, twice as long.)
+/// At most this many of the app's processes are looked through, the oldest first: they open the listeners that the
+/// others inherit. (Reading all descriptors of 10,000 processes takes half a second, and makes their end, which may be
+/// due, take twice as long.)
 pub(super) const LOOKED_THROUGH: usize = 1000;
 
-/// What was found.
+/// Where requests come in, as far as it was found.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Found {
-    /// Where TCP connections come in; with `--ports` on whichever address.
+    /// Where TCP connections come in; with `--ports`, on any address.
     pub(super) at: Vec<SocketAddr>,
     /// The Unix sockets that are listened on.
     pub(super) unix: Vec<UnixListener>,
-    /// The UDP sockets that are bound: nothing is known of what comes in there.
+    /// The UDP sockets that are bound: nothing is known about what comes in there.
     pub(super) udp: Vec<SocketAddr>,
     /// The processes that may accept connections.
     pub(super) processes: Vec<i32>,
-    /// It is proven that nothing comes in anywhere.
+    /// Whether it is proven that nothing comes in anywhere.
     pub(super) nothing_listens: bool,
-    /// What some processes listen on cannot be seen.
+    /// Whether there are processes whose listeners cannot be seen.
     pub(super) incomplete: bool,
-    /// There are more processes than are looked through.
+    /// Whether there are more processes than are looked through.
     pub(super) cut: bool,
     /// All processes of the tree that are looked through.
     pub(super) tree: Vec<i32>,
@@ -36,7 +37,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Looks at every descriptor of every process of the tree, for these ports or for whatever it listens on; of two
-    /// runs of the app only those of one. What it says once `go_on` says no is worth nothing.
+    /// runs of the app, only those of one. Once `go_on` has said no, the result is worth nothing.
     pub(super) fn look(
         ports: Option<&[u16]>,
         of: Option<&Ownership>,
@@ -86,8 +87,8 @@ impl Found {
         self.cut |= cut;
     }
 
-    /// There are another user's processes, and no CAP_SYS_PTRACE. In a container what listens is the app's, but for graceful
-    /// itself.
+    /// For another user's processes, without CAP_SYS_PTRACE. In a container, whatever listens is the app's, except
+    /// graceful itself.
     fn of_others(held: Held, all: Vec<Listener>) -> Found {
         let found = Found { udp: held.udp, processes: held.processes, ..Found::default() };
         if getpid() != 1 {
@@ -98,12 +99,12 @@ impl Found {
         Found { at: addresses(&others), unix: unix_of_others(&[getpid()]), ..found }
     }
 
-    /// They are dead or dying.
+    /// Whether the processes are dead or dying.
     pub(super) fn have_let_go(&self) -> bool {
         !self.processes.is_empty() && self.processes.iter().all(|pid| tree::has_let_go(*pid))
     }
 
-    /// What cannot be watched, in words; nothing if there is none.
+    /// What cannot be watched, in words; `None` if there is nothing.
     pub(super) fn not_watched(&self) -> Option<String> {
         let (first, more) = self.udp.split_first()?;
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };

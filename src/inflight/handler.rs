@@ -6,16 +6,16 @@ use crate::sys::handlers::{self, Disposition};
 /// What the app does about the stop signal, as far as it can be known from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handler {
-    /// It is certain that it dies of it: what is in flight then is lost.
+    /// It certainly dies of the signal: what is in flight then is lost.
     Missing,
-    /// It catches the signal; but so does everything in its language, to die of it.
+    /// It catches the signal; but so does everything in its language, only to die of it.
     #[default]
     Unproven,
     /// It has a handler of its own, which is expected to know about requests.
     Present,
 }
 
-/// Of those who listen: certain is only what is certain of each.
+/// What the processes that listen do: only what is certain of each of them is certain.
 pub(super) fn of(listening: &[i32], signal: Signal) -> Handler {
     let mut all = listening.iter().map(|pid| of_one(*pid, signal));
     match all.next() {

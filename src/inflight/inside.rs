@@ -1,5 +1,5 @@
-//! Unix connections between two processes of the app: its own affairs, and no requests. (What somebody outside waits for is
-//! seen where it comes in.)
+//! Unix connections between two processes of the app: its own affairs, not requests. (What somebody outside waits for
+//! is seen where it comes in.)
 
 use crate::sys::sockets::{UnixSnapshot, which_are_held};
 use std::collections::{HashMap, HashSet};
@@ -12,8 +12,8 @@ pub(super) struct Inside {
 }
 
 impl Inside {
-    /// Takes the connections out whose clients are of these processes. Only for a client that was not seen before their
-    /// descriptors are looked through.
+    /// Takes out the connections whose clients are these processes. Their descriptors are looked through only for a
+    /// client that was not seen before.
     pub(super) fn leave_out(&mut self, snapshot: &mut UnixSnapshot, processes: &[i32]) {
         let clients: HashSet<u32> = snapshot.connections.iter().filter_map(|connection| connection.client).collect();
         self.known.retain(|client, _| clients.contains(client));

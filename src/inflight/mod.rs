@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The kernel does not know what a request is, but it knows for every connection how many bytes came and went and when
-//! the last of each did (tcp(7), TCP_INFO). On HTTP/1 that is enough: client and server take turns, so whoever spoke last
-//! has left the next word to the other.
+//! the last of each did (tcp(7), TCP_INFO). On HTTP/1 that is enough: client and server take turns, so the one that
+//! spoke last has left the next word to the other.
 //!
 //! # The evidence
 //!
@@ -57,13 +57,15 @@
 //! - Between two samples the byte counters decide. When both have moved, and at first sight, the rest of the evidence does:
 //!   the times are in clock ticks, so different ones are in true order and equal ones say nothing.
 //! - Never idle without evidence. How long doubt may last depends on what the app does about the stop signal
-//!   ([`Handler`]). It dies of it, or may: to the end of the hold. It has a handler of its own: a quiet window.
+//!   ([`Handler`]). If the app dies of it, or may: to the end of the hold. If it has a handler of its own: a quiet
+//!   window.
 //! - Whatever the state: bytes that the app has not read, or that the client has not acknowledged, make it busy.
-//! - An answer that comes in pieces goes on until nothing has been sent for a *pause*, a quarter of the quiet window. So
-//!   the tokens of a language model are in flight to the last, if they come faster than that. For an app without a handler a
-//!   pause is the whole quiet window, and from the second piece on there is no end to it but the client's next word.
-//! - A server that speaks unasked (server-sent events, WebSocket) makes no request of that: from Rest a byte out leads to
-//!   Rest. Only when it speaks again within a pause it may be an answer that goes on. A stream that never pauses is
+//! - An answer that comes in pieces goes on until nothing has been sent for a *pause*, a quarter of the quiet window.
+//!   So the tokens of a language model are in flight to the last one, if they come faster than that. For an app without
+//!   a handler, a pause is the whole quiet window, and from the second piece on there is no end to it but the client's
+//!   next word.
+//! - A server that speaks unasked (server-sent events, WebSocket) makes no request of that: from Rest a byte out leads
+//!   to Rest. Only when it speaks again within a pause may it be an answer that goes on. A stream that never pauses is
 //!   unknown for as long as it flows.
 //! - What a server began, the client's reply ends: the connection is then what it was before. The reply has the same length,
 //!   or the four bytes of a mask more, and comes within a pause. Nothing longer is taken for one, since a client may also
@@ -104,27 +106,27 @@
 //!   requests.) A connection with two to four requests, or one to four over TLS, which looks like a handshake. A
 //!   client that does not read its answer, or is gone without a FIN.
 //! - not seen: a connection that came and went between two samples (for in flight that is right; for `quiet` it is
-//!   news missed), and UDP: QUIC, DNS. That there are such sockets is said.
+//!   news missed), and UDP: QUIC, DNS. The log says that there are such sockets.
 //!
 //! # Unix sockets
 //!
-//! The kernel shows their queues and no bytes, and no times. So of what a listener's queue holds, and of what is unread or
-//! unsent, the count is exact; an accepted connection with empty queues may be a request that the app works on, or one
-//! that a proxy keeps. It is unknown, and idle when the same one was silent for the quiet window; but not where the app
-//! provably has no handler for its stop signal: there it stays unknown until the client closes it, up to the hold's
+//! The kernel shows their queues and no bytes, and no times. So the count of what a listener's queue holds, and of what
+//! is unread or unsent, is exact; an accepted connection with empty queues may be a request that the app works on, or
+//! one that a proxy keeps. It is unknown, and idle when the same one was silent for the quiet window; but not where the
+//! app provably has no handler for its stop signal: there it stays unknown until the client closes it, up to the hold's
 //! timeout. Connections between two processes of the app are its own affairs and count as nothing. With `--ports` only
 //! those ports count.
 //!
 //! # Where the app listens
 //!
-//! Every descriptor of every process of its tree is looked at, at t0 and again each second until it has its signal; what was
-//! found once stays. A connection counts by address and port; a listener on all addresses takes what comes to any. Where
-//! other processes share an address and port by SO_REUSEPORT, theirs count as well: for time, at most the hold's timeout.
-//! That *nothing* listens is only said where it is proven (`sys::sockets` says how).
+//! Every descriptor of every process of its tree is looked at, at t0 and again each second until it has its signal;
+//! what was found once stays. A connection counts by address and port; a listener on all addresses takes what comes to
+//! any. Where other processes share an address and port by SO_REUSEPORT, theirs count as well: for time, at most the
+//! hold's timeout. *Nothing listens* is only said where it is proven (`sys::sockets` says how).
 //!
 //! # What must never be
 //!
-//! A request whose bytes were seen counted as idle for another reason than those above; a connection counted twice; a
+//! A request whose bytes were seen counted as idle for a reason other than those above; a connection counted twice; a
 //! panic, whatever the snapshot says. The tests hold this against a simulated world and against nonsense.
 
 mod evidence;

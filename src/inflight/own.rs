@@ -9,18 +9,20 @@ use std::collections::HashSet;
 #[derive(Debug)]
 pub(super) struct OwnSockets {
     of: Ownership,
-    /// Those that are this run's, by inode. Of the others each look asks again: one that is being accepted is nobody's yet.
+    /// Those that are this run's, by inode. Each look asks again about the others: one that is being accepted is
+    /// nobody's yet.
     known: HashSet<u32>,
 }
 
 impl OwnSockets {
-    /// Of this run.
+    /// The sockets of this run.
     pub(super) fn new(of: Ownership) -> OwnSockets {
         OwnSockets { of, known: HashSet::new() }
     }
 
-    /// Leaves this run's listeners, with their own lines of those who wait, and the connections that it has accepted. One that
-    /// nobody has accepted yet has no inode, and nothing tells on whose listener it waits; the line's length does.
+    /// Keeps this run's listeners, with the lengths of their own queues, and the connections that it has accepted. One
+    /// that nobody has accepted yet has no inode, and nothing tells on whose listener it waits; only the queue's length
+    /// does.
     pub(super) fn keep(&mut self, snapshot: &mut Snapshot) {
         let listeners = snapshot.listeners.iter().map(|listener| listener.inode);
         let inodes = snapshot.connections.iter().map(|connection| connection.inode).chain(listeners);

@@ -27,25 +27,25 @@ pub struct Tracker {
     own: HashSet<(IpAddr, u16)>,
     /// Of these, what was open before the snapshot and is in no row of it.
     unlisted: HashSet<(IpAddr, u16)>,
-    /// The last sample, and when it was; none before the first.
+    /// The last sample, and when it was; `None` before the first.
     last: Option<(Duration, Counts)>,
     /// When something new came last.
     news_at: Duration,
     /// The longest pause of an answer that was taken for over and went on, since it was asked for.
     longest_pause: Option<Duration>,
-    /// Number of the sample: what does not carry it is no longer there.
+    /// The number of the sample: what does not carry it is no longer there.
     round: u64,
 }
 
 #[derive(Debug)]
 struct Known {
     exchange: ConnectionHistory,
-    /// graceful's own, for as long as it lasts: the app may close it long after graceful has.
+    /// It is graceful's own, and stays so: the app may close it long after graceful has.
     own: bool,
     /// Not accepted, as far as the last sample knew.
     waits: bool,
     round: u64,
-    /// What it counts as, as far as that was said.
+    /// What it was last logged as counting as.
     told: Option<Class>,
 }
 
@@ -53,8 +53,8 @@ struct Known {
 struct Seen {
     class: Class,
     own: bool,
-    /// Its listener may have counted it: the kernel tells of listeners first, and the app may have accepted it, or closed it,
-    /// before its own turn came.
+    /// Its listener may have counted it: the kernel lists listeners first, and the app may have accepted it, or closed
+    /// it, before its own turn came.
     in_backlog: bool,
 }
 
@@ -72,8 +72,8 @@ impl Backlog {
 }
 
 impl Tracker {
-    /// With this quiet window: an answer without a byte for a quarter of it is over. How long anything else may be unknown
-    /// depends on the [`Handler`], of which nothing is known at first.
+    /// A tracker with this quiet window: an answer without a byte for a quarter of it is over. How long anything else
+    /// may be unknown depends on the [`Handler`], about which nothing is known at first.
     pub fn new(quiet_window: Duration) -> Tracker {
         Tracker {
             quiet_window,
@@ -96,10 +96,10 @@ impl Tracker {
         self.unix.no_handler(handler == Handler::Missing);
     }
 
-    /// From the next sample on, connections from these addresses are neither counted nor news: graceful's own sockets, by
-    /// their local address. A connection once ignored stays so to its end, however much longer the app keeps it; the list
-    /// itself is replaced by each call, so that no client is ignored that gets the same port later. A list taken before and
-    /// after the snapshot misses none.
+    /// From the next sample on, connections from these addresses are neither counted nor news: graceful's own sockets,
+    /// by their local address. A connection that was once ignored stays so to its end, however much longer the app
+    /// keeps it; the list itself is replaced by each call, so that no client is ignored that gets the same port later.
+    /// A list taken before and after the snapshot misses none.
     pub fn ignore(&mut self, own: impl IntoIterator<Item = SocketAddr>) {
         self.own.clear();
         self.own.extend(own.into_iter().map(end));
@@ -164,8 +164,8 @@ impl Tracker {
         counts
     }
 
-    /// What the connection counts as. None if it was in this sample already: the kernel lists while connections come and go,
-    /// and may list one twice.
+    /// What the connection counts as. `None` if it was in this sample already: the kernel lists while connections come
+    /// and go, and may list one twice.
     fn see(&mut self, moment: SampleTime, seen: &Connection) -> Option<Seen> {
         let round = self.round;
         let own = !self.own.is_empty() && self.own.contains(&end(seen.remote));
@@ -202,13 +202,13 @@ impl Tracker {
         Some(Seen { class, own: known.own, in_backlog })
     }
 
-    /// What the last sample came to; none before the first.
+    /// What the last sample came to; `None` before the first.
     pub fn last(&self) -> Option<Counts> {
         self.last.map(|(_, counts)| counts)
     }
 
-    /// As of the last sample nobody waits for the begin of an answer: on each connection the app has spoken last, though more
-    /// may follow.
+    /// Whether, as of the last sample, nobody waits for the beginning of an answer: on each connection the app has
+    /// spoken last, though more may follow.
     pub fn is_calm(&self) -> bool {
         let doubtful = |known: &Known| !known.own && known.exchange.is_doubtful();
         self.last().is_some_and(|counts| counts.busy == 0 && counts.unaccepted == 0)
@@ -216,13 +216,13 @@ impl Tracker {
     }
 
     /// Since when nothing new has come: no byte received, no connection made. The first sample knows of nothing before
-    /// itself; none before it.
+    /// itself; before it, this is `None`.
     pub fn quiet_since(&self) -> Option<Duration> {
         self.last.map(|_| self.news_at)
     }
 
-    /// The longest pause of an answer that was taken for over and went on, since this was asked last. Unless the app said
-    /// something unasked: a pause and a call look the same.
+    /// The longest pause of an answer that was taken for over and went on, since this was last asked. None is told if
+    /// the app said something unasked: a pause and a call look the same.
     pub fn took_for_over(&mut self) -> Option<Pause> {
         let lasted = self.longest_pause.take()?;
         let windows = if self.handler == Handler::Missing { 1 } else { PAUSES_IN_QUIET };
@@ -249,7 +249,7 @@ impl Tracker {
     }
 }
 
-/// Whoever was at rest and is seen for the first time has nothing to do with the stop.
+/// Logs what a connection counts as, unless it is at rest when first seen: then it has nothing to do with the stop.
 fn explain(seen: &Connection, class: Class, before: Option<Class>, why: &str) {
     if before.is_none() && matches!(class, Class::Idle | Class::Gone) {
         return;
@@ -278,7 +278,7 @@ pub struct Pause {
     pub quiet_window: Duration,
 }
 
-/// The next whole second after it and a tenth of it: no two pauses are alike.
+/// The next whole second after it plus a tenth of it: no two pauses are alike.
 fn whole_seconds_over(time: Duration) -> Duration {
     Duration::from_secs((time + time / 10).as_secs() + 1)
 }

@@ -2,10 +2,10 @@
 //!
 //! - Unaccepted is what the listener's queue says; a connection that is in it has no row of its own.
 //! - Something unread or unsent is busy.
-//! - Nothing in the queues may be a request that the app works on, or a connection that a proxy keeps: unknown. It is idle
-//!   when the same row was silent for the quiet window, if the app can end a request by itself: where it provably has no
-//!   handler for its stop signal a wrong guess kills, so that it stays unknown for as long as it is there.
-//! - Whose client has left is gone.
+//! - Nothing in the queues may be a request that the app works on, or a connection that a proxy keeps: unknown. It is
+//!   idle when the same row was silent for the quiet window, if the app can end a request by itself: where it provably
+//!   has no handler for its stop signal, a wrong guess kills, so that it stays unknown for as long as it is there.
+//! - A connection whose client has left is gone.
 
 use crate::counts::Counts;
 use crate::sys::sockets::{UnixConnection, UnixSnapshot};
@@ -42,7 +42,7 @@ impl UnixTracker {
         self.counts
     }
 
-    /// Says whether something new has come: a connection, or bytes.
+    /// Takes a sample; says whether something new has come: a connection, or bytes.
     pub(super) fn sample(&mut self, now: Duration, quiet: Duration, snapshot: &UnixSnapshot) -> bool {
         self.round += 1;
         let mut news = snapshot.unaccepted > self.unaccepted;

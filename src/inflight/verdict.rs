@@ -13,14 +13,14 @@ pub enum HoldVerdict {
     Quiet,
     /// Something is in flight.
     InFlight(Counts),
-    /// Nothing is, but something new had come so short a time before.
+    /// Nothing is in flight, but something new had come this short a time before.
     NotQuiet(Duration),
-    /// There was no sample yet.
+    /// There has been no sample yet.
     NotSeen,
 }
 
 impl HoldVerdict {
-    /// The hold has what it waits for.
+    /// Whether the hold has what it waits for.
     pub fn is_reached(&self) -> bool {
         match self {
             HoldVerdict::Idle | HoldVerdict::Quiet => true,

@@ -5,10 +5,10 @@
 //! app: an app that merely runs has no such thread. The main loop is told of each sample by a queue and a wake-up, and
 //! never waits for it.
 //!
-//! - Where no thread can be had, the main loop calls for each look ([`WatchThread::here`]): what is in flight is held for all the
-//!   same.
-//! - A look is broken off when its result is of no use any more, as when SIGKILL is due. Of very many processes only the
-//!   eldest are looked through.
+//! - Where no thread can be had, the main loop calls for each look ([`WatchThread::here`]): what is in flight is still
+//!   held for.
+//! - A look is cut short when its result is no longer of use, as when SIGKILL is due. Of very many processes, only the
+//!   oldest are looked through.
 //! - Where the app listens is looked at again each second, until it has its signal: a port may be opened later.
 //! - After the app's end it tells, if asked, what is still on its way to the clients, until nothing is.
 //! - Ten samples a second, and more right after the app got its signal, when every moment counts for the report; fewer
@@ -55,38 +55,40 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// gone without a word, as a telephone in a tunnel is.
 const STALLED: Duration = Duration::from_secs(5);
 
-/// Number of looks at a dying app that are kept to oneself.
+/// Number of looks at a dying app that are not reported.
 const DYING: u32 = 10;
 
-/// After so many samples in a row in which nobody waits to be accepted, nobody will: what is new goes to another socket.
+/// After this many samples in a row in which nobody waits to be accepted, nobody will: what is new goes to another
+/// socket.
 const SETTLED: u32 = 3;
 
 /// What is to be watched.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// `--ports`; none: what the app's tree listens on.
+    /// `--ports`; `None`: what the app's process tree listens on.
     pub ports: Option<Vec<u16>>,
     /// `--quiet-window`.
     pub quiet_window: Duration,
-    /// The hold is over when nothing new has come for the quiet window, too.
+    /// Whether the hold also waits until nothing new has come for the quiet window.
     pub quiet: bool,
-    /// What the app is going to get.
+    /// The signal that the app is going to get.
     pub signal: Signal,
     /// graceful's start: times count from it.
     pub start: Instant,
-    /// This process's own connections are clients like any other: a drill's load.
+    /// Whether this process's own connections are clients like any other: a drill's load.
     pub counts_own: bool,
-    /// A handler of the app's own is expected to know about requests; false where it is known not to, as of a server whose
-    /// profile says that its handler drops them.
+    /// Whether a handler of the app's own is expected to know about requests; not that of a server whose profile says
+    /// that its handler drops them.
     pub trusts_handler: bool,
-    /// Connections are looked at; otherwise only whether anything listens, once.
+    /// Whether connections are looked at; otherwise only whether anything listens, once.
     pub samples: bool,
-    /// Another run of the app is beside the one that is watched, and may listen on the same addresses.
+    /// Whose sockets count, where another run of the app is beside the one that is watched, and may listen on the same
+    /// addresses.
     pub of: Option<Ownership>,
 }
 
 impl Task {
-    /// Another run of the app gets what is new.
+    /// Whether another run of the app gets what is new.
     fn is_replaced(&self) -> bool {
         self.of.is_some_and(|of| !of.counts)
     }
@@ -103,13 +105,13 @@ pub enum InFlightEvent {
         counts: Counts,
         /// What the hold waits for has come.
         reached: bool,
-        /// It in words: "idle", "2 busy, 1 unknown".
+        /// The sample in words: "idle", "2 busy, 1 unknown".
         words: String,
     },
     /// It is proven that nothing of the app listens.
     NothingListens,
-    /// So much that the app has handed to the kernel has not reached its clients; after [`WatchThread::look_after`], at once and
-    /// on each change. With no connection left the thread has ended.
+    /// This much of what the app has handed to the kernel has not reached its clients; after
+    /// [`WatchThread::look_after`], at once and on each change. With no connection left the thread has ended.
     Undelivered {
         /// Connections that the app has closed.
         connections: usize,
@@ -118,7 +120,7 @@ pub enum InFlightEvent {
     },
     /// Nobody has taken a byte of that for this long, and the thread has ended.
     Stalled(Duration),
-    /// In this moment nobody waits for an answer ([`WatchThread::look_for_calm`]).
+    /// At this moment nobody waits for an answer ([`WatchThread::look_for_calm`]).
     Calm,
     /// What cannot be watched, in words.
     NotWatched(String),
@@ -137,7 +139,7 @@ pub enum InFlightEvent {
 enum Turn {
     /// The next look, after this pause.
     Again(Duration),
-    /// Nothing: all is said, or nobody wants to know any more.
+    /// Nothing: all is said, or nobody needs to know any more.
     Over,
 }
 
@@ -224,12 +226,12 @@ impl WatchThread {
         self.order(Order::LookClosely);
     }
 
-    /// The app is gone: look at what it has left to the kernel. False if nothing will be told of it.
+    /// The app is gone: look at what it has left to the kernel. Returns false if nothing will be reported of it.
     pub fn look_after(&mut self) -> bool {
         self.order(Order::LookAfter)
     }
 
-    /// The hold is nearly over: tell of a moment in which nobody waits for an answer ([`InFlightEvent::Calm`]).
+    /// The hold is nearly over: report a moment at which nobody waits for an answer ([`InFlightEvent::Calm`]).
     pub fn look_for_calm(&mut self) {
         self.order(Order::AwaitCalm);
     }
@@ -238,7 +240,7 @@ impl WatchThread {
         if let Some(here) = &mut self.here {
             here.due = Instant::now();
         }
-        // An error says that the thread is gone, of which [`InFlightEvent::Blind`] tells.
+        // An error means that the thread is gone, which [`InFlightEvent::Blind`] reports.
         self.orders.send(order).is_ok()
     }
 
@@ -290,7 +292,7 @@ impl Here {
 enum Doing {
     /// Nothing yet.
     Before,
-    /// The app; and when it was looked last where it listens.
+    /// The app; and when its listeners were last looked for.
     App { looked: Instant },
     /// What the app has left to the kernel: connections and bytes, and since when it is that many.
     After { last: Option<(usize, u64)>, moved: Instant },
@@ -305,7 +307,7 @@ struct Watcher {
     sampler: Sampler,
     unix: UnixSampler,
     inside: Inside,
-    /// Where another run of the app has some, too.
+    /// The run's own sockets, where another run of the app has some, too.
     own_sockets: Option<OwnSockets>,
     tracker: Tracker,
     found: Found,
@@ -315,15 +317,15 @@ struct Watcher {
     told: HashSet<String>,
     /// The app has a handler that is trusted.
     has_handler: bool,
-    /// A moment in which nobody waits for an answer is enough.
+    /// A moment at which nobody waits for an answer is enough.
     wants_calm: bool,
     /// Samples in a row in which nobody waited to be accepted.
     none_waits: u32,
-    /// The app has no handler, and that was told.
+    /// The app has no handler, and that was reported.
     unhandled: bool,
-    /// An answer that was taken for over went on, and that was told.
+    /// An answer that was taken for over went on, and that was reported.
     went_on: bool,
-    /// Looks at a dying app that were not told.
+    /// Looks at a dying app that were not reported.
     untold: u32,
 }
 
@@ -440,13 +442,13 @@ impl Watcher {
             return Ok(());
         }
         if self.found.incomplete {
-            let what =
-                "what some of the app's processes listen on cannot be seen, they are another user's; --ports says it";
+            let what = "what some of the app's processes listen on cannot be seen (they are another user's); --ports can name it";
             self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
         if self.found.cut {
-            let what =
-                format!("of the app's processes only the first {LOOKED_THROUGH} are looked through; --ports says it");
+            let what = format!(
+                "only the first {LOOKED_THROUGH} of the app's processes are looked through; --ports can name the rest"
+            );
             self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
         if let Some(what) = self.found.not_watched() {
@@ -455,7 +457,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// One sample of the app's connections; when the next one is due.
+    /// Takes one sample of the app's connections; returns the pause until the next one.
     fn sample(&mut self, tell: &dyn Fn(InFlightEvent)) -> Result<Duration, Unavailable> {
         if self.is_over() {
             return Ok(self.interval);
@@ -510,13 +512,13 @@ impl Watcher {
             self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
         if let (Some(why), true) = (self.unix.refusal(), over_unix) {
-            let what = format!("of connections over Unix sockets only their number can be seen ({why})");
+            let what = format!("only the number of connections over Unix sockets can be seen ({why})");
             self.tell_once(tell, format!("in flight: {what}"), InFlightEvent::Trouble);
         }
     }
 
-    /// Connections that died with the app were not answered: what was seen before it died is what counts.
-    /// (Unless the app is still there after a while: it was another process that listened.)
+    /// Connections that died with the app were not answered: what was seen before it died is what counts. (If the app
+    /// is still there after a while, it was another process that listened.)
     fn tell_sample(&mut self, counts: Counts, tell: &dyn Fn(InFlightEvent)) {
         self.untold = if self.found.have_let_go() { self.untold + 1 } else { 0 };
         if self.untold == 0 || self.untold > DYING {
@@ -540,7 +542,7 @@ impl Watcher {
         }
     }
 
-    /// What is still on its way to the clients, until everything is delivered or nobody takes anything any more.
+    /// What is still on its way to the clients, until everything is delivered or nobody takes anything for too long.
     fn look_after(
         &mut self,
         last: Option<(usize, u64)>,

@@ -71,7 +71,7 @@ fn startup_waits_for_pre_start_hooks_post_start_hooks_and_the_first_ready() {
     run.wait_line("answered on", DEADLINE);
     let (status, body) = probe(port, "/startupz");
     assert_eq!((status, probe(port, "/livez").0), (503, 200), "{body}");
-    assert!(body.contains("[-]running failed: the app is not started yet\n"), "{body}");
+    assert!(body.contains("[-]running failed: the app has not been started yet\n"), "{body}");
     std::fs::write(run.path("first"), "").expect("written");
     run.wait_line("listening", DEADLINE);
     run.stop(libc::SIGUSR1);

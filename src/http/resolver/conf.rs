@@ -1,6 +1,6 @@
 //! /etc/resolv.conf, as glibc reads it (resolv.conf(5), glibc's resolv/res_init.c): three servers at most, the last
-//! `search` or `domain` line counts, what is unknown or makes no sense is passed over. So are RES_OPTIONS and
-//! LOCALDOMAIN, which stand above the file.
+//! `search` or `domain` line counts, what is unknown or makes no sense is passed over. RES_OPTIONS and LOCALDOMAIN are
+//! read in the same way, and override the file.
 
 use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -15,30 +15,30 @@ const MAX_TIMEOUT: u64 = 30;
 const MAX_ATTEMPTS: u32 = 5;
 const DNS_PORT: u16 = 53;
 
-/// What the system's configuration says of DNS.
+/// What the system's configuration says about DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conf {
     /// In the order of the file.
     pub(super) servers: Vec<SocketAddr>,
     /// Domains to complete a name with, in this order.
     pub(super) search: Vec<String>,
-    /// A name with so many dots is first tried as it is.
+    /// A name with at least this many dots is first tried as it is.
     pub(super) ndots: usize,
-    /// One server is waited for no longer before the next is asked.
+    /// How long one server is waited for before the next is asked.
     pub(super) timeout: Duration,
-    /// Rounds over all servers.
+    /// The number of rounds over all servers.
     pub(super) attempts: u32,
-    /// Each look-up begins with another server.
+    /// Whether each look-up begins with another server.
     pub(super) rotate: bool,
     /// TCP only.
     pub(super) use_tcp: bool,
     /// IPv4 only.
     pub(super) no_aaaa: bool,
-    /// A name without a dot is not tried as it is.
+    /// Whether a name without a dot is never tried as it is.
     pub(super) no_tld_query: bool,
 }
 
-/// What stands in the environment and in the kernel.
+/// What the environment and the kernel say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResolverEnvironment {
     pub(super) res_options: Option<OsString>,
@@ -57,7 +57,7 @@ impl ResolverEnvironment {
 }
 
 impl Conf {
-    /// Of the file's text.
+    /// The configuration that the file's text gives.
     pub(super) fn read(text: &[u8], around: &ResolverEnvironment) -> Conf {
         let mut conf = Conf {
             servers: Vec::new(),
@@ -72,7 +72,7 @@ impl Conf {
         };
         let (text, mut search) = (String::from_utf8_lossy(text), None);
         for line in text.lines() {
-            // A keyword stands at the line's beginning.
+            // A keyword is at the beginning of its line.
             let Some((keyword, rest)) = line.split_once([' ', '\t']) else { continue };
             match keyword {
                 "nameserver" if conf.servers.len() < MAX_SERVERS => conf.servers.extend(server(rest)),
@@ -83,7 +83,7 @@ impl Conf {
             }
         }
         let local = around.local_domain.as_ref().map(|domain| owned(&domain.to_string_lossy()));
-        // By default the part of the machine's name behind its first dot.
+        // By default the part of the machine's name after its first dot.
         let own = || around.hostname.split_once('.').map(|(_, domain)| vec![domain.to_owned()]);
         conf.search = local.or(search).or_else(own).unwrap_or_default();
         if let Some(options) = &around.res_options {

@@ -10,11 +10,11 @@
 //!   public would deny them. What a server says is final, "no such name" too; the next is asked only when there is
 //!   silence, a refusal (ICMP, REFUSED) or a failure (SERVFAIL).
 //! - Times are cut so that every server is asked before the deadline, which is that of a probe and often one second. A
-//!   server that was left for the next one may still answer while that is asked: whoever is slow is not lost.
+//!   server that was left for the next one may still answer while that one is asked: a slow answer is not lost.
 //! - One family's addresses are enough: the other has [`OTHER_FAMILY`] from then on (RFC 8305, section 3, has 50 ms), since
 //!   there are networks where AAAA is dropped.
 //!
-//! What fails one candidate fails not the name: a domain of the search list that can be none is left out.
+//! What fails one candidate does not fail the name: a domain of the search list that cannot be one is left out.
 
 use super::conf::Conf;
 use super::message::{AddressFamily, Failure, Reply, question, reply};
@@ -34,26 +34,26 @@ use tracing::debug;
 
 /// How long the other family is waited for after one has answered.
 const OTHER_FAMILY: Duration = Duration::from_millis(250);
-/// More than any server sends over UDP to whoever offers no more than 512 bytes.
+/// In bytes: more than any server sends over UDP to whoever offers no more than 512.
 const MAX_UDP: usize = 4096;
 
-/// What is known of a name in the end.
+/// What is known about a name in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
     Found(Vec<IpAddr>),
     NoName,
     /// The name is there and has no address.
     NoAddress,
-    /// Nobody said.
+    /// No server said.
     Failed(NoAnswer),
 }
 
-/// Why nobody said.
+/// Why no server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoAnswer {
     Silent,
     Said(Failure),
-    /// The system's own word: refused, no route.
+    /// No server could be reached; the system's own words, as refused, no route.
     Unreachable(String),
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for NoAnswer {
             NoAnswer::Unreachable(error) => write!(f, "the DNS servers cannot be reached: {error}"),
             NoAnswer::Said(Failure::Server) => f.write_str("the DNS servers cannot find out (SERVFAIL)"),
             NoAnswer::Said(Failure::Refused) => f.write_str("the DNS servers refuse to answer (REFUSED)"),
-            NoAnswer::Said(Failure::Lame) => f.write_str("the DNS servers know nothing of it and ask nobody"),
+            NoAnswer::Said(Failure::Lame) => f.write_str("the DNS servers know nothing about it and ask nobody"),
             NoAnswer::Said(Failure::Other(code)) => write!(f, "the DNS servers answer with error {code}"),
         }
     }
@@ -108,7 +108,7 @@ pub(super) async fn look_up(conf: &Conf, name: &str, until: Instant) -> Resoluti
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Candidate {
     name: String,
-    /// A domain of the search list was added.
+    /// Whether a domain of the search list was added.
     is_search: bool,
 }
 
@@ -130,11 +130,11 @@ fn candidates(conf: &Conf, name: &str) -> Vec<Candidate> {
     candidates
 }
 
-/// What a try has to tell.
+/// What a try reports.
 enum TryOutcome {
     /// The server is alive: the rest of its answer is on its way.
     Heard,
-    /// All that the try of this turn has got.
+    /// The result of the try of this turn.
     Over(usize, Resolution),
 }
 
@@ -145,7 +145,7 @@ async fn ask(conf: &Conf, name: &str, until: Instant) -> Resolution {
     // A label that is empty or too long: nobody has such a name.
     let Some(questions) = questions else { return Resolution::NoName };
     let questions: Arc<[Vec<u8>]> = questions.into();
-    // Dropped at the end, it breaks off what still waits.
+    // Dropped at the end, it cancels the tries that still wait.
     let mut tries = JoinSet::new();
     let (news, mut told) = unbounded_channel();
     let mut failure = None;
@@ -166,7 +166,7 @@ async fn ask(conf: &Conf, name: &str, until: Instant) -> Resolution {
                     Resolution::NoAddress => "the name has no address",
                     Resolution::Failed(_) => "nothing",
                 };
-                debug!(name: "dns_answered", host = name, answer = what, "DNS says of {name}: {what}");
+                debug!(name: "dns_answered", host = name, answer = what, "DNS says about {name}: {what}");
                 return answer;
             }
             None => debug!(name: "dns_silent", %server, host = name, "DNS server {server} has not answered in time"),
@@ -175,8 +175,8 @@ async fn ask(conf: &Conf, name: &str, until: Instant) -> Resolution {
     Resolution::Failed(failure.unwrap_or(NoAnswer::Silent))
 }
 
-/// The servers to ask, in order, each with the number by which to divide the time that is left then: so many turns are
-/// left in its round, and one part more, for the next round and for what the addresses are wanted for.
+/// The servers to ask, in order, each with the number by which to divide the time that is left then: the turns that are
+/// left in its round, and one more part, for the next round and for what the addresses are wanted for.
 fn turns(conf: &Conf) -> impl Iterator<Item = (SocketAddr, u32)> {
     static ROTATION: AtomicUsize = AtomicUsize::new(0);
     let first = if conf.rotate { ROTATION.fetch_add(1, Ordering::Relaxed) } else { 0 };
@@ -188,8 +188,8 @@ fn turns(conf: &Conf) -> impl Iterator<Item = (SocketAddr, u32)> {
     (0..conf.attempts).flat_map(round)
 }
 
-/// Until somebody's answer, the failure of whose turn it is, or the end of the turn (`None`). A server that is heard has
-/// some time to finish.
+/// Waits until a server answers, the one whose turn it is fails, or its turn is over (`None`). A server that is heard
+/// has some time to finish.
 async fn wait(
     told: &mut UnboundedReceiver<TryOutcome>,
     turn: usize,
@@ -201,7 +201,7 @@ async fn wait(
         match timeout_at(end.min(until), told.recv()).await {
             Ok(Some(TryOutcome::Heard)) => end = end.max(Instant::now() + OTHER_FAMILY * 2),
             Ok(Some(TryOutcome::Over(of, failed @ Resolution::Failed(_)))) if of == turn => return Some(failed),
-            // Who was silent in an earlier turn has failed by now.
+            // A server that was silent in an earlier turn has failed by now.
             Ok(Some(TryOutcome::Over(_, Resolution::Failed(_)))) => {}
             Ok(Some(TryOutcome::Over(_, answer))) => return Some(answer),
             Ok(None) | Err(_) => return None,
@@ -235,8 +235,8 @@ async fn a_try(
 
 type Told = io::Result<Reply>;
 
-/// Both, or the one that has addresses and what the other says soon after it; `None` is an answer that was not asked for,
-/// or not waited for.
+/// Both families' answers, or the one that has addresses and what the other says soon after it; `None` is an answer
+/// that was not asked for, or not waited for.
 async fn both(
     first: impl Future<Output = Option<Told>>,
     second: impl Future<Output = Option<Told>>,
@@ -285,8 +285,8 @@ fn combined(v4: Option<Told>, v6: Option<Told>) -> Resolution {
     }
 }
 
-/// One question, from a socket of its own: the kernel chooses a port that nobody can guess, and an ICMP error comes to
-/// whom it concerns.
+/// One question, from a socket of its own: the kernel chooses a port that nobody can guess, and an ICMP error reaches
+/// the socket that it concerns.
 async fn exchange(server: SocketAddr, question: &[u8], use_tcp: bool, news: &UnboundedSender<TryOutcome>) -> Told {
     if use_tcp {
         return over_tcp(server, question).await;
@@ -304,7 +304,7 @@ async fn exchange(server: SocketAddr, question: &[u8], use_tcp: bool, news: &Unb
                 return over_tcp(server, question).await;
             }
             Some(reply) => return Ok(reply),
-            // Of somebody else, or of an earlier life.
+            // From somebody else, or to an earlier question.
             None => {}
         }
     }

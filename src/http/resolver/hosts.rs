@@ -8,10 +8,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// So much of the file is read: more than the longest list that anybody publishes.
+/// At most this many bytes of the file are read: more than the longest list that anybody publishes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The addresses of a name, in the order of the file. A file that is not there, or is none, says nothing.
+/// The addresses of a name, in the order of the file. A file that is missing or not a regular file says nothing.
 pub(super) fn look_up(path: &Path, name: &str) -> Vec<IpAddr> {
     // To open a FIFO would wait for its writer.
     match std::fs::metadata(path) {

@@ -33,11 +33,11 @@ impl AddressFamily {
 /// What a server answered to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// None: the name is there, with other records.
+    /// The addresses; none if the name exists, with other records only.
     Addresses(Vec<IpAddr>),
     /// NXDOMAIN.
     NoName,
-    /// It does not fit; to be asked over TCP.
+    /// The answer does not fit; to be asked over TCP.
     Truncated,
     /// The server cannot or will not say.
     Failed(Failure),
@@ -76,7 +76,7 @@ pub(super) fn question(id: u16, name: &str, family: AddressFamily) -> Option<Vec
     Some(message)
 }
 
-/// The answer to this question; `None` if it is none: of somebody else, to another question, or no DNS.
+/// The answer to this question; `None` if it is not one: from somebody else, to another question, or not DNS.
 pub(super) fn reply(question: &[u8], message: &[u8]) -> Option<Reply> {
     let (asked, header) = (question.get(HEADER..)?, message.get(..HEADER)?);
     let is_answer = header[2] & 0x80 != 0;

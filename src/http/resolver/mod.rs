@@ -29,9 +29,9 @@ use url::Host;
 /// Resolves the names in URLs for the HTTP client.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    /// /etc/hosts, but for tests.
+    /// /etc/hosts, except in tests.
     pub(crate) hosts: PathBuf,
-    /// /etc/resolv.conf, but for tests.
+    /// /etc/resolv.conf, except in tests.
     pub(crate) resolv_conf: PathBuf,
 }
 
@@ -53,7 +53,7 @@ enum NoAddress {
     NoServer(PathBuf),
     #[error("no such name")]
     NoName,
-    /// The name is there.
+    /// The name exists.
     #[error("the name has no address")]
     NameAlone,
     #[error(transparent)]
@@ -73,12 +73,12 @@ impl Names {
         Names { hosts: PathBuf::from("/etc/hosts"), resolv_conf: PathBuf::from("/etc/resolv.conf") }
     }
 
-    /// All addresses of a name, in the order in which to try them. DNS servers are asked until then, or somewhat less
-    /// long, so that there is time left to connect.
+    /// All addresses of a name, in the order in which to try them. DNS servers are asked until then, or for somewhat
+    /// less, so that there is time left to connect.
     pub(crate) async fn look_up(&self, name: &str, until: Instant) -> Result<Vec<IpAddr>, LookupError> {
         if is_localhost(name) {
             // The connector reports the error of what it tried last. Where IPv6 is off, ::1 fails for that reason;
-            // with 127.0.0.1 as the last, a closed listener is still told from that.
+            // with 127.0.0.1 as the last, a closed listener can still be told from that.
             return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
         }
         // 127.1 and 0x7f000001 are addresses, for inet_aton(3) as for URLs.

@@ -1,6 +1,6 @@
 use super::*;
 
-/// An accepted connection: so many bytes received, the last so many ms ago; so many sent, the last so many ms ago.
+/// An accepted connection: bytes received, and the last how many ms ago; bytes sent, and the last how many ms ago.
 fn talk(received: u64, last_received_ms: u32, sent: u64, last_sent_ms: u32) -> Connection {
     Connection {
         local: app(PORT),
@@ -64,7 +64,7 @@ fn an_unclear_connection_is_idle_after_a_quiet_window_without_a_byte() {
     assert_eq!(seen(&samples), ["unknown", "unknown", "idle", "idle"]);
     // What was before the first sample counts, too.
     assert_eq!(seen_once(after(2000)), "idle");
-    // And a byte begins it anew.
+    // And a byte starts the pause anew.
     let samples = [(10_000, after(1900)), (10_100, talk(160, 80, 600, 80)), (10_200, talk(160, 180, 600, 180))];
     assert_eq!(seen(&samples), ["unknown", "unknown", "unknown"]);
 }
@@ -128,7 +128,7 @@ fn a_slow_upload_is_busy_to_its_end() {
     assert!(seen(&samples).iter().all(|class| *class == "busy"));
 }
 
-/// Answers nothing at 10 s, and then at these times (ms after it); sampled every 100 ms up to `until`.
+/// Has answered nothing at 10 s, and answers at these times (ms after it); sampled every 100 ms up to `until`.
 fn pieces(asked: bool, sent_at: &[u64], until: u64) -> Vec<&'static str> {
     let samples: Vec<_> = (0..=until / 100)
         .map(|i| {
@@ -227,7 +227,7 @@ fn within_one_tick_a_late_acknowledgement_is_an_answer_and_none_is_doubt_to_the_
 fn one_request_that_was_answered_is_no_handshake_and_few_may_be_one() {
     assert_eq!(seen_once(turns(1, 5000, 5000, 1)), "idle");
     assert_eq!(seen_once(turns(2, 5000, 4960, 1)), "unknown");
-    // It speaks again after a second: handshakes do not.
+    // It speaks again after a second, which handshakes do not.
     let next = |ago| Connection { counters: turns(3, ago, ago - 40, 1).counters, ..turns(3, ago, ago - 40, 1) };
     let samples = [(10_000, turns(2, 5000, 4960, 1)), (10_100, next(50)), (10_600, next(550))];
     assert_eq!(seen(&samples), ["unknown", "unknown", "idle"]);
@@ -451,12 +451,12 @@ fn gracefuls_own_connections_are_neither_counted_nor_news() {
     let listeners = vec![Listener { local: app(PORT), inode: 1, backlog: 1 }];
     let counts = tracker.sample(ms(10_100), &Snapshot { listeners, ..snapshot(vec![waiting]) });
     assert_eq!(counts, Counts::default(), "it is taken out of the backlog, too");
-    // graceful has closed it and names it no more; the app is slow to notice.
+    // graceful has closed it and no longer names it; the app is slow to notice.
     tracker.ignore([]);
     assert_eq!(tracker.sample(ms(10_200), &snapshot(vec![row(talk(80, 110, 0, 110))])), Counts::default());
     assert_eq!(tracker.sample(ms(10_300), &snapshot(vec![half_closed(row(talk(161, 50, 0, 210)))])), Counts::default());
     assert_eq!(tracker.quiet_since(), Some(ms(10_000)));
-    // Who gets the port next is a client.
+    // Whoever gets the port next is a client.
     let next = Connection { inode: 8, ..row(talk(80, 10, 0, 10)) };
     assert_eq!(class(tracker.sample(ms(10_400), &snapshot(vec![next]))), "busy");
     assert_eq!(tracker.quiet_since(), Some(ms(10_400)));

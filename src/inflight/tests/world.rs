@@ -1,9 +1,9 @@
 //! Clients and an app that speak HTTP/1, shown to the tracker as Linux would show them.
 //!
 //! A slot is one client address; its lives follow one another, so that ports are used again. What a life does is worked
-//! out beforehand into a list of dated events; a sample is the sum of the events up to its time. What the tracker may say
-//! is worked out from the requests alone ([`allowed`]): it knows nothing of turns and of what was seen before, but whether
-//! a sample fell between two bytes. Times are microseconds.
+//! out beforehand into a list of dated events; a sample is the sum of the events up to its time. What the tracker may
+//! say is worked out from the requests alone ([`allowed`]): it knows nothing of turns or of what was seen before,
+//! except whether a sample fell between two bytes. Times are microseconds.
 
 use super::*;
 use proptest::collection::vec;
@@ -57,7 +57,7 @@ enum Talk {
 #[derive(Clone, Copy, Debug)]
 enum End {
     StaysOpen,
-    /// The client's FIN comes so long after the last answer, and the app closes so long after that.
+    /// The client's FIN comes this long after the last answer, and the app closes this long after that.
     ClientCloses(u64, u64),
     /// The client's FIN comes with the last request.
     HalfCloses(u64),
@@ -130,7 +130,7 @@ impl Author {
                 let mut read = 0;
                 for (number, (gap, bytes)) in asked.iter().enumerate() {
                     self.now += if number == 0 { 0 } else { *gap };
-                    // Who asks again has got the answer.
+                    // A client that asks again has got the answer.
                     self.at(self.now, Event::Acknowledge);
                     self.at(self.now, Event::Receive(*bytes));
                     request.asked.push(self.now);
@@ -346,12 +346,12 @@ impl History {
         })
     }
 
-    /// A sample was taken at or after the first of these times, and before the other.
+    /// Whether a sample was taken at or after the first of these times, and before the other.
     fn sampled_between(&self, a: u64, b: u64) -> bool {
         self.samples.iter().any(|sample| (a.min(b)..a.max(b)).contains(sample))
     }
 
-    /// Who spoke last of the two cannot be told.
+    /// Whether it cannot be told which of the two spoke last.
     fn tied(&self, came: u64, went: u64) -> bool {
         self.tick(came) == self.tick(went) && !self.sampled_between(came, went)
     }
@@ -451,7 +451,7 @@ impl Allowed {
     }
 }
 
-/// How often the world was what.
+/// How often each situation came up.
 #[derive(Debug, Default)]
 struct Tally(BTreeMap<&'static str, usize>);
 
@@ -568,7 +568,7 @@ fn short() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), 0..20_000u64]
 }
 
-/// Not a single one, which a closing connection hides in its FIN; nor as few as HTTP/2's frames have.
+/// More than a single one, which a closing connection hides in its FIN, and more than HTTP/2's frames have.
 fn bytes() -> impl Strategy<Value = u64> {
     40..5000u64
 }
