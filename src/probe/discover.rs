@@ -1,17 +1,17 @@
-//! Where the graceful that runs listens, for a `probe` that was not told.
+//! Where the running graceful listens, for a `probe` that was not told.
 //!
 //! In this order, the first that says something counts:
 //!
 //! 1. GRACEFUL_PROBE_LISTEN, and `probe_listen` in the file that GRACEFUL_CONFIG names: HEALTHCHECK and exec probes have
 //!    the container's environment;
-//! 2. PID 1, if it is a graceful that listens; otherwise every other graceful of this machine that is root's or this user's,
-//!    if they agree. What a process was told is read from its command line, environment and file, by the functions that it
-//!    used itself; a file that is no regular one is not opened to be read;
+//! 2. PID 1, if it is a graceful that listens; otherwise every other graceful of this machine that is root's or this
+//!    user's, if they agree. What a process was told is read from its command line, environment and file, by the
+//!    functions that it used itself; only a regular file is opened to be read;
 //! 3. the socket [`SOCKET`], if it is there.
 //!
-//! A process is a graceful if its argv\[0\] has the same file name as ours, which anybody can give to anything: so nobody
-//! else's processes are looked at but PID 1. Everything that is read is bounded; a process that cannot be looked at, or ends
-//! meanwhile, is passed over.
+//! A process is a graceful if its argv\[0\] has the same file name as ours, which anybody can give to anything: so of
+//! other users' processes only PID 1 is looked at. Everything that is read is bounded; a process that cannot be looked
+//! at, or ends meanwhile, is passed over.
 
 use crate::cli::{Invocation, parse};
 use crate::config::{ConfigError, Environment, Listen, Variable, probe_listen};
@@ -23,10 +23,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Where a graceful is looked for that nothing else tells of.
+/// Where a graceful is looked for if nothing else says where one listens.
 pub const SOCKET: &str = "/run/graceful.sock";
 
-/// What a process can be told at most where its stack has the usual limit of 8 MiB (execve(2)).
+/// The most bytes that a process can be told, where its stack has the usual limit of 8 MiB (execve(2)).
 const LONGEST: u64 = 2 << 20;
 
 /// At most this many processes are named in a message.
@@ -41,7 +41,7 @@ pub enum Unknown {
     Nowhere(ConfigError),
 }
 
-/// Looks for it. Blocks as long as the files do that are read.
+/// Looks for the address. Blocks for as long as the files that are read block.
 pub fn find() -> Result<Listen, Unknown> {
     let argv0 = std::env::args_os().next().unwrap_or_default();
     search(&Environment::current(), &argv0, Path::new("/proc"), Path::new(SOCKET))
@@ -52,12 +52,12 @@ fn search(own: &Environment, argv0: &OsStr, proc: &Path, socket: &Path) -> Resul
         return Ok(listen);
     }
     let name = Path::new(argv0).file_name().unwrap_or(argv0);
-    // Nothing of another process's, which could be made to hold this up, is read before.
+    // Nothing of another process, which could be made to hold this up, is read before this.
     if let Some(Told::There(listen)) = told(proc, &proc.join("1"), name) {
         return Ok(listen);
     }
     let running = running(proc, name);
-    // One address is told of more than once where graceful is about to become a hook or the app (fork(2)).
+    // One address comes up more than once where graceful is about to become a hook or the app (fork(2)).
     let mut found: Vec<(&Listen, u32)> = Vec::new();
     for Running { pid, told } in &running {
         if let Told::There(listen) = told
@@ -90,7 +90,7 @@ enum Told {
     Unread(ConfigError),
 }
 
-/// All of this name, root's, this user's or PID 1, but ourselves, by pid; none without a /proc.
+/// All processes of this name that are root's, this user's or PID 1, except ourselves, by pid; none without a /proc.
 fn running(proc: &Path, name: &OsStr) -> Vec<Running> {
     // Not getpid(2): a /proc of another PID namespace knows us by another number.
     let own = number(&fs::read_link(proc.join("self")).unwrap_or_default());
@@ -108,7 +108,8 @@ fn running(proc: &Path, name: &OsStr) -> Vec<Running> {
     processes.into_iter().filter_map(told).collect()
 }
 
-/// Where this process was told to listen; `None` if it is no graceful that supervises something, or not to be reached.
+/// Where this process was told to listen; `None` if it is not a graceful that supervises something, or cannot be
+/// reached.
 fn told(proc: &Path, folder: &Path, name: &OsStr) -> Option<Told> {
     let line = read(&folder.join("cmdline"));
     let argv0 = line.split(|byte| *byte == 0).next().map(OsStr::from_bytes)?;
@@ -123,7 +124,7 @@ fn told(proc: &Path, folder: &Path, name: &OsStr) -> Option<Told> {
         Some((owned(&bytes[..at]), owned(&bytes[at + 1..])))
     };
     let surroundings = Environment {
-        // Readable for the same user and root alone; otherwise what the command line says is all there is.
+        // Readable only for the same user and root; otherwise the command line is all there is.
         environment: strings(&read(&folder.join("environ"))).into_iter().filter_map(variable).collect(),
         cwd: fs::read_link(folder.join("cwd")).unwrap_or_else(|_| folder.join("cwd")),
         foreign: true,
@@ -139,7 +140,7 @@ fn told(proc: &Path, folder: &Path, name: &OsStr) -> Option<Told> {
 }
 
 /// Whether this process is known to have another network namespace, as one of a container has when asked from the
-/// host: what is called 127.0.0.1 there is something else here.
+/// host: what is called 127.0.0.1 there is something different here.
 fn is_in_another_network(proc: &Path, folder: &Path) -> bool {
     let network = |folder: &Path| fs::read_link(folder.join("ns/net"));
     matches!((network(&proc.join("self")), network(folder)), (Ok(ours), Ok(theirs)) if ours != theirs)

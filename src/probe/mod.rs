@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   URL, port ─────────────────────────► http
-//!   livez, readyz, startupz ─► discover ─► self_probe ─► http   (the graceful that runs here)
+//!   livez, readyz, startupz ─► discover ─► self_probe ─► http   (the graceful running here)
 //! ```
 //!
 //! - A URL is asked by the client that polls readiness, a port by its `connect`.
-//! - [`discover`] finds where the graceful that runs listens; `self_probe` asks it, over a Unix socket too.
+//! - [`discover`] finds where the running graceful listens; `self_probe` asks it, over a Unix socket too.
 //!
 //! Invariants: it ends within its timeout, whatever is asked and whatever has to be read to find out whom to ask; what
 //! a server says reaches the terminal without control characters.
@@ -53,7 +53,7 @@ pub fn tcp(host: &str, port: u16, timeout: Duration) -> ProbeOutcome {
     (ok, format!("tcp://{host}:{port}: {what}"))
 }
 
-/// Asks the graceful that listens at `at`, or where `find` says. A failure to find it is handed on.
+/// Asks the graceful that listens at `at`, or where `find` says. A failure to find it is passed on.
 pub fn own<E: Send + 'static>(
     probe: Probe,
     at: Option<Listen>,
@@ -86,10 +86,10 @@ pub fn own<E: Send + 'static>(
     Ok((ok, format!("{word}: {what}").replace(char::is_control, "")))
 }
 
-/// What is wrong with port 0 as an address to ask.
+/// Why port 0 is not an address to ask.
 pub const PORT_ZERO: &str = "port 0 lets the kernel choose, so that nobody knows where to ask; expected a fixed port";
 
-/// An error means that there can be no client.
+/// Runs it to its end on this thread. An error means that there can be no client.
 fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map(|runtime| runtime.block_on(future))
@@ -100,7 +100,7 @@ fn no_client(error: &io::Error) -> String {
 }
 
 /// What `find` says, if it does so within the limit. It reads files, and a file can be a pipe without a writer or on
-/// a server that is gone: such a read cannot be broken off, only left behind.
+/// a server that is gone: such a read cannot be interrupted, only left behind.
 fn in_time<T: Send + 'static>(find: fn() -> T, limit: Duration) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     let search = thread::Builder::new().spawn(move || {
@@ -130,7 +130,7 @@ fn refusal(answer: &SelfAnswer) -> String {
     }
 }
 
-/// The address that was asked, where it is not the one that is listened on.
+/// The address that was asked, where it is not the one that was given.
 fn asked_at(listen: &Listen) -> String {
     match listen {
         Listen::Tcp(address) => self_probe::reachable(*address).first().map(SocketAddr::to_string).unwrap_or_default(),

@@ -31,7 +31,7 @@ pub(super) struct SelfAnswer {
 }
 
 impl SelfAnswer {
-    /// By kubelet's rule: 200 to 399.
+    /// Whether the status is a success by kubelet's rule: 200 to 399.
     pub(super) fn is_ready(&self) -> bool {
         (200..400).contains(&self.status.as_u16())
     }
@@ -67,7 +67,7 @@ pub(super) fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
     let with_port = |ip: IpAddr| SocketAddr::new(ip, listening.port());
     match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => vec![with_port(Ipv4Addr::LOCALHOST.into())],
-        // It takes IPv4 too, unless the machine has none or has told it not to (net.ipv6.bindv6only).
+        // It takes IPv4 too, unless the machine has none or is set not to (net.ipv6.bindv6only).
         IpAddr::V6(ip) if ip.is_unspecified() => {
             vec![with_port(Ipv4Addr::LOCALHOST.into()), with_port(Ipv6Addr::LOCALHOST.into())]
         }
@@ -91,7 +91,7 @@ where
     Exchange::begin(wire, answered, request, MAX_HEAD).await
 }
 
-/// As much of the body as comes in time. The status is known already: a body that breaks off takes nothing from it.
+/// As much of the body as comes in time. The status is known already: a body that breaks off changes nothing about it.
 async fn body(mut exchange: Exchange, deadline: Deadline) -> Vec<u8> {
     let mut read = Vec::new();
     while read.len() < MAX_BODY

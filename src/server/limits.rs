@@ -3,36 +3,36 @@
 use crate::sys::fds;
 use std::time::Duration;
 
-/// Of the head of a request, and the size of hyper's two buffers: the least that it accepts.
+/// Largest head of a request, and the size of hyper's two buffers: the least that it accepts.
 pub(super) const HEAD_BYTES: usize = 8 * 1024;
 
-/// Lines in the head of a request.
+/// Most lines in the head of a request.
 pub(super) const HEAD_LINES: usize = 64;
 
-/// The waiting line of the listener; the kernel's own limit (net.core.somaxconn) is above it.
+/// The backlog of the listener; the kernel's own limit (net.core.somaxconn) is above it.
 pub(super) const BACKLOG: i32 = 1024;
 
-/// What the kernel keeps for a TCP connection to be read. A head fits; the kernel doubles it (socket(7)).
+/// The bytes to be read that the kernel keeps for a TCP connection. A head fits; the kernel doubles it (socket(7)).
 pub(super) const KERNEL_IN: usize = 16 * 1024;
 
-/// What the kernel keeps for a TCP connection to be sent. The answers to probes fit; the kernel doubles it.
+/// The bytes to be sent that the kernel keeps for a TCP connection. The answers to probes fit; the kernel doubles it.
 pub(super) const KERNEL_OUT: usize = 32 * 1024;
 
 /// An answer that is not read by then is given up: by the server while it holds the answer, by the kernel after that.
 /// It is Prometheus' default for a whole scrape.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// A head takes no longer, and no silence either. No multiple of the intervals at which one probes, so that a client
-/// which keeps its connection does not use it just when it is closed here.
+/// Neither a head nor a silence may take longer. Not a multiple of the usual probe intervals, so that a client which
+/// keeps its connection does not use it just when it is closed here.
 const HEAD_TIME: Duration = Duration::from_secs(7);
 
-/// Connections at most.
+/// Most connections.
 const OPEN: usize = 256;
 /// A server may have this share of the descriptors that the process may have. The rest are for hooks and checks.
 const SHARE_OF_DESCRIPTORS: usize = 4;
-/// Those that may have sent something.
+/// Most connections that may have sent something.
 const TALKING: usize = 64;
-/// Bytes of answers that the kernel has not taken yet.
+/// Most bytes of answers that the kernel has not taken yet.
 const UNSENT: usize = 256 * 1024;
 
 /// The bounds that depend on where graceful runs, or that a test wants to be smaller.
@@ -52,7 +52,7 @@ pub(super) struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// Those of this process.
+    /// The bounds for this process.
     pub(super) fn here() -> ServerLimits {
         ServerLimits::with_descriptors(usize::try_from(fds::limit()).unwrap_or(0))
     }

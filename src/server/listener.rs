@@ -14,12 +14,12 @@ use std::time::Duration;
 pub struct ProbeListener(BoundSocket);
 
 impl ProbeListener {
-    /// As [`BoundSocket::bind`].
+    /// Binds the address, as [`BoundSocket::bind`] does.
     ///
     /// # Errors
     /// Those of [`BoundSocket::bind`].
     pub fn bind(listen: &Listen) -> io::Result<ProbeListener> {
-        // These are for the worst clients: a kernel that has none of them (gVisor) serves the others as well.
+        // These options are for the worst clients: a kernel that lacks them (gVisor) serves the others as well.
         let bound = BoundSocket::bind(listen, BACKLOG, |socket| {
             _ = socket.set_recv_buffer_size(KERNEL_IN);
             _ = socket.set_send_buffer_size(KERNEL_OUT);
@@ -53,7 +53,7 @@ impl ProbeListener {
         self.0.remove_file();
     }
 
-    /// Hands it to the runtime in which this is called.
+    /// Hands the listener to the runtime in which this is called.
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
         Ok(match self.0.into() {
             StdListener::Tcp(listener) => {
@@ -68,7 +68,7 @@ impl ProbeListener {
     }
 }
 
-/// Readable when somebody waits there.
+/// Readable when a client waits there.
 impl AsFd for ProbeListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -41,7 +41,7 @@ fn any_address_takes_both_families() {
     let listener = ProbeListener::bind(&Listen::Tcp("[::]:0".parse().unwrap())).unwrap();
     let addr = tcp_listener(&listener).local_addr().unwrap();
     assert_eq!(listener.shown(), format!("http://{addr}"));
-    // In a container without IPv6 it is the other one's address.
+    // In a container without IPv6, the address is an IPv4 one.
     if addr.is_ipv6() {
         assert!(!SockRef::from(&tcp_listener(&listener)).only_v6().unwrap());
         TcpStream::connect(("::1", addr.port())).unwrap();
@@ -126,7 +126,7 @@ fn a_socket_in_use_is_left_alone() {
     assert_served(&path);
 }
 
-/// Its waiting line is full, so that connect(2) would wait.
+/// Its backlog is full, so that connect(2) would wait.
 #[test]
 fn a_socket_whose_owner_is_busy_is_in_use() {
     let folder = tempfile::tempdir().unwrap();

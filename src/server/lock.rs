@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// A thread that has panicked leaves nothing half changed that anybody could mistake: the next try sets it right.
+/// Locks it. A thread that has panicked leaves nothing half changed that could mislead anybody: the next try sets it
+/// right.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,19 +5,19 @@
 //! Situation, SharedStatus, Budget ───────────────────────────────────────────┴──► Page ──► text
 //! ```
 //!
-//! What happens is counted when it happens; what is so is asked for when a page is made. A page is a fresh
-//! registry: it can never show what was true for the page before, nor a series of something that is no more.
+//! What happens is counted when it happens; what is the case is asked for when a page is made. A page is a fresh
+//! registry: it can never show what was true for the page before, nor a series of something that no longer exists.
 //!
 //! - Counters and histograms never go down, and a series that is known in advance is there with 0 from the first page
 //!   on (prometheus.io/docs/practices/instrumentation, "Avoid missing metrics"): `rate()` sees the first failure.
 //! - The number of series is bounded: checks, hooks, signals, phases and exit codes are the labels' only values.
 //! - A parser of the older text format reads a page too, if somebody has lost its content type: it knows neither info nor
 //!   state sets, so these are gauges, as in Prometheus itself.
-//! - Series stand in the same order on every page.
+//! - Series come in the same order on every page.
 //! - Label values are escaped here, since prometheus-client does not (github.com/prometheus/client_rust/issues/151): one
 //!   quote in the name of a hook would cost the whole scrape.
-//! - Lengths of time come from the monotonic clock, and so they are lengths and not the usual timestamps: a clock
-//!   that is set in a stop must not move its budget.
+//! - Times are lengths from the monotonic clock, not the usual timestamps: a clock that is set during a stop must not
+//!   move its budget.
 
 use super::lock::locked;
 use crate::config::Budget;
@@ -40,14 +40,14 @@ use std::time::Duration;
 
 /// Upper bounds, in seconds, for graceful's own answers. They take some ten microseconds; more than 5 ms is a fault.
 const OWN_BUCKETS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
-/// For what is asked of others: from a loopback's answer to the longest usual timeout.
+/// Upper bounds, in seconds, for answers of others: from one over loopback to the longest usual timeout.
 const ASKED_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 const STATUSES: [Status; 3] = [Status::Healthy, Status::Degraded, Status::Unhealthy];
 
 /// All metrics of one graceful.
 pub(crate) struct Metrics {
-    /// Made with the first to be counted, or asked for: a start is not to wait for it.
+    /// Made when something is first counted, or asked for: a start must not wait for it.
     counted: OnceLock<Mutex<Counted>>,
     readiness: ReadinessChanges,
 }
@@ -164,7 +164,7 @@ impl Metrics {
 }
 
 impl Counted {
-    /// The checks have their series before their first try.
+    /// Gives the checks their series before their first try.
     fn foresee(&mut self, checks: &[Checked]) {
         for check in checks {
             self.check_durations.get(check_labels(check.name), asked_histogram);
@@ -202,7 +202,7 @@ impl Page {
         let help = "Ends of the app; code is what a shell shows, 128 + its number for a signal";
         self.add("app_exits", help, counted.app_exits.clone());
         let generation = ConstGauge::new(board.which_generation() as f64);
-        self.add("generation", "Which run of the app this is, from 1 on", generation);
+        self.add("generation", "Which run of the app this is, counted from 1", generation);
         let count = |(cause, count): (RestartCause, u64)| (labels([("cause", cause.name())]), ConstCounter::new(count));
         let help = "How often the app was started again, by how it had ended";
         self.add("restarts", help, Series::of(board.all_restarts().map(count)));
@@ -246,7 +246,7 @@ impl Page {
     }
 
     fn hooks(&mut self, counted: &Counted) {
-        let help = "How long the hook took, once it has ended; of hooks with one name and stage the last";
+        let help = "How long the hook took, once it has ended; of hooks with the same name and stage, the last";
         self.add_seconds("hook_duration", help, counted.hook_durations.clone());
     }
 
@@ -354,7 +354,7 @@ fn try_labels(name: &str, status: Status) -> Labels {
     labels([("check", name), ("result", status.name())])
 }
 
-/// Those that there were. SIGCHLD is the kernel's word about a process, not somebody's about the app.
+/// The signals that came at all. SIGCHLD is the kernel's word about a process, not somebody's about the app.
 fn signals(counts: impl Iterator<Item = (Signal, u64)>) -> Series<ConstCounter> {
     let seen = counts.filter(|(signal, count)| *count > 0 && *signal != Signal::CHLD);
     Series::of(seen.map(|(signal, count)| (labels([("signal", &signal.to_string())]), ConstCounter::new(count))))

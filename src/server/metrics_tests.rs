@@ -5,7 +5,7 @@ use std::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Every metric that a page can have, with its type. Who renames one breaks a dashboard.
+/// Every metric that a page can have, with its type. Whoever renames one breaks a dashboard.
 const FAMILIES: [(&str, &str); 29] = [
     ("graceful_app_exits", "counter"),
     ("graceful_app_running", "gauge"),
@@ -89,7 +89,7 @@ fn page(situation: &Situation) -> String {
     Metrics::new().page(situation, &board(), &budget())
 }
 
-/// Every series with its value. A second line for one series, or one without a number, is a fault of the page.
+/// Every series with its value. A second line for a series, or one without a number, is a fault of the page.
 #[track_caller]
 fn series(page: &str) -> BTreeMap<String, f64> {
     let mut all = BTreeMap::new();

@@ -8,7 +8,8 @@
 //! - `pool`: the open connections, and which of them gives way.
 //! - `stream`: one connection's socket, with the deadline for its reader.
 //! - `request`, `response`: from a request to its answer, without I/O: nobody waits for a check.
-//! - `state`: what is known of the app and its checks, by which probes are answered: whoever asks the app notes it down there.
+//! - `state`: what is known about the app and its checks, from which probes are answered; whoever asks the app records
+//!   it there.
 //! - `metrics`: what `/metrics` says.
 //! - `limits`: the numbers.
 //!
@@ -16,8 +17,8 @@
 //!
 //! Everybody who reaches the port may send anything, and as much of it as there is. Each resource has a bound, and at
 //! each bound the same rule: **the oldest connection that uses it gives way to the new one**. A client that sends its
-//! request at once is answered in the turn in which the request is seen, so what is old is slow or idle. Whoever holds
-//! connections therefore takes them from himself, and a probe gets through.
+//! request at once is answered in the turn in which the request is seen, so what is old is slow or idle. A client that
+//! holds connections therefore takes them from itself, and a probe gets through.
 //!
 //! | bound | | who gives way |
 //! | --- | --- | --- |
@@ -29,21 +30,21 @@
 //! | an answer that waits for its reader | 10 s | itself |
 //! | a request's body | is not read | itself, after the answer |
 //!
-//! A silent connection costs its descriptor and less than 2 KiB. One that talks has hyper's two buffers of 8 KiB besides,
-//! and its headers for as long as an answer is made. So the worst case is 256 × 2 KiB + 64 × 18 KiB + 256 KiB: less than
-//! 2 MiB. The kernel holds up to 32 KiB for each TCP connection to be read, in the waiting line of the listener too, and
-//! 64 KiB to be sent, the latter up to 10 s longer than the connection; what gives way is reset, so that nothing of it is
-//! held.
+//! A silent connection costs its descriptor and less than 2 KiB. One that talks has hyper's two buffers of 8 KiB
+//! besides, and its headers for as long as an answer is made. So the worst case is 256 × 2 KiB + 64 × 18 KiB + 256 KiB:
+//! less than 2 MiB. The kernel holds up to 32 KiB for each TCP connection to be read, in the backlog of the listener
+//! too, and 64 KiB to be sent, the latter up to 10 s longer than the connection; what gives way is reset, so that
+//! nothing of it is held.
 //!
 //! Invariants:
-//! - A turn of the loop is: accept one connection; look what has come in on all others, and answer it; if all places are
-//!   taken, have the oldest give way. So nobody gives way whose request was there before the newcomer was accepted,
+//! - A turn of the loop is: accept one connection; see what has come in on all others, and answer it; if all places are
+//!   taken, have the oldest give way. So no client gives way whose request was there before the newcomer was accepted,
 //!   however fast they come.
 //! - No error and no panic of a connection ends the loop. Where descriptors or memory are short, the oldest connections
 //!   are closed, and after a growing pause it goes on.
-//! - There is no timer but those of open connections: with none, the thread sleeps.
-//! - An answer is a line of `--log-level debug`, what a connection suffers one of trace: neither is said of a flood for longer
-//!   than the log has room.
+//! - The only timers are those of open connections: without any, the thread sleeps.
+//! - An answer is a line at `--log-level debug`, what a connection suffers is one at trace; of a flood, neither is
+//!   written for longer than the log has room.
 
 pub mod listener;
 
@@ -80,7 +81,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, trace};
 
-/// After an error of accept(2): doubles with each that follows.
+/// The pause after an error of accept(2); doubled with each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -119,7 +120,7 @@ where
     let mut pause = SHORTEST_PAUSE;
     loop {
         let accepted = acceptor.accept(limits.answer).await;
-        // Everybody's turn: what came before this connection is answered before somebody gives way to it.
+        // Everybody's turn: what came before this connection is answered before any client gives way to it.
         yield_now().await;
         match accepted {
             Ok(stream) => {
@@ -130,7 +131,8 @@ where
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 let (short, pause_s, why) = (is_shortage(&error), pause.as_secs_f64(), in_words(&error));
-                debug!(name: "probe_not_accepted", error = why, short, pause_s, "no connection taken for a probe: {why}; next try in {pause:.1?}");
+                debug!(name: "probe_not_accepted", error = why, short, pause_s, "no connection accepted for a probe: \
+                              {why}; next try in {pause:.1?}");
                 if short {
                     pool.shrink();
                 }

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use tokio::task::{AbortHandle, spawn_local};
 use tracing::trace;
 
-/// Holds the connections. They belong to it, and not to the tasks that drive them, so that one which gives way is closed
-/// and its memory free at once, not when its task comes to its turn. They end when this is dropped.
+/// Holds the connections. They belong to it, and not to the tasks that drive them, so that one which gives way is
+/// closed and its memory freed at once, not when its task has its turn. They end when this is dropped.
 pub(super) struct Pool {
     limits: ServerLimits,
     /// The oldest first.
@@ -22,7 +22,7 @@ pub(super) struct Pool {
 
 type Members = Rc<RefCell<VecDeque<Rc<Member>>>>;
 
-/// What a connection knows of its place in the pool.
+/// What a connection knows about its place in the pool.
 pub(super) struct Slot {
     members: Members,
     limits: ServerLimits,
@@ -70,7 +70,7 @@ impl Pool {
         _ = member.task.set(task.abort_handle());
     }
 
-    /// A quarter of the connections give way, and one at least: descriptors or memory are short.
+    /// A quarter of the connections give way, and at least one: descriptors or memory are short.
     pub(super) fn shrink(&self) {
         let count = self.members.borrow().len() / 4 + 1;
         for _ in 0..count {
@@ -86,14 +86,14 @@ impl Drop for Pool {
 }
 
 impl Slot {
-    /// Something came in: from now on the connection has buffers. Too many with buffers: the oldest of them gives way.
+    /// Something came in: from now on the connection has buffers. If too many have, the oldest of them gives way.
     pub(super) fn talks(&self) {
         let talking = || self.members.borrow().iter().filter(|member| member.talking.get()).count();
         while talking() >= self.limits.talking && evict(&self.members, |member| member.talking.get()) {}
         self.member.talking.set(true);
     }
 
-    /// An answer for this connection. Too much is waiting to be sent: the oldest connections that wait give way.
+    /// An answer for this connection. If too much is waiting to be sent, the oldest connections that wait give way.
     pub(super) fn send(&self, text: String) -> Unsent {
         let unsent = || self.members.borrow().iter().map(|member| member.unsent()).sum::<usize>();
         while unsent() + text.len() > self.limits.unsent && evict(&self.members, |member| member.unsent() > 0) {}
@@ -136,7 +136,8 @@ struct LeaveGuard {
 impl Drop for LeaveGuard {
     fn drop(&mut self) {
         self.members.borrow_mut().retain(|member| !Rc::ptr_eq(member, &self.member));
-        // A connection holds its seat, and the seat its member: broken up here, or none of them would ever be freed.
+        // A connection holds its seat, and the seat its member: broken up here, because otherwise neither would ever be
+        // freed.
         let connection = self.member.connection.try_borrow_mut().ok().and_then(|mut connection| connection.take());
         drop(connection);
     }

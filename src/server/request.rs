@@ -11,12 +11,12 @@ const MAX_EXCLUDED: usize = 64;
 pub(super) struct Query {
     /// `verbose`, but not `verbose=false` or `verbose=0`.
     pub(super) verbose: bool,
-    /// Of every `exclude=NAME`.
+    /// The names of every `exclude=NAME`.
     pub(super) exclude: Vec<String>,
 }
 
 impl Query {
-    /// Decodes percent signs and plus signs, as of an HTML form.
+    /// Decodes percent signs and plus signs, as in an HTML form.
     pub(super) fn read(query: &str) -> Query {
         let mut read = Query::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -30,7 +30,7 @@ impl Query {
     }
 }
 
-/// Whether Accept asks for JSON and does not like plain text better (RFC 9110, section 12.5.1). JSON must be named, by
+/// Whether Accept asks for JSON and does not prefer plain text (RFC 9110, section 12.5.1). JSON must be named, by
 /// itself or as application/*: `*/*` and no Accept at all mean text.
 pub(super) fn wants_json(headers: &HeaderMap) -> bool {
     let ranges = || {
@@ -57,7 +57,7 @@ fn media_range(text: &str) -> (&str, u16) {
         let (key, value) = part.split_once('=')?;
         key.trim_end().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())?
     });
-    // What is no number from 0 to 1 is as if it was not there.
+    // What is not a number from 0 to 1 is ignored.
     let quality = quality.filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(1.0);
     (name, (quality * 1000.0).round() as u16)
 }

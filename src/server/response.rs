@@ -32,8 +32,8 @@ enum Page {
     Metrics,
 }
 
-/// The answer. It closes the connection when a probe fails, so that the next one does not come to the same instance by
-/// habit, and when the request has a body, which nobody reads.
+/// The answer. It closes the connection when a probe fails, so that the next one does not come to the same instance
+/// over a kept connection, and when the request has a body, which nobody reads.
 pub(super) fn answer(request: &Request<impl Body>, shared: &Shared) -> Response<String> {
     let mut response = match (page_at(request.uri().path()), request.method()) {
         (None, _) => plain(StatusCode::NOT_FOUND, "not found; / lists what is there\n"),

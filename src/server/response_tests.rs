@@ -138,7 +138,7 @@ fn a_probe_that_fails_says_why_and_closes() {
             ("vary", Some("Accept")),
         ],
     );
-    // A dependency is no matter of the other two.
+    // A dependency does not concern the other two.
     assert_eq!(PATHS.map(|(path, _)| server.get(path).status), [200, 200, 200, 200, 200, 503, 503]);
 }
 

@@ -19,10 +19,10 @@ use std::time::Instant;
 /// Longer than a loaded machine takes to read a request that is there.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Large enough for no kernel to take it all.
+/// So large that no kernel takes all of it.
 const LARGE: usize = 1024 * 1024;
 
-/// Nobody gives way because of time.
+/// Bounds with which nobody gives way because of time.
 fn patient() -> ServerLimits {
     ServerLimits { head: DEADLINE * 3, answer: DEADLINE * 3, ..ServerLimits::here() }
 }
@@ -108,7 +108,7 @@ fn who_asks_at_once_is_answered_though_there_is_one_place() {
 
 /// The newcomer waits to be accepted when the oldest asks, so both are there when the server looks again.
 #[test]
-fn who_asks_is_answered_before_he_gives_way() {
+fn a_client_that_asks_is_answered_before_it_gives_way() {
     let (gate, pass) = Gate::new();
     let server = Server::with(&loopback(), ServerLimits { open: 3, ..patient() }, move |request| {
         if request.uri().path() == "/wait" {
@@ -127,7 +127,7 @@ fn who_asks_is_answered_before_he_gives_way() {
     let mut newcomer = server.client();
     newcomer.send(LIVEZ);
     gate.open();
-    // Now the server knows of the newcomer, but not what comes now.
+    // Now the server knows of the newcomer, but not of what comes now.
     gate.wait();
     oldest.send(LIVEZ);
     gate.open();
@@ -289,7 +289,7 @@ fn silence_ends_a_connection() {
     assert!(start.elapsed() >= SHORT);
 }
 
-/// Each request is in time, all of them are not.
+/// Each request is in time; all of them together are not.
 #[test]
 fn time_counts_anew_after_each_answer() {
     let head = Duration::from_secs(2);
@@ -326,7 +326,7 @@ fn an_answer_that_nobody_reads_is_given_up() {
     let (start, mut client) = (Instant::now(), connect());
     wait_until("it is closed", || client.stream().write_all(b"x").is_err());
     assert!(start.elapsed() >= SHORT);
-    // So is one who reads now and then, and would have all of it in time that is not his.
+    // So is one that reads now and then, and would get all of it, but too late.
     let (mut client, mut read) = (connect(), 0);
     wait_until("it is closed", || {
         thread::sleep(SHORT / 6);
@@ -335,7 +335,7 @@ fn an_answer_that_nobody_reads_is_given_up() {
         count == 0
     });
     assert!(read < LARGE, "{read}");
-    // One who reads gets all of it, and again after a while.
+    // One that reads gets all of it, and again after a while.
     let mut client = connect();
     assert_eq!(client.rest_of_body(LARGE), LARGE);
     thread::sleep(SHORT);
@@ -396,7 +396,7 @@ fn a_panic_ends_its_connection_alone() {
     }
 }
 
-/// Leaves this process so many descriptors beside those that are open, as long as the fillers live.
+/// Leaves this process this many descriptors besides those that are open, as long as the fillers live.
 fn leave_descriptors(count: u64) -> Vec<File> {
     let (highest, mut fillers) = (*descriptors().last().unwrap(), Vec::new());
     // The numbers between are filled, or they would be free.
@@ -421,7 +421,7 @@ fn descriptors() -> Vec<i32> {
     numbers
 }
 
-/// Of the whole process.
+/// The CPU time of the whole process.
 fn cpu_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
     let (user, system) = (usage.user_time(), usage.system_time());
@@ -465,7 +465,7 @@ fn without_descriptors_it_goes_on() {
     assert_eq!(last.answer().body, "ok");
 }
 
-/// Without what is read from the binary.
+/// The memory of this process without what is read from the binary.
 fn anonymous_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

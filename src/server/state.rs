@@ -1,8 +1,9 @@
 //! What the thread that asks and the thread that answers share: the last answer of the readiness endpoint, the checks'
 //! memories, the metrics.
 //!
-//! Locks are held while something is noted down or a page is made of it, never over an await. The main loop makes and drops
-//! it, and otherwise takes a lock only if nobody has it. It outlives the threads: whoever is started again finds what was known.
+//! Locks are held while something is recorded or a page is made of it, never across an await. The main loop makes and
+//! drops it, and otherwise takes a lock only if nobody has it. It outlives the threads: one that is started again finds
+//! what was known.
 
 use super::lock::{free, locked};
 use super::metrics::Metrics;
@@ -44,7 +45,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Of these checks, none of which was tried yet.
+    /// The state of these checks, none of which has been tried yet.
     pub fn new(facts: AppFacts, checks: &[CheckConfig]) -> Shared {
         let state = |check: &CheckConfig| CheckState { check: check.clone(), tracker: CheckHistory::new(rules(check)) };
         Shared {
@@ -74,7 +75,7 @@ impl Shared {
         }
     }
 
-    /// Asks the kernel for what nobody tells of when it happens.
+    /// Asks the kernel for what nobody reports when it happens.
     pub(super) fn look_for_oom_kills(&self) {
         if let Some(kills) = &self.oom_kills {
             self.facts.board.oom_killed(kills.count());
@@ -115,7 +116,7 @@ impl Shared {
         self.compare(&mut was_ready, &locked(&self.ready_url), &locked(&self.checks));
     }
 
-    /// The same for the main loop, which must not wait; false: one of the threads is at it, and has to be told.
+    /// The same for the main loop, which must not wait; false if one of the threads is at it, and has to be told.
     pub fn reassess_now(&self) -> bool {
         let locks = (free(&self.was_ready), free(&self.ready_url), free(&self.checks));
         let (Some(mut was_ready), Some(ready_url), Some(checks)) = locks else { return false };
@@ -130,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// The kernel's count, from the making of this on.
+    /// The kernel's count since this was made.
     pub fn oom_kills(&self) -> Option<&OomKills> {
         self.oom_kills.as_ref()
     }

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 /// not read to the kernel, which keeps it for a client that may never read.
 pub(super) struct ProbeStream {
     socket: Pin<Box<dyn ProbeSocket>>,
-    /// For an answer that has to wait.
+    /// How long an answer may wait for its reader.
     patience: Duration,
     /// When the answer that waits is given up.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -24,13 +24,13 @@ pub(super) struct ProbeStream {
 
 /// What both kinds of sockets can do.
 pub(super) trait ProbeSocket: AsyncRead + AsyncWrite {
-    /// Until it may be readable: the runtime takes a new socket for readable until a try has shown that it is not.
+    /// Ready when it may be readable: the runtime takes a new socket for readable until a try has shown that it is not.
     fn poll_maybe_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Whether a read would wait (WouldBlock).
     fn try_peek(&self) -> io::Result<usize>;
 
-    /// Has the kernel forget, at the close, what was not sent.
+    /// Makes the kernel forget, at the close, what was not sent.
     fn forget_unsent(&self);
 }
 
@@ -44,7 +44,7 @@ impl ProbeSocket for TcpStream {
     }
 
     fn forget_unsent(&self) {
-        // It fails for a socket that is no more, which has forgotten already.
+        // It fails for a socket that no longer exists, which has forgotten already.
         _ = self.set_zero_linger();
     }
 }
@@ -58,7 +58,7 @@ impl ProbeSocket for UnixStream {
         self.try_io(Interest::READABLE, || peek(self))
     }
 
-    /// What was sent is the other side's.
+    /// Nothing to do: what was sent is the other side's.
     fn forget_unsent(&self) {}
 }
 
@@ -67,12 +67,12 @@ fn peek(socket: &impl AsFd) -> io::Result<usize> {
 }
 
 impl ProbeStream {
-    /// An answer that is not read within `patience` is given up.
+    /// A stream on which an answer that is not read within `patience` is given up.
     pub(super) fn new(socket: impl ProbeSocket + 'static, patience: Duration) -> ProbeStream {
         ProbeStream { socket: Box::pin(socket), patience, deadline: None, orderly: false }
     }
 
-    /// Until there is something to read, or the other side has closed.
+    /// Ready when there is something to read, or the other side has closed.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.poll_maybe_readable(cx))?;
@@ -83,13 +83,13 @@ impl ProbeStream {
         }
     }
 
-    /// Closes without a reset: nothing is wrong but that nobody speaks.
+    /// Closes without a reset: nothing is wrong except that nobody speaks.
     pub(super) fn close_quietly(mut self) {
         self.orderly = true;
     }
 
     /// A write that has to wait runs against the deadline. It is set when the answer has to wait for the first time and
-    /// stands until all of it is written: to read a byte now and then does not put it off.
+    /// stays until all of it is written: reading a byte now and then does not put it off.
     fn waits(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let patience = self.patience;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -121,7 +121,7 @@ impl AsyncWrite for ProbeStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // With it hyper sends an answer from where it is, and makes no copy that would count nowhere.
+        // With it hyper sends an answer from where it is, and makes no copy, which would not be counted anywhere.
         self.socket.is_write_vectored()
     }
 

@@ -27,11 +27,11 @@ pub(super) const LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 /// A server; its thread ends when this is dropped.
 pub(super) struct Server {
     pub(super) addr: SocketAddr,
-    /// Of a ready app, as long as nothing else is written on it.
+    /// The status of a ready app, as long as nothing else is written to it.
     pub(super) board: Arc<SharedStatus>,
     /// The thread's id.
     pub(super) thread: libc::pid_t,
-    /// Dropped, it drops what serves; the runtime goes on until the server is dropped.
+    /// When dropped, it drops what serves; the runtime goes on until the server is dropped.
     pub(super) serving: Option<oneshot::Sender<()>>,
     _running: oneshot::Sender<()>,
 }
@@ -71,7 +71,7 @@ impl Server {
     ) -> Server {
         let listener = ProbeListener::bind(listen).unwrap();
         let shown = listener.shown();
-        // Of a Unix socket there is none.
+        // A Unix socket has none.
         let addr = shown.strip_prefix("http://").map_or(([0; 4], 0).into(), |addr| addr.parse().unwrap());
         let ((serving, served), (running, ran)) = (oneshot::channel::<()>(), oneshot::channel::<()>());
         let (board, (tell, told)) = (ready_board(), mpsc::channel());
@@ -104,7 +104,7 @@ impl Server {
         client.answer()
     }
 
-    /// A fresh /livez is answered.
+    /// Checks that a fresh /livez is answered.
     #[track_caller]
     pub(super) fn assert_alive(&self) {
         let answer = self.get("/livez");
@@ -255,14 +255,14 @@ impl Answer {
     }
 }
 
-/// Has a server wait in an answer: what its clients do meanwhile it sees all at once.
+/// Makes a server wait in an answer: what its clients do meanwhile, it then sees all at once.
 pub(super) struct Gate {
     entered: mpsc::Receiver<()>,
     leave: mpsc::Sender<()>,
 }
 
 impl Gate {
-    /// With what the server's answer calls.
+    /// The gate, and what the server's answer calls.
     pub(super) fn new() -> (Gate, impl Fn() + Send + 'static) {
         let ((enter, entered), (leave, left)) = (mpsc::channel(), mpsc::channel());
         let pass = move || {
@@ -272,7 +272,7 @@ impl Gate {
         (Gate { entered, leave }, pass)
     }
 
-    /// Until the server waits.
+    /// Returns when the server waits.
     pub(super) fn wait(&self) {
         self.entered.recv_timeout(DEADLINE).unwrap();
     }

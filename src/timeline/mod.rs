@@ -34,7 +34,7 @@ pub enum StopCause {
     AppExited,
     /// A post-start hook failed whose failure stops the app.
     HookFailed,
-    /// The same of a ready hook.
+    /// The same, for a ready hook.
     ReadyHookFailed,
     /// The app was not ready in time.
     StartupTimeout,
@@ -48,12 +48,12 @@ pub enum StopCause {
     NotStarted,
 }
 
-/// How grave an event is (`--log-level`: this and everything graver is written).
+/// How severe an event is (`--log-level`: this and everything more severe is written).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Something failed.
     Error,
-    /// Something that the user should change.
+    /// Something that the user should look at or change.
     Warn,
     /// What happens.
     Info,
@@ -107,10 +107,10 @@ pub enum Event {
         pid: i32,
         error: Option<String>,
     },
-    /// Nothing will come of it: what the app ignores it does not even notice.
+    /// Nothing will come of it: the app does not even notice what it ignores.
     SignalIgnored {
         signal: Signal,
-        /// It has a terminal, and is hung up as well.
+        /// Whether it has a terminal, and is hung up as well.
         hung_up: bool,
     },
     /// A signal that begins no stop came from another PID namespace, as an engine sends an image's STOPSIGNAL.
@@ -119,7 +119,7 @@ pub enum Event {
         /// The app ignores it; otherwise it ended after it.
         ignored: bool,
     },
-    /// By `--stop-to`: so many others got what the app got.
+    /// By `--stop-to`: this many others got what the app got.
     AlsoSignalled {
         signal: Signal,
         /// `group` or `tree`.
@@ -202,7 +202,7 @@ pub enum Event {
         at: InFlightMoment,
         #[serde(flatten)]
         counts: Counts,
-        /// The numbers are so old.
+        /// How old the numbers are.
         #[serde(rename = "age_s", serialize_with = "seconds")]
         age: Duration,
     },
@@ -213,11 +213,11 @@ pub enum Event {
     NotWatched {
         what: String,
     },
-    /// It had been taken for over after a pause.
+    /// An answer went on that had been taken for over after a pause.
     AnswerWentOn {
         #[serde(rename = "pause_s", serialize_with = "seconds")]
         pause: Duration,
-        /// With which it would not have been.
+        /// The quiet window with which it would not have been.
         #[serde(rename = "quiet_window_s", serialize_with = "seconds")]
         quiet_window: Duration,
     },
@@ -234,10 +234,10 @@ pub enum Event {
         bytes: u64,
         why: String,
     },
-    /// What the app's profile has to say.
+    /// What the app's profile advises.
     Advice {
         what: String,
-        /// Of interest to who looks closely.
+        /// Whether it is only of interest to somebody who looks closely.
         detail: bool,
     },
     Ready {
@@ -255,7 +255,7 @@ pub enum Event {
         detail: String,
     },
     StillReady,
-    /// The liveness endpoint has failed so often in a row.
+    /// The liveness endpoint has failed this often in a row.
     NotLive {
         detail: String,
         failures: u32,
@@ -291,15 +291,15 @@ pub enum Event {
         pid: i32,
         name: String,
         signal: Signal,
-        /// It does nothing about it: when it ends, it is for another reason.
+        /// Whether the process ignores the signal: when it ends, it is for another reason.
         ignored: bool,
         error: Option<String>,
     },
-    /// Those who are too many to be named.
+    /// The processes that are too many to be named.
     MoreSignalled {
         count: usize,
         signal: Signal,
-        /// So many of them do nothing about it.
+        /// How many of them ignore the signal.
         ignored: usize,
     },
     NotWaitedFor {
@@ -319,46 +319,46 @@ pub enum Event {
     /// The app has ended, and is started again.
     Restarting {
         cause: RestartCause,
-        /// How it ended; none where it was not started.
+        /// How it ended; `None` if it was not started.
         status: Option<ExitStatus>,
         #[serde(rename = "ran_s", serialize_with = "seconds")]
         ran: Duration,
         #[serde(rename = "delay_s", serialize_with = "seconds")]
         delay: Duration,
-        /// The try in a row, from 1 on.
+        /// Which try in a row, counted from 1.
         tries: u32,
         /// Since the first end of the row.
         #[serde(rename = "row_s", serialize_with = "seconds")]
         row: Duration,
-        /// It is one of too many to be said each time.
+        /// Whether it is one of too many to be logged each time.
         #[serde(skip)]
         hushed: bool,
     },
-    /// Of an app that was started again so often in a row.
+    /// The app has been started again as often in a row as it may.
     GivenUp {
         tries: u32,
     },
-    /// A new run of the app is started beside the one that there is.
+    /// A new run of the app is started beside the current one.
     ReloadBegan {
         /// What asked for it.
         by: String,
         /// The new one.
         generation: u64,
     },
-    /// The new one has taken the place of the other.
+    /// The new run has taken the place of the old one.
     Reloaded {
         generation: u64,
         #[serde(rename = "took_s", serialize_with = "seconds")]
         took: Duration,
-        /// What was taken for its being ready.
+        /// What showed that it is ready.
         ready: String,
     },
-    /// It has not, and the other one goes on.
+    /// The new run has not, and the old one goes on.
     ReloadFailed {
         generation: u64,
         why: String,
     },
-    /// There is another run of the app besides, which this was asked for in the middle of.
+    /// A reload was asked for while another one was under way.
     ReloadWaits {
         by: String,
     },
@@ -367,7 +367,7 @@ pub enum Event {
         by: String,
         why: String,
     },
-    /// What was replaced is gone.
+    /// The run that was replaced is gone.
     Retired {
         status: Option<ExitStatus>,
         #[serde(rename = "took_s", serialize_with = "seconds")]
@@ -385,7 +385,7 @@ pub enum Event {
     },
 }
 
-/// Why somebody who is left is not waited for.
+/// Why a process that is left is not waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unwaited {
@@ -405,14 +405,14 @@ pub enum HookResult {
     Failed(String),
     /// It was killed at its timeout.
     TimedOut,
-    /// It was killed because its reason was gone.
+    /// It was killed because it was no longer needed.
     Cancelled,
 }
 
 /// An event with its time since graceful's start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Since graceful's start.
+    /// The time since graceful's start.
     pub at: Duration,
     /// The event.
     pub event: Event,
@@ -453,18 +453,18 @@ pub struct Timeline {
     generation: u64,
     /// How often the app was started again so far.
     restarts: u64,
-    /// It is not the run that counts, or was not for long: its lines say which it is.
+    /// Whether its lines say which run they are about: it is not the run that counts, or has not been for long.
     marked: bool,
 }
 
-/// At most this many of those who outlived the app are named.
+/// At most this many of the processes that outlived the app are named.
 pub const LEFTOVERS_NAMED: usize = 20;
 
 /// How many events are kept: enough for any stop, and a bound for a long life.
 const KEPT: usize = 256;
 
 impl Timeline {
-    /// Empty, from now on.
+    /// An empty timeline that begins now.
     pub fn new(started_at: SystemTime, program: OsString, budget: Budget, hold_mode: HoldMode) -> Timeline {
         Timeline {
             started_at,
@@ -483,8 +483,8 @@ impl Timeline {
         }
     }
 
-    /// That of another run of the app, which begins with nothing but what was warned of: that holds for graceful as a whole.
-    /// `again`: the app was started again, since it had ended.
+    /// The timeline of another run of the app, which begins with nothing but the warnings, which hold for graceful as a
+    /// whole. `again`: the app was started again, since it had ended.
     pub fn of_another(&self, generation: u64, again: bool) -> Timeline {
         let warnings = self.entries.iter().filter(|entry| matches!(entry.event, Event::Trouble { .. }));
         Timeline {
@@ -539,12 +539,12 @@ impl Timeline {
         self.entries.iter().map(|entry| &entry.event)
     }
 
-    /// Whether this was said already.
+    /// Whether this trouble has been recorded already.
     pub fn has_trouble(&self, what: &str) -> bool {
         self.events().any(|event| matches!(event, Event::Trouble { what: said } if said == what))
     }
 
-    /// The app's pid, once it was started.
+    /// The app's pid, once it has been started.
     pub fn app(&self) -> Option<i32> {
         self.app
     }
@@ -624,7 +624,7 @@ impl fmt::Display for HookResult {
             HookResult::Ok => f.write_str("ok"),
             HookResult::Failed(why) => write!(f, "failed: {why}"),
             HookResult::TimedOut => f.write_str("timed out and was killed"),
-            HookResult::Cancelled => f.write_str("was ended, its reason was gone"),
+            HookResult::Cancelled => f.write_str("was cancelled (no longer needed)"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a life has kinds of, each with its one name: log, report, metrics, probes, variables and options all call it so.
+//! The kinds of things in a life, each with its one name, which log, report, metrics, probes, variables and options all
+//! use.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -75,7 +76,7 @@ pub enum Stage {
     PostStart,
     /// Once, when the app is ready for the first time.
     Ready,
-    /// From the begin of the stop on, beside the pre-stop delay.
+    /// From the beginning of the stop on, during the pre-stop delay.
     PreStop,
     /// When the app and everything it left is gone.
     PostStop,
@@ -124,7 +125,7 @@ pub enum RestartCause {
     Hung,
 }
 
-/// When it was looked what is in flight.
+/// When what is in flight was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlightMoment {
     /// The stop began.

@@ -1,9 +1,9 @@
 //! The report: everything about one stop, as JSON for machines and in a few lines for `kubectl describe`.
 //!
 //! All times are seconds with milliseconds. `*_s` of a phase, a signal, a hook or a readiness change counts from t0,
-//! the begin of the stop (the app's exit, if it ended by itself); what came before t0 is negative.
+//! the beginning of the stop (the app's exit, if it ended by itself); what came before t0 is negative.
 //!
-//! It is one type for those who write it and for those who read it: `graceful drill` reads the report of the run that it
+//! One type serves those who write it and those who read it: `graceful drill` reads the report of the run that it
 //! has supervised back into the same [`Report`].
 
 use super::text::{human, plural};
@@ -18,10 +18,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Kubernetes reads no more of a termination message (kubernetes.io, "Determine the Reason for Pod Failure").
+/// Kubernetes reads no more bytes of a termination message (kubernetes.io, "Determine the Reason for Pod Failure").
 pub const TERMINATION_MESSAGE_MAX: usize = 4096;
 
-/// Helpers that end when they see that the app has, as Python's resource_tracker, are gone by then.
+/// In seconds. Helpers that end when they see that the app has, as Python's resource_tracker, are gone by then.
 pub const HELPERS_LAST_S: f64 = 0.5;
 
 /// The whole report.
@@ -35,13 +35,13 @@ pub struct Report {
     pub started_at: String,
     /// Wall clock of t0; null where no stop began.
     pub stop_began_at: Option<String>,
-    /// graceful's life.
+    /// How long graceful ran.
     pub ran_s: f64,
     /// What began the stop.
     pub cause: Option<StopCause>,
     /// pid of the sender of the signal that began the stop; null when the kernel or another namespace sent it.
     pub stop_signal_sender: Option<i32>,
-    /// Which run of the app this is about, from 1 on; times and events are those of this one alone.
+    /// Which run of the app this is about, counted from 1; times and events are those of this run alone.
     pub generation: u64,
     /// How often the app was started again in graceful's life.
     pub restarts: u64,
@@ -49,7 +49,7 @@ pub struct Report {
     pub app: AppEnd,
     /// graceful's own exit status.
     pub exit_code: u8,
-    /// What there was, and what was used.
+    /// The budget, and how much of it was used.
     pub budget: BudgetReport,
     /// In the order in which they came.
     pub phases: Vec<PhaseSpan>,
@@ -67,11 +67,11 @@ pub struct Report {
     pub hold_mode: HoldMode,
     /// How the hold ended, in words; null where there was none.
     pub hold: Option<String>,
-    /// The hold ended because its time was over, and not because of what it waited for.
+    /// Whether the hold ended because its time was over, and not because of what it waited for.
     pub hold_timed_out: bool,
-    /// It was proven when the stop began, and the default pre-stop delay ended for it.
+    /// Whether it was proven, when the stop began, that nothing listens, so that the default pre-stop delay ended.
     pub nothing_listens: bool,
-    /// What comes in where nothing can be seen, and is not held for.
+    /// Where requests come in that cannot be seen, and are not held for.
     pub not_watched: Vec<String>,
     /// An answer that was taken for over went on; null if none did.
     pub answer_went_on: Option<AnswerWentOn>,
@@ -81,7 +81,7 @@ pub struct Report {
     pub leftovers: LeftoversReport,
     /// Whether graceful sent SIGKILL because the budget was spent.
     pub sigkill: bool,
-    /// The app was killed by somebody else.
+    /// Who else killed the app, as far as that is known; null if nobody did.
     pub killed_from_outside: Option<KilledFromOutside>,
     /// Processes in the app's cgroup that the kernel has killed for want of memory since the start.
     pub oom_kills: u64,
@@ -100,7 +100,7 @@ pub struct AppEnd {
     pub pid: Option<i32>,
     /// How it ended.
     pub status: Option<ExitStatus>,
-    /// The app ended before graceful told it to stop, or of one that graceful knows nothing of.
+    /// Whether the app ended before graceful told it to stop, or of a signal that graceful knows nothing about.
     pub ended_before_signal: bool,
     /// Why it was not started.
     pub spawn_error: Option<String>,
@@ -111,13 +111,13 @@ pub struct AppEnd {
 pub struct BudgetReport {
     /// G.
     pub grace_period_s: f64,
-    /// How long before G SIGKILL is sent.
+    /// How long before G graceful sends SIGKILL.
     pub kill_margin_s: f64,
     /// The configured delay.
     pub pre_stop_delay_s: f64,
-    /// Of G, until the end.
+    /// The part of G that was used until the end.
     pub used_s: f64,
-    /// Until SIGKILL would have come.
+    /// What was left until SIGKILL would have come.
     pub left_s: f64,
 }
 
@@ -161,7 +161,7 @@ pub enum SentBecause {
     Again,
     /// `--escalate`.
     Escalation,
-    /// It is stopped (SIGSTOP, Ctrl-Z) and is to go on.
+    /// The app is stopped (SIGSTOP, Ctrl-Z) and is to go on.
     JobControl,
     /// It outlived the app.
     Leftover,
@@ -174,11 +174,11 @@ pub struct HookRun {
     pub name: String,
     /// When it is run.
     pub stage: Stage,
-    /// When it had ended.
+    /// When it ended.
     pub end_s: f64,
     /// How long it ran.
     pub took_s: f64,
-    /// What it came to.
+    /// How it ended.
     #[serde(flatten)]
     pub result: HookResult,
 }
@@ -188,9 +188,9 @@ pub struct HookRun {
 pub struct ReadinessChange {
     /// Seconds since t0.
     pub at_s: f64,
-    /// It answered 200 to 399.
+    /// Whether it answered 200 to 399.
     pub ready: bool,
-    /// Nobody listened there.
+    /// Whether nobody listened there.
     pub refused: bool,
     /// What it said.
     pub detail: String,
@@ -199,7 +199,7 @@ pub struct ReadinessChange {
 /// What was in flight, in connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InFlightAt {
-    /// When it was looked.
+    /// The moment of the count.
     pub moment: InFlightMoment,
     /// Seconds since t0.
     pub at_s: f64,
@@ -211,20 +211,20 @@ pub struct InFlightAt {
 /// An answer that was taken for over went on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnswerWentOn {
-    /// Without a byte.
+    /// The pause without a byte.
     pub pause_s: f64,
-    /// `--quiet-window` that holds for such pauses.
+    /// The `--quiet-window` that holds for such pauses.
     pub quiet_window_s: f64,
 }
 
 /// Answers that were on their way when the app ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undelivered {
-    /// When the app ended.
+    /// The connections that had some when the app ended.
     pub connections: usize,
-    /// When the app ended.
+    /// The bytes when the app ended.
     pub bytes: u64,
-    /// Why it was not waited for any longer; null if all was delivered.
+    /// Why they were no longer waited for; null if all was delivered.
     pub given_up: Option<String>,
     /// What was left then.
     pub bytes_left: u64,
@@ -248,8 +248,8 @@ pub struct CheckChange {
 pub struct LeftoversReport {
     /// Processes that outlived the app.
     pub found: usize,
-    /// Of these, how many were gone within half a second without graceful's doing: they ignore the signal that it sent, or
-    /// had ended before. Helpers of a runtime do so, which end when they see that the app has.
+    /// How many of these were gone within half a second without graceful's doing: they ignore the signal that it sent,
+    /// or had ended before. So do helpers of a runtime that end when they see that the app has.
     pub ended_by_themselves: usize,
     /// Processes that are left behind: they cannot be signalled, or came from outside when the app ended by itself.
     pub not_waited_for: usize,
@@ -469,7 +469,7 @@ impl Report {
         }
     }
 
-    /// Who outlived the app and was gone within half a second, and not because graceful said so.
+    /// How many processes outlived the app and were gone within half a second, and not because graceful said so.
     fn helpers(&self, timeline: &Timeline) -> usize {
         let lasted: f64 = self.spans(Phase::Leftovers).map(|span| span.duration_s).sum();
         if self.sigkill || lasted >= HELPERS_LAST_S {
@@ -498,7 +498,7 @@ impl Report {
         self.signals.iter().find(|sent| sent.reason == SentBecause::Stop && sent.error.is_none())
     }
 
-    /// When the app had exited; none where it never ran, or was still there at the end.
+    /// When the app had exited; `None` if it never ran, or was still there at the end.
     pub fn app_exited_s(&self) -> Option<f64> {
         self.app.status?;
         let after = |phase| self.spans(phase).map(|span| span.start_s).next();
@@ -514,7 +514,7 @@ impl Report {
         self.spans(Phase::Kill).map(|span| span.start_s).next().filter(|_| self.sigkill)
     }
 
-    /// It is written before the end, in case that the end is somebody else's.
+    /// The report as it is written before the end, in case somebody else brings that about.
     pub fn in_advance(mut self) -> Report {
         self.complete = false;
         self

@@ -34,7 +34,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// How grave an event is.
+/// How severe an event is.
 pub fn level(event: &Event) -> LogLevel {
     match event {
         Event::SpawnFailed { .. } | Event::ListenFailed { .. } | Event::NotDead => LogLevel::Error,
@@ -256,7 +256,10 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         }
         Event::NotLive { detail, failures, then } => {
             let times = plural(usize::try_from(*failures).unwrap_or(usize::MAX), "time", "times");
-            format!("the app shows no life: {failures} {times} in a row, at last {detail} (--live-action {then})")
+            format!(
+                "the app shows no life: {failures} {times} in a row, the last time: {detail} (--live-action \
+                     {then})"
+            )
         }
         Event::LiveAgain { detail } => format!("the app shows life again ({detail})"),
         Event::GivenUp { tries } => {
@@ -293,8 +296,8 @@ pub fn line(level: LogLevel, words: &str) -> String {
 }
 
 /// Without control characters, which a terminal would obey (and a line end would make a second line, as if graceful had
-/// said it): they are shown as `\\x1b`. Much of what is said has words of others in it: what hooks print, what a server
-/// answers, the names that processes give themselves.
+/// said it): they are shown as `\\x1b`. Much of what is logged has words of others in it: what hooks print, what a
+/// server answers, the names that processes give themselves.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| c.is_control() && c != '\t';
     if !text.contains(obeyed) {
@@ -443,7 +446,7 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
             format!("the app died of {signal} ({}), which the terminal gave it", status.code())
         }
         (Phase::Running, ExitStatus::Signaled(signal)) if died_of_stop_signal(status) => {
-            format!("the app died of {signal} that not even graceful got before nor sent: {REMEDY}")
+            format!("the app died of {signal}, which graceful had neither received nor sent: {REMEDY}")
         }
         (Phase::Running, _) => {
             format!("the app exited by itself {ended} after {}", human(at.saturating_sub(timeline.app_started)))
@@ -462,10 +465,10 @@ fn exited(timeline: &Timeline, at: Duration, status: ExitStatus, phase: Phase, t
     }
 }
 
-/// Tries in a row of which each is said; of later ones, those that are a power of two.
+/// The first tries in a row, each of which is logged; of later ones, only those that are a power of two.
 const EACH_SAID: u32 = 3;
 
-/// Whether a try in a row is one of too many to be said.
+/// Whether a try in a row is one of too many to be logged.
 pub fn is_hushed(tries: u32) -> bool {
     tries > EACH_SAID && !tries.is_power_of_two()
 }
@@ -488,14 +491,14 @@ fn came_to(cause: RestartCause, status: Option<ExitStatus>, ran: Duration) -> St
     }
 }
 
-/// Empty for the first; from then on, which it is.
+/// Which try it is; empty for the first.
 fn try_of(tries: u32, row: Duration) -> String {
     match tries {
         0..=1 => String::new(),
         2..=EACH_SAID => format!(" (try {tries} in a row)"),
         _ => {
             let next = tries.saturating_mul(2);
-            format!(" (try {tries} in a row, within {}; said again at try {next})", human(row))
+            format!(" (try {tries} in a row, within {}; logged again at try {next})", human(row))
         }
     }
 }
@@ -574,5 +577,5 @@ fn killed(timeline: &Timeline, at: Duration, count: Option<usize>, app: bool) ->
         None => "whatever is left".to_owned(),
     };
     let whom = format!("{}{others}", if app { "the app" } else { "" });
-    format!("budget spent {after} after its begin: SIGKILL to {}", if whom.is_empty() { "nobody" } else { &whom })
+    format!("budget spent {after} after the stop began: SIGKILL to {}", if whom.is_empty() { "nobody" } else { &whom })
 }

@@ -18,7 +18,7 @@ pub enum WorkerCommand {
     Serve(ProbeListener),
     /// Try all checks, from now on.
     StartChecks(Vec<CheckConfig>),
-    /// Try none any more; what is under way is given up.
+    /// Stop trying checks; what is under way is given up.
     StopChecks,
     /// A command of [`WorkerEvent::RunCommand`] has ended.
     CommandEnded {
@@ -42,8 +42,8 @@ pub enum WorkerCommand {
         /// Whether the first success ends it.
         until_ready: bool,
     },
-    /// Ask that run of the app which is to take another one's place whether it is ready, at once and then in this interval, until
-    /// it is. What comes from that address reaches it.
+    /// Ask the run of the app that is to take another one's place whether it is ready, at once and then in this
+    /// interval, until it is. What comes from the given address reaches it.
     PollSuccessor {
         /// The readiness endpoint.
         url: Url,
@@ -51,12 +51,12 @@ pub enum WorkerCommand {
         interval: Duration,
         /// For one poll.
         timeout: Duration,
-        /// Of 127.0.0.0/8.
+        /// An address of 127.0.0.0/8.
         from: Ipv4Addr,
         /// Which run that is.
         generation: u64,
     },
-    /// Stop that; as below.
+    /// Stop polling the successor, as [`WorkerCommand::StopPolling`] does for readiness.
     StopSuccessor,
     /// Poll liveness at once and then in this interval.
     PollLiveness {
@@ -67,7 +67,7 @@ pub enum WorkerCommand {
         /// For one poll.
         timeout: Duration,
     },
-    /// Stop that; as below.
+    /// Stop polling liveness, in the same way.
     StopLiveness,
     /// Stop polling readiness; a poll under way is given up. An observation already queued still arrives.
     StopPolling,
@@ -137,7 +137,7 @@ pub enum WorkerEvent {
         /// Success is [`crate::http::RequestResult::Ready`].
         observation: Observation,
     },
-    /// The hold's URL answered 2xx; it is polled no more.
+    /// The hold's URL answered 2xx; it is no longer polled.
     HoldOver {
         /// The answer.
         detail: String,
@@ -148,7 +148,7 @@ pub enum WorkerEvent {
     CheckChanged(CheckChanged),
     /// The probe server has ended, which it never should.
     ServerEnded(String),
-    /// A command is to be run for a check; answer [`WorkerCommand::CommandEnded`].
+    /// A command is to be run for a check; the answer is [`WorkerCommand::CommandEnded`].
     RunCommand {
         /// To be named in the answer.
         id: u32,

@@ -8,12 +8,12 @@
 //! ```
 //!
 //! The main loop is synchronous, must never wait for a server, and must not touch an async runtime when there is
-//! nothing to ask. So a runtime lives on each of these threads, which are started with the first job that needs them, or
-//! before the app where something asked for cannot do without ([`Parked`]). The one that answers builds its runtime when the
-//! first client has come: until then a start has paid for a thread that sleeps, and for nothing else. What the main loop has
-//! to say to it meanwhile waits in the queue.
-//! What answers probes is not on the thread that asks: whatever a server sends there, and however much work it is to make
-//! sense of that, no probe waits for it. They share what `state` holds.
+//! nothing to ask. So a runtime lives on each of these threads, which are started with the first job that needs them,
+//! or before the app where something that was asked for needs them ([`Parked`]). The one that answers builds its
+//! runtime when the first client has come: until then a start has paid for a thread that sleeps, and for nothing else.
+//! What the main loop says to it meanwhile waits in the queue. What answers probes is not on the thread that
+//! asks: whatever a server sends there, and however much work it is to make sense of that, no probe waits for it. They
+//! share what `state` holds.
 //!
 //! A worker and the main loop share nothing but two queues. Neither side ever waits for the other: sending a job and
 //! taking a fact return at once, and `notify` (an eventfd write) tells the main loop that a fact is there.
@@ -25,8 +25,8 @@
 //! - Signals: the thread has the mask of the one that started it. The main loop has all signals blocked by then, so
 //!   none is ever delivered here. Nothing in this module changes a mask.
 //! - Probes are answered from what is known (`state`); checks and polls only change that.
-//! - These threads start no further ones but for what may hang (`blocking`: statvfs(2), the system's certificates). Name
-//!   resolution is done in the same loop, without libc's blocking resolver.
+//! - These threads start no further ones except for what may hang (`blocking`: statvfs(2), the system's certificates).
+//!   Name resolution is done in the same loop, without libc's blocking resolver.
 
 mod message;
 
@@ -74,15 +74,16 @@ impl Role {
     }
 }
 
-/// An overflow would kill the whole process. In a debug build, name resolution and the verification of a certificate
-/// need between 160 and 256 KiB; this is several times that. It is address space: only what is used becomes memory.
+/// The stack of each thread, in bytes. An overflow would kill the whole process. In a debug build, name resolution and
+/// the verification of a certificate need between 160 and 256 KiB; this is several times that. It is address space:
+/// only what is used becomes memory.
 const STACK: usize = 1024 * 1024;
 
 /// No poll follows its predecessor's start sooner than this, whatever the interval.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A thread that was had and has nothing to do yet: whoever must know that there is one, and cannot wait until all that it
-/// works with is built, takes this first. Dropping it ends the thread.
+/// A thread that has been started and has nothing to do yet: whoever must know that there is one, and cannot wait until
+/// all that it works with is built, takes this first. Dropping it ends the thread.
 pub struct Parked {
     hand_over: sync::Sender<Work>,
     call: Option<OwnedFd>,
@@ -92,7 +93,8 @@ pub struct Parked {
 type Work = Box<dyn FnOnce() + Send>;
 
 impl Parked {
-    /// Starts a thread that is going to ask. An error: no thread is to be had, or not what it needs of the kernel.
+    /// Starts a thread that is going to ask. An error means that no thread can be had, or not what it needs from the
+    /// kernel.
     pub fn to_ask() -> io::Result<Parked> {
         Parked::start(Role::Ask, None)
     }
@@ -104,7 +106,7 @@ impl Parked {
     }
 
     fn start(role: Role, listener: Option<OwnedFd>) -> io::Result<Parked> {
-        // The runtime lives on the thread, and is built there; that none can be had is an error of this function.
+        // The runtime lives on the thread, and is built there; if none can be had, that is an error of this function.
         let reserve = fds::for_a_runtime()?;
         let (hand_over, handed_over) = sync::channel::<Work>();
         let (called, call) = listener.is_some().then(fds::output_pipe).transpose()?.unzip();
@@ -146,7 +148,7 @@ impl Parked {
 pub struct Worker {
     jobs: mpsc::UnboundedSender<WorkerCommand>,
     facts: sync::Receiver<WorkerEvent>,
-    /// Its end is what a thread notices to which no client has come.
+    /// A thread to which no client has come notices the end of this.
     _call: Option<OwnedFd>,
 }
 
@@ -158,7 +160,7 @@ impl Worker {
 
     /// Hands over a job. After [`WorkerEvent::Died`] it is dropped.
     pub fn send(&self, job: WorkerCommand) {
-        // An error says that the thread is gone, of which [`WorkerEvent::Died`] tells.
+        // An error means that the thread is gone, which [`WorkerEvent::Died`] reports.
         let _ = self.jobs.send(job);
     }
 
@@ -214,7 +216,7 @@ enum WorkerError {
     Panicked(String),
 }
 
-/// Until the main loop drops its handle.
+/// Serves until the main loop drops its handle.
 fn serve<N: Fn() + 'static>(
     mut jobs: mpsc::UnboundedReceiver<WorkerCommand>,
     shared: Option<Arc<Shared>>,

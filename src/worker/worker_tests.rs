@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Instant;
 
-/// Of a poll that is not meant to end by it.
+/// The timeout of a poll that is not meant to end by it.
 const LONG: Duration = DEADLINE;
 const OFTEN: Duration = Duration::from_millis(5);
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -48,7 +48,7 @@ impl Desk {
     }
 }
 
-/// 503 to the first so many requests, then 200.
+/// Answers 503 to the first `failures` requests, then 200.
 fn ready_after(failures: usize) -> Server {
     let count = AtomicUsize::new(0);
     Server::start(move |stream, _| {
@@ -100,7 +100,7 @@ fn polls_for_ever_until_told_to_stop() {
 
 #[test]
 fn a_new_poll_replaces_the_old_one() {
-    // The old one hangs; the new one is not kept waiting by it.
+    // The old one hangs; it does not keep the new one waiting.
     let (gone, hangup) = sync::channel();
     let gone = Mutex::new(gone);
     let old = Server::start(move |stream, _| {
@@ -289,7 +289,7 @@ fn a_panic_is_the_last_word_and_no_more() {
     wakes.recv_timeout(DEADLINE).expect("the death was not reported");
     assert!(matches!(worker.try_recv(), Some(WorkerEvent::Readiness(_))));
     assert_eq!(worker.try_recv(), Some(WorkerEvent::Died("panic: on purpose".to_owned())));
-    // Nobody is there any more, and nothing happens.
+    // Nobody is there any longer, and nothing happens.
     worker.send(poll());
     assert!(wakes.recv().is_err());
     assert_eq!(worker.try_recv(), None);
