@@ -13,10 +13,10 @@ use tokio::sync::watch;
 /// The threads' name, for `ps -T`.
 const THREAD_NAME: &str = "graceful-aside";
 
-/// As the HTTP thread's: certificates are parsed here.
+/// In bytes, as for the HTTP thread: certificates are parsed here.
 const STACK: usize = 1024 * 1024;
 
-/// What comes of the work. Whoever gives up waiting can wait again later, and many can.
+/// The result of the work, when it comes. Whoever gives up waiting can wait again later, and many can.
 #[derive(Clone)]
 pub(crate) struct BlockingTask<T>(watch::Receiver<Option<T>>);
 
@@ -26,13 +26,13 @@ impl<T: Clone> BlockingTask<T> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
     }
 
-    /// Whether there is nothing to wait for.
+    /// Whether there is nothing left to wait for.
     pub(crate) fn is_over(&self) -> bool {
         self.0.borrow().is_some() || self.0.has_changed().is_err()
     }
 }
 
-/// Starts it. An error means that there is no thread for it.
+/// Starts the work. An error means that there is no thread for it.
 pub(crate) fn start<T: Send + Sync + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<BlockingTask<T>> {

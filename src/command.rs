@@ -16,21 +16,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
 
-/// A longer line is cut into pieces.
+/// In bytes. A longer line is cut into pieces.
 const LINE_MAX: usize = 8 * 1024;
-/// At most this much is read in one turn of the main loop, so that a flood of output makes no deadline late.
+/// At most this many bytes are read in one turn of the main loop, so that a flood of output makes no deadline late.
 const READ_MAX: usize = 1024;
-/// What a pipe holds at most (pipe(7)): to be read when the command has ended.
+/// The most bytes that a pipe holds (pipe(7)): to be read when the command has ended.
 const PIPE_SIZE: usize = 64 * 1024;
 
-/// What every command needs to know of how graceful was started.
+/// What every command needs to know about how graceful was started.
 #[derive(Debug)]
 pub struct LaunchContext {
     /// The signal state for children.
     pub inherited: Inherited,
     /// The directory that graceful was started in.
     pub dir: Option<CString>,
-    /// Told of every command that is started.
+    /// Notes every command that is started.
     pub children: Rc<Children>,
 }
 
@@ -80,7 +80,7 @@ impl Running {
         self.output.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes the whole lines that are there, some at a time.
+    /// Takes the complete lines that are there, some at a time.
     pub fn lines(&mut self) -> Vec<String> {
         self.read(READ_MAX)
     }
@@ -111,7 +111,7 @@ impl Running {
         }
     }
 
-    /// It was reaped: the rest of its output, the last line even without its end.
+    /// It was reaped: returns the rest of its output, the last line even without its end.
     pub fn finish(mut self) -> Vec<String> {
         let mut lines = self.read(PIPE_SIZE);
         if !self.partial.is_empty() {

@@ -4,12 +4,12 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What is in flight. As text, what holds: `2 busy, 1 unknown, 3 never accepted`, or `idle`.
+/// What is in flight. As text, what holds the signal back: `2 busy, 1 unknown, 3 never accepted`, or `idle`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Connections with a request that is not answered, or with data on its way.
     pub busy: usize,
-    /// Connections of which that cannot be told, or not yet.
+    /// Connections about which that cannot be told, or not yet.
     pub unknown: usize,
     /// Connections that wait for their next request, or for their first.
     pub idle: usize,
@@ -18,12 +18,12 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Nothing is in flight, and that is certain as far as it can be.
+    /// Whether nothing is in flight, as certainly as that can be known.
     pub fn is_idle(&self) -> bool {
         self.unaccepted == 0 && self.busy == 0 && self.unknown == 0
     }
 
-    /// Adds those of another part of the app.
+    /// Adds the connections of another part of the app.
     pub fn add(&mut self, other: Counts) {
         self.unaccepted += other.unaccepted;
         self.busy += other.busy;
@@ -31,7 +31,7 @@ impl Counts {
         self.idle += other.idle;
     }
 
-    /// What an exit of the app at this moment loses for certain: `2 requests unanswered and 3 never accepted`.
+    /// What an exit of the app at this moment certainly loses: `2 requests unanswered and 3 never accepted`.
     pub fn lost(&self) -> Option<String> {
         let requests = |count: usize| if count == 1 { "request" } else { "requests" };
         match (self.busy, self.unaccepted) {

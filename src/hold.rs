@@ -1,5 +1,5 @@
-//! `--hold URL|COMMAND`: looks again and again whether the stop signal may go out. A URL is polled by the HTTP thread; a
-//! command is run here, again when it has failed, until it exits 0. The hold's own deadline is the lifecycle's.
+//! `--hold URL|COMMAND`: looks again and again whether the stop signal may go out. A URL is polled by the HTTP thread;
+//! a command is run here, again and again, until it exits 0. The hold's own deadline is the lifecycle's.
 
 use crate::command::{LaunchContext, Running};
 use crate::config;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// From the end of one look to the next.
 pub const INTERVAL: Duration = Duration::from_millis(250);
-/// For one GET of a hold URL.
+/// The timeout of one GET of a hold URL.
 pub const URL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the hold wants done or has found.
@@ -34,7 +34,7 @@ pub enum HoldLook {
     NotYet(String),
 }
 
-/// The looking, while it goes on.
+/// The state of the hold while it goes on.
 #[derive(Debug, Default)]
 pub struct HoldCondition {
     command: CommandLine,
@@ -46,7 +46,7 @@ impl HoldCondition {
     /// Begins to look.
     pub fn begin(&mut self, now: Duration, what: &config::Hold, origin: &LaunchContext) -> HoldEvent {
         match what {
-            // For requests in flight there is a thread that looks.
+            // Another thread looks for requests in flight.
             config::Hold::Idle | config::Hold::Quiet | config::Hold::Never => HoldEvent::Runs,
             config::Hold::Url(url) => HoldEvent::Poll(url.clone()),
             config::Hold::Command(argv) => {

@@ -1,4 +1,4 @@
-//! `graceful install DIR`: the binary that runs puts itself into a directory.
+//! `graceful install DIR`: the running binary copies itself into a directory.
 //!
 //! So that an app's image need not have it: an init container FROM scratch, with nothing but graceful in it, installs it into an
 //! emptyDir, and the app's container starts with it from there. The copy is made beside and renamed: whoever starts it sees all of
@@ -12,10 +12,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// The name that it has there.
+/// The name of the copy.
 const NAME: &str = "graceful";
 
-/// Copies this process's own binary to `DIR/graceful`; the line to print.
+/// Copies this process's own binary to `DIR/graceful`; returns the line to print.
 ///
 /// # Errors
 /// What is wrong with the directory ([`USAGE`]), or why the copy failed ([`FAILURE`]).
@@ -38,14 +38,14 @@ fn problem(dir: &Path, path: &Path, error: &io::Error) -> (ConfigError, u8) {
     let place = |path: &Path, reason: String| ConfigError::new(format!("install {}", path.display()), reason);
     match error.kind() {
         ErrorKind::NotFound => {
-            let reason = "does not exist; expected a directory that is there, as the mount of an emptyDir".to_owned();
+            let reason = "does not exist; expected an existing directory, as the mount of an emptyDir".to_owned();
             (place(dir, reason), USAGE)
         }
         ErrorKind::NotADirectory => {
             (place(dir, "is not a directory; expected the one that graceful is to be put into".to_owned()), USAGE)
         }
         ErrorKind::AlreadyExists => {
-            let reason = format!("cannot be put to {}: {error}, which is left alone", path.display());
+            let reason = format!("cannot be put at {}: {error}, which is left alone", path.display());
             (place(dir, reason), USAGE)
         }
         _ => (place(dir, format!("cannot be written to: {}", in_words(error))), FAILURE),

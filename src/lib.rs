@@ -32,8 +32,8 @@
 //!             ──► plan    the timeline of a stop before there is one, and manifests checked against it; uses config
 //!             ──► demo    the app that ships with graceful, and the faults that it can have
 //!             ──► install copies the binary itself, for images that do not have it
-//!   main, cli ──► control one line to the graceful that runs, and its answer, over a Unix socket; the socket's other side
-//!   main ──► probe        one question to a URL, a port or the graceful that runs, which cli and config tell; uses http
+//!   main, cli ──► control one line to the running graceful, and its answer, over a Unix socket; the socket's other side
+//!   main ──► probe        one question to a URL, a port or the running graceful, as cli and config say; uses http
 //!   budget, counts, pid, reason, signal, status: the small types that everybody shares; secret: what is never shown whole;
 //!   listening: the sockets that graceful binds, for its probes and for the app;
 //!   blocking: work that a disk can hold up, on a thread of its own; panics: what a caught panic says
@@ -45,17 +45,17 @@
 //! # A few threads at most, one usually
 //!
 //! The main thread waits in one system call and never for anything else: not for a server (`worker` has a thread that
-//! asks, started by the first readiness poll, URL or check, and one that answers, with `--probe-listen`), not for
-//! a log reader or a disk (`output` has two), not for a look at the app's connections (`inflight` has one, from the stop on), not for a hook (forked, and told of by SIGCHLD). An app that merely runs has
-//! an init of one thread that sleeps in rt_sigtimedwait(2) without a timer. (`disk:` checks have threads of their own: a file
-//! system can hang.)
+//! asks, started by the first readiness poll, URL or check, and one that answers, with `--probe-listen`), not for a log
+//! reader or a disk (`output` has two), not for a look at the app's connections (`inflight` has one, from the stop on),
+//! not for a hook (forked; SIGCHLD tells of its end). An app that merely runs has an init of one thread that sleeps in
+//! rt_sigtimedwait(2) without a timer. (`disk:` checks have threads of their own: a file system can hang.)
 //!
 //! # What must never be
 //!
-//! Exit before the app. SIGKILL later than K. The app's signal before the pre-stop delay is over, unless SIGINT says so. A
-//! signal to a process that is not ours. A signal lost. Another exit status than the app's, unasked. A byte on standard
-//! output. A wake-up while idle. A panic that ends PID 1: the loop's are caught and forwarding goes on, the threads' end
-//! the thread.
+//! Exit before the app. SIGKILL later than K. The app's signal before the pre-stop delay is over, unless SIGINT says
+//! so. A signal to a process that is not ours. A signal lost. An exit status other than the app's, unless asked for. A
+//! byte on standard output. A wake-up while idle. A panic that ends PID 1: those of the loop are caught and forwarding
+//! goes on, those of a thread end that thread.
 
 // The rules that the compiler keeps. Tests may panic, print and start processes; `unsafe` is for sys alone. Exceptions are
 // `allow`s with a reason, and tests/it/architecture.rs knows them all. The lists of what is disallowed are in .clippy.toml.

@@ -1,15 +1,16 @@
 //! The log: what code says with tracing's macros, and the subscriber that makes lines of it for [`output`](crate::output).
 //!
-//! - The timeline stays the vocabulary. Each of its events is one tracing event, with its words as the message and its own
-//!   keys as `fields`, for JSON. What else there is to know of resolver, connections, TLS, checks and requests in flight is
-//!   said where it happens, by `debug!` and `trace!`, each with a `name:` (the line's `event`) and fields (its other keys).
+//! - The timeline stays the vocabulary. Each of its events is one tracing event, with its words as the message and its
+//!   own keys as `fields`, for JSON. What else there is to know about resolver, connections, TLS, checks and requests
+//!   in flight is said where it happens, by `debug!` and `trace!`, each with a `name:` (the line's `event`) and fields
+//!   (its other keys).
 //! - There is no subscriber before the first line: until then a macro costs one load and one comparison, as later for
 //!   levels that are not wanted. It is the only one: without tracing's `std` there are none for single threads.
 //! - Nothing blocks: a line goes into a queue, from whichever thread. Details that come while half of the queue waits for a
 //!   reader are dropped and counted, so that there is room for the stop itself.
 //! - Only graceful's own events are written, whatever a library has to say.
-//! - A drill and a probe have no timeline, and what they find is no line of a log: their [`DetailLog`] has the details alone,
-//!   and is there only where details are wanted.
+//! - A drill and a probe have no timeline, and what they find is not a line of a log: their [`DetailLog`] has the
+//!   details alone, and is there only where details are wanted.
 
 use crate::output::{Complain, Lines, Writer};
 use crate::timeline::{Entry, Event, LogLevel, Timeline, text};
@@ -22,11 +23,11 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Level, Metadata, Subscriber, event};
 
-/// What the timeline's events are called, for the subscriber alone.
+/// What the timeline's events are called; only the subscriber sees it.
 const TIMELINE: &str = "timeline";
 /// The stop has not begun.
 const NEVER: u64 = u64::MAX;
-/// How long the end of a command waits for whoever reads its details.
+/// How long a command waits at its end for whoever reads its details.
 const LAST_DETAILS: Duration = Duration::from_millis(250);
 
 /// The main loop's handle.
@@ -50,12 +51,12 @@ struct LineWriter {
 pub struct DetailLog {
     writer: Writer,
     start: Instant,
-    /// As that of [`Log`].
+    /// As in [`Log`].
     t0: Arc<AtomicU64>,
 }
 
 impl Log {
-    /// Nothing happens before the first line.
+    /// A log; nothing happens before the first line.
     pub fn new(writer: &Writer, most: LogLevel, json: bool, started_at: SystemTime, start: Instant) -> Log {
         let subscriber = LineWriter::new(writer, most, json, started_at, start);
         let t0 = Arc::clone(&subscriber.t0);
@@ -90,7 +91,8 @@ impl Log {
 }
 
 impl DetailLog {
-    /// Begins it; none where no details are wanted, and then they cost what they cost without a log. Once in a process.
+    /// Begins it; `None` if no details are wanted, which then cost what they cost without a log. To be called once in a
+    /// process.
     pub fn start(most: LogLevel, json: bool) -> Option<DetailLog> {
         if !matches!(most, LogLevel::Debug | LogLevel::Trace) {
             return None;
@@ -103,7 +105,7 @@ impl DetailLog {
         Some(DetailLog { writer, start, t0 })
     }
 
-    /// The stop begins then, or none has begun yet: lines of JSON tell how long after it they are.
+    /// Says when the stop begins, or that none has begun yet: lines of JSON tell how long after it they are.
     pub fn stop_begins(&self, at: Option<Instant>) {
         let t0 = at.map_or(NEVER, |at| nanos(at.saturating_duration_since(self.start)));
         self.t0.store(t0, Ordering::Relaxed);
@@ -211,12 +213,12 @@ impl Subscriber for LineWriter {
     fn exit(&self, _: &Id) {}
 }
 
-/// What an event has to say.
+/// What an event says.
 #[derive(Default)]
 struct Said {
     json: bool,
     words: String,
-    /// In nanoseconds since graceful's start; otherwise it is now.
+    /// In nanoseconds since graceful's start; `None` means now.
     at: Option<u64>,
     /// As JSON, without braces.
     fields: String,

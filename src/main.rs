@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 pub extern "C" fn main() -> i32 {
     let mut inherited = signals::block_all();
     let start = Instant::now();
-    // A panic is contained where it can happen, and told of there.
+    // A panic is contained where it can happen, and reported there.
     panics::remember();
     let args: Vec<OsString> = std::env::args_os().collect();
     let plain = cli::plain_run(&args).filter(|command| !command.is_empty());
@@ -77,7 +77,7 @@ fn load(settings: Settings, command: Vec<OsString>, inherited: &mut Inherited, s
     }
 }
 
-/// A graceful above this one is looked for only where a variable could be its own.
+/// The environment; a graceful above this one is looked for only if a variable could be its own.
 fn surroundings() -> Environment {
     let environment = sys::variables().map(|(name, value)| (name.into(), value.into())).collect();
     let mut surroundings = Environment::with(environment);
@@ -88,7 +88,7 @@ fn surroundings() -> Environment {
     surroundings
 }
 
-/// A command that supervises nothing; its exit code.
+/// Runs a command that supervises nothing; returns its exit code.
 fn other(command: Invocation, inherited: &mut Inherited) -> u8 {
     if let Invocation::DemoApp { address, fault } = command {
         return demo::run(address, fault);

@@ -2,10 +2,10 @@
 //! hang. The main loop only ever puts work into a queue, and at the end waits a bounded time for it.
 //!
 //! Lines and files have a thread each: a log that nobody reads must not keep the drain file or the report from being
-//! written. Each is started by the first job that needs it. Where the kernel promises not to wait, which it does for pipes,
-//! lines need none until one of them does not go at once: a start is not to wait for a thread, nor to have one. From then on
-//! all go through the thread, in their order. If one cannot be started (no more processes allowed), log lines are written
-//! directly when there is room for them, and files are tried directly.
+//! written. Each is started by the first job that needs it. Where the kernel promises not to wait, which it does for
+//! pipes, lines need none until one of them cannot be written at once: a start should neither wait for a thread nor
+//! have one. From then on all go through the thread, in their order. If one cannot be started (no more processes
+//! allowed), log lines are written directly when there is room for them, and files are tried directly.
 //!
 //! How files are opened, so that nothing is written or removed that is not graceful's, is the business of `files`.
 //!
@@ -21,9 +21,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Log lines waiting for a slow reader may take this much memory.
+/// Log lines waiting for a slow reader may take this many bytes.
 const BACKLOG_MAX: usize = 1 << 20;
-/// Enough for file operations and formatting.
+/// In bytes: enough for file operations and formatting.
 const STACK: usize = 128 * 1024;
 
 /// Makes a log line of a complaint.
@@ -34,7 +34,7 @@ enum Line {
     Flush(Sender<()>),
 }
 
-/// `option` names the culprit in a complaint.
+/// What the thread for files does. `option` names the culprit in a complaint.
 enum Job {
     Write {
         option: &'static str,
@@ -53,7 +53,7 @@ enum Job {
         option: &'static str,
         path: PathBuf,
     },
-    /// What `Create` has made under this path.
+    /// Removes what `Create` has made under this path.
     Remove {
         option: &'static str,
         path: PathBuf,
@@ -65,7 +65,7 @@ enum Job {
 pub enum Sink {
     /// The file of this path.
     Path(PathBuf),
-    /// What the path names is a descriptor, which was kept open; a duplicate of it.
+    /// The path names a descriptor, which was kept open; this is a duplicate of it.
     Open(PathBuf, File),
 }
 
@@ -82,13 +82,13 @@ pub struct Writer {
 /// The part that writes lines, for whoever logs, on whichever thread: nobody waits for anybody.
 pub struct Lines {
     complain: Complain,
-    /// Started by the first line that does not go at once.
+    /// Started by the first line that cannot be written at once.
     thread: Mutex<Thread<Line>>,
     backlog: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
 
-/// Started once; it is not tried again where that failed.
+/// A thread that is started once; if that fails, it is not tried again.
 enum Thread<T> {
     NotStarted,
     Runs(Sender<T>),
@@ -96,7 +96,7 @@ enum Thread<T> {
 }
 
 impl Writer {
-    /// Nothing is started yet.
+    /// A writer; nothing is started yet.
     pub fn new(complain: Complain) -> Writer {
         Writer {
             made: AllMade::default(),
@@ -125,7 +125,8 @@ impl Writer {
         self.hand_over(Job::Write { option, to, text });
     }
 
-    /// Appends to a file, unless that made it longer than `max` bytes. If it is not there it is made, or that is an error.
+    /// Appends to a file, unless that made it longer than `max` bytes. If the file is not there, it is made, or with
+    /// `may_create` false that is an error.
     pub fn append(&mut self, option: &'static str, to: Sink, text: String, max: u64, may_create: bool) {
         self.hand_over(Job::Append { option, to, text, max, may_create });
     }
@@ -167,7 +168,8 @@ impl Writer {
 }
 
 impl Lines {
-    /// Whether there is room for a line that is not of the stop's own course; half of the queue is kept for those that are.
+    /// Whether there is room for a line that is not about the stop itself; half of the queue is kept for those that
+    /// are.
     pub fn has_room(&self) -> bool {
         self.backlog.load(Ordering::Relaxed) < BACKLOG_MAX / 2
     }
@@ -193,12 +195,12 @@ impl Lines {
         self.line((self.complain)(what));
     }
 
-    /// Says how many lines were dropped since it was last said.
+    /// Writes how many lines were dropped since that was last written.
     fn own_up(&self) {
         let lost = self.dropped.load(Ordering::Relaxed);
-        // Whoever else says it at the same time has taken them.
+        // Somebody else who writes it at the same time has taken them.
         if lost > 0 && self.dropped.compare_exchange(lost, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let mut notice = (self.complain)(&format!("{lost} log lines dropped, standard error was not read"));
+            let mut notice = (self.complain)(&format!("{lost} log lines dropped: standard error was not read"));
             notice.push('\n');
             self.backlog.fetch_add(notice.len(), Ordering::Relaxed);
             self.hand_over(notice);
@@ -231,7 +233,7 @@ impl Lines {
             let backlog = Arc::clone(&self.backlog);
             *thread = Thread::start("graceful-log", move |line| match line {
                 Line::Text(text) => {
-                    // Nobody is left to tell of a failure.
+                    // Nobody is left to whom a failure could be reported.
                     _ = fds::write_all(io::stderr(), &text);
                     backlog.fetch_sub(text.len(), Ordering::Relaxed);
                 }

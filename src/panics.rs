@@ -10,7 +10,7 @@ thread_local! {
     static LAST: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// From now on nothing is printed of a panic, and [`text`] knows where it was.
+/// From now on nothing is printed about a panic, and [`text`] knows where it was.
 pub fn remember() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or(NO_MESSAGE);

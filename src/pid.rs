@@ -1,12 +1,13 @@
 //! A process that may be sent a signal.
 //!
-//! The first argument of kill(2) has four meanings: a number above 0 is a process, 0 is the caller's own group, -1 is every
-//! process that there is, and below that is a group. So a number that was read wrongly, or negated once too often, ends
-//! other people's processes; and the group that PID 1 leads, negated, is everybody. A [`Pid`] is above 1 by its type: it is
-//! never one of those, and it names a group as safely as a process. (The `Pid` of nix may be any number.)
+//! The first argument of kill(2) has four meanings: a number above 0 is a process, 0 is the caller's own group, -1 is
+//! every process that there is, and a number below that is a group. So a number that was read wrongly, or negated once
+//! too often, ends other people's processes; and the group that PID 1 leads, negated, is everybody. A [`Pid`] is above
+//! 1 by its type: it is never one of those, and it names a group as safely as a process. (The `Pid` of nix may be any
+//! number.)
 //!
-//! Children have one, and so has what graceful signals by number. What is only looked at or told of, as the sender of a
-//! signal or a parent in /proc, is a plain number: PID 1 and 0 are among them.
+//! Children have one, and so has what graceful signals by number. What is only looked at or mentioned, as the sender of
+//! a signal or a parent in /proc, is a plain number: PID 1 and 0 are among them.
 
 use std::fmt;
 use std::num::NonZeroI32;
@@ -27,7 +28,7 @@ impl Pid {
         }
     }
 
-    /// As the kernel counts.
+    /// The number, as the kernel uses it.
     pub const fn number(self) -> i32 {
         self.0.get()
     }

@@ -1,7 +1,7 @@
 //! Why a text is not what it should be: one message for whoever typed or printed it.
 //!
-//! It is for people alone. Where code decides by what is wrong, the error is an enum; who reads a text and can only refuse
-//! it, as a parser of an option's value does, says why with this.
+//! It is for people alone. Where code decides by what is wrong, the error is an enum; code that reads a text and can
+//! only refuse it, as a parser of an option's value does, says why with this.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,8 +1,9 @@
 //! What may hold a secret, and how it is shown: URLs, command lines, what a check sends.
 //!
-//! A password in a URL, a token in its query, a webhook's path, a header on a command line: all of them reach graceful by
-//! options, and none of them may leave it by a log, a report, a metric, a probe's answer or a message of wrong usage. So the
-//! types here have no other text than the safe one; whoever needs the whole says so ([`url::Url::as_str`] and its like).
+//! A password in a URL, a token in its query, a webhook's path, a header on a command line: all of them reach graceful
+//! by options, and none of them may leave it by a log, a report, a metric, a probe's answer or a message of wrong
+//! usage. So the types here have no text other than the safe one; whoever needs the whole says so ([`url::Url::as_str`]
+//! and its like).
 //!
 //! | what | shown as |
 //! | --- | --- |
@@ -12,7 +13,7 @@
 //! | `/bin/curl -H 'Authorization: x' http://h/` | `curl` |
 //! | what a check sends | `…` |
 //!
-//! What somebody typed and what may not even parse ([`hidden`], [`hidden_command`]) is treated by the same rules, and where
+//! What somebody typed and what may not even parse ([`hidden`], [`hidden_command`]) is treated by the same rules, and
 //! in doubt more is hidden than would have to be.
 
 use std::ffi::OsString;
@@ -35,13 +36,13 @@ impl Url {
     /// As the `url` crate parses it.
     ///
     /// # Errors
-    /// The text is no URL.
+    /// The text is not a URL.
     pub fn parse(text: &str) -> Result<Url, url::ParseError> {
         url::Url::parse(text).map(Url)
     }
 
-    /// Of `unix:/run/app.sock:/path`, as nginx writes it: the socket, and the path that is asked for there, which is `/` if
-    /// there is none. The first `:/` is where the one ends and the other begins.
+    /// The parts of `unix:/run/app.sock:/path`, as nginx writes it: the socket, and the path that is requested there,
+    /// which is `/` if there is none. The first `:/` is where the one ends and the other begins.
     pub fn unix_socket(&self) -> Option<(PathBuf, &str)> {
         if self.0.scheme() != UNIX {
             return None;
@@ -141,7 +142,7 @@ impl fmt::Debug for Url {
     }
 }
 
-/// The whole of it, for those who ask it.
+/// The whole URL, for those who ask for it.
 impl Deref for Url {
     type Target = url::Url;
 
@@ -236,7 +237,7 @@ pub fn hidden_command(text: &str) -> String {
     if rest.trim().is_empty() { text.replacen(first, &shown, 1) } else { format!("{shown} {LEFT_OUT}") }
 }
 
-/// A text that somebody typed as the URL of a hook, perhaps without its scheme: nothing behind the host.
+/// A text that somebody typed as the URL of a hook, perhaps without its scheme: nothing after the host.
 pub fn hidden_webhook(text: &str) -> String {
     without_path(&hidden(text))
 }

@@ -1,7 +1,7 @@
-//! The graceful above this one: an ancestor that supervises something, or PID 1 of the same namespace, which is none of the
-//! ancestors of what `docker exec` starts.
+//! The graceful above this one: an ancestor that supervises something, or PID 1 of the same namespace, which is not an
+//! ancestor of what `docker exec` starts.
 //!
-//! It is told by its file, which is this process's own, or by its name; and by a command line that supervises.
+//! It is recognised by its file, which is this process's own, or by its name; and by a command line that supervises.
 
 use crate::sys::{getpid, getppid, tree};
 use std::ffi::{OsStr, OsString};
@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-/// What is known of it.
+/// What is known about a graceful above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
     /// Its pid.
@@ -18,13 +18,13 @@ pub struct Ancestor {
     pub environment: Option<Vec<(OsString, OsString)>>,
 }
 
-/// As deep as trees are looked up.
+/// The number of ancestors that are looked at.
 const DEEPEST: usize = 100;
 /// Commands of graceful that supervise nothing.
 const OTHERS: [&[u8]; 10] =
     [b"drill", b"probe", b"plan", b"reload", b"status", b"install", b"sleep", b"completions", b"demo-app", b"help"];
 
-/// Looks for it; none without a usable /proc.
+/// Looks for it; `None` without a usable /proc.
 pub fn look() -> Option<Ancestor> {
     if getpid() == 1 || !tree::is_usable() {
         return None;

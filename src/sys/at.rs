@@ -18,12 +18,12 @@ pub fn open(dir: &File, name: &CStr, flags: i32, mode: u32) -> io::Result<File> 
     Ok(fcntl::openat(dir, name, flags, Mode::from_bits_retain(mode as libc::mode_t))?.into())
 }
 
-/// Removes the name of what is no directory.
+/// Removes the name of what is not a directory.
 pub fn unlink(dir: &File, name: &CStr) -> io::Result<()> {
     Ok(unistd::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
-/// Gives a file of this directory another name in it. What had that name, a symbolic link included, has none any more.
+/// Gives a file of this directory another name in it. What had that name, a symbolic link included, loses it.
 pub fn rename(dir: &File, from: &CStr, to: &CStr) -> io::Result<()> {
     Ok(fcntl::renameat(dir, from, dir, to)?)
 }
@@ -39,8 +39,8 @@ pub fn is_in_proc(file: &File) -> bool {
     fstatfs(file).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
-/// Another descriptor of the same file; it closes on exec. By its number, since that is what a user has: it may be open or
-/// not, which no borrowed descriptor may.
+/// Another descriptor of the same file; it closes on exec. Takes a number, since that is what a user gives: it may be
+/// open or not, which a borrowed descriptor always is.
 pub fn duplicate(fd: RawFd) -> io::Result<File> {
     // SAFETY: F_DUPFD_CLOEXEC takes numbers; the new descriptor is ours.
     unsafe { check(libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3).into()).map(|fd| File::from_raw_fd(fd as RawFd)) }

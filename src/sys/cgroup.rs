@@ -1,16 +1,17 @@
 //! How often the kernel has killed in this cgroup for want of memory: `oom_kill` in memory.events (cgroup v2,
 //! Documentation/admin-guide/cgroup-v2.rst) or in memory.oom_control (v1, cgroup-v1/memory.rst).
 //!
-//! The count of v2 takes in the cgroups below, which the app may have made for its workers; memory.events.local would leave
-//! them out. It is read at every start and every end of the app, so it is read with a few system calls into one buffer.
+//! The count of v2 includes the cgroups below, which the app may have made for its workers; memory.events.local would
+//! leave them out. It is read at every start and every end of the app, so it is read with a few system calls into one
+//! buffer.
 
 use crate::sys::fds::read_file;
 
 const MEMBERSHIP: &[u8] = b"/proc/self/cgroup";
-/// Both files are far shorter; a list of cgroups that is longer is cut at a line that is then not found.
+/// In bytes. Both files are far shorter; a longer list of cgroups is cut off, and what is beyond is not found.
 const BUFFER: usize = 4096;
 
-/// The out-of-memory kills in this cgroup, from the making of this on.
+/// The out-of-memory kills in this cgroup since this was made.
 #[derive(Clone, Debug)]
 pub struct OomKills {
     file: Vec<u8>,
@@ -25,7 +26,7 @@ impl OomKills {
         candidates(membership, |file| Some(OomKills { file: file.to_vec(), before: read(file)? }))
     }
 
-    /// How many processes the kernel has killed for want of memory; 0 too where it can no longer be read.
+    /// How many processes the kernel has killed for want of memory; also 0 if it can no longer be read.
     pub fn count(&self) -> u64 {
         read(&self.file).unwrap_or_default().saturating_sub(self.before)
     }

@@ -4,7 +4,7 @@ use nix::sys::statvfs::statvfs;
 use std::io;
 use std::path::Path;
 
-/// What statvfs(3) says of a file system.
+/// What statvfs(3) says about a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Its size in bytes.
@@ -17,7 +17,8 @@ pub struct Usage {
     pub free_inodes: u64,
 }
 
-/// Of the file system that holds this path. May hang for ever where that is on the network and its server is gone.
+/// The usage of the file system that holds this path. May hang for ever if that is on the network and its server is
+/// gone.
 pub fn usage(path: &Path) -> io::Result<Usage> {
     let stat = statvfs(path)?;
     Ok(Usage {

@@ -11,9 +11,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// As much of a file as is looked at.
+/// How many bytes of a file are looked at.
 pub(super) const HEAD: usize = 256;
-/// A loader's name stands behind the headers of an ELF file, near its begin.
+/// A loader's name comes after the headers of an ELF file, near its beginning.
 const FAR: usize = 16 * 1024;
 
 /// What such a file is.
@@ -21,7 +21,7 @@ const FAR: usize = 16 * 1024;
 pub enum ExecutableFormat {
     /// A script without `#!`.
     Text,
-    /// It has no byte.
+    /// It is empty.
     Empty,
     /// An ELF file for this machine type (elf(5), e_machine).
     Elf(u16),
@@ -86,7 +86,7 @@ impl ExecutableFormat {
             }
             ExecutableFormat::Empty => "the file is empty".to_owned(),
             ExecutableFormat::Elf(machine) if name(machine) == std::env::consts::ARCH => {
-                "a program for this machine that the kernel does not take: damaged, or for another ABI".to_owned()
+                "a program for this machine that the kernel does not accept: damaged, or for another ABI".to_owned()
             }
             ExecutableFormat::Elf(machine) => {
                 format!("built for {}, and this machine is {}", name(machine), std::env::consts::ARCH)
@@ -107,7 +107,7 @@ pub fn interpreter(file: &Path) -> Option<String> {
         let words = String::from_utf8_lossy(line).into_owned();
         let word = words.trim_start_matches([' ', '\t']).split([' ', '\t']).next()?;
         return Some(match word.strip_suffix('\r') {
-            Some(word) => format!("{word}, with a carriage return behind it: its lines end as those of Windows"),
+            Some(word) => format!("{word}, with a carriage return after it: the file has Windows line endings"),
             None => word.to_owned(),
         });
     }
@@ -176,7 +176,7 @@ mod tests {
             ("#! /usr/bin/env python\n", Some("/usr/bin/env")),
             (
                 "#!/bin/sh\r\necho\r\n",
-                Some("/bin/sh, with a carriage return behind it: its lines end as those of Windows"),
+                Some("/bin/sh, with a carriage return after it: the file has Windows line endings"),
             ),
             ("echo\n", None),
             ("\x7fELF\x02\x01", None),

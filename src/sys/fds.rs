@@ -18,9 +18,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-/// Where news cannot be waited for (a seccomp profile, no descriptor to be had), one looks this often instead.
+/// Where news cannot be waited for (a seccomp profile, no descriptor available), it is looked for this often instead.
 pub const BLIND: Duration = Duration::from_millis(100);
-/// The first descriptor behind the standard streams.
+/// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
 /// Where the descriptors cannot be listed, they are looked for up to here at most.
 const LAST_RESORT: u64 = 65_536;
@@ -52,10 +52,9 @@ fn open_nothing() -> io::Result<File> {
 /// Call [`fill_standard_streams`] first.
 ///
 /// `streams`: not as PID 1 of a container, where /proc/1/fd/0 and fd/1 are how others there reach the container's own
-/// streams (cron jobs, `docker exec c sh -c 'echo x >/proc/1/fd/1'`).
-///
-/// `alone`: no descriptor of graceful's own is open yet. Otherwise those are told from the inherited ones by their
-/// close-on-exec flag: what graceful opens has it, what survived an exec cannot have it.
+/// streams (cron jobs, `docker exec c sh -c 'echo x >/proc/1/fd/1'`). `alone`: no descriptor of graceful's own is open
+/// yet. Otherwise its own are told from the inherited ones by their close-on-exec flag: what graceful opens has it,
+/// what survived an exec cannot have it.
 pub fn release_inherited(alone: bool, streams: bool) {
     let closed = alone && {
         // SAFETY: closes descriptors that nothing in this process uses.
@@ -75,12 +74,12 @@ pub fn release_inherited(alone: bool, streams: bool) {
     }
 }
 
-/// How many descriptors this process may have (RLIMIT_NOFILE); 65 536 if it is more.
+/// How many descriptors this process may have (RLIMIT_NOFILE); at most 65 536.
 pub fn limit() -> RawFd {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(LAST_RESORT, |(soft, _)| soft.min(LAST_RESORT)) as RawFd
 }
 
-/// Another handle to the same, with this number or a higher one; it closes on exec.
+/// Another descriptor of the same file, with this number or a higher one; it closes on exec.
 pub fn duplicate_above(fd: BorrowedFd<'_>, first: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
     // SAFETY: the kernel has just made it, and nobody else knows of it.
@@ -129,7 +128,7 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Read {
     }
 }
 
-/// The beginning of a file, as much as fits; for the small files of the kernel.
+/// The beginning of a file, as much as fits into the buffer; for the small files of the kernel.
 pub fn read_file<'a>(path: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let file = File::open(OsStr::from_bytes(path)).ok()?;
     let mut length = 0;
@@ -142,7 +141,7 @@ pub fn read_file<'a>(path: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     buffer.get(..length)
 }
 
-/// The same of a file of /proc that is one record, which the kernel gives in one read as far as there is room for it.
+/// The same for a file of /proc that is one record, which the kernel gives in one read as far as there is room for it.
 pub fn read_record<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     match read(File::open(path).ok()?, buffer) {
         Read::Bytes(count) => buffer.get(..count),
@@ -150,8 +149,8 @@ pub fn read_record<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     }
 }
 
-/// What an async runtime with I/O opens, by the calls by which it does: an epoll(7) that it has twice, and an eventfd(2). To
-/// be dropped when it is built, which then finds descriptors, and calls that are allowed.
+/// What an async runtime with I/O opens, by the same calls: an epoll(7) that it has twice, and an eventfd(2). To be
+/// dropped right before it is built, which then finds that there are descriptors and that the calls are allowed.
 pub fn for_a_runtime() -> io::Result<[OwnedFd; 3]> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?.0;
     Ok([epoll.try_clone()?, epoll, Waker::new()?.0])
@@ -172,12 +171,12 @@ impl Waker {
         self.0.try_clone().map(Waker)
     }
 
-    /// Makes it readable. A full counter is readable already.
+    /// Makes it readable. (A full counter is readable already.)
     pub fn wake(&self) {
         _ = unistd::write(self, &1u64.to_ne_bytes());
     }
 
-    /// Takes what woke it.
+    /// Takes back what woke it.
     pub fn reset(&self) {
         read(self, &mut [0; 8]);
     }
@@ -190,7 +189,7 @@ impl AsFd for Waker {
 }
 
 /// Sleeps until one of the descriptors is readable (or its other end is closed) or the time is up; says which. Where no
-/// way to wait is allowed, all of them may be after a moment.
+/// way to wait is allowed, all of them may be readable after a moment.
 pub fn poll(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Vec<bool> {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     if wait_for(&mut polled, timeout).is_err() {
@@ -201,7 +200,7 @@ pub fn poll(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Vec<bool> {
     polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()
 }
 
-/// ppoll(2), or poll(2) where a seccomp profile that knows no ppoll denies it. An error: both are denied.
+/// ppoll(2), or poll(2) where a seccomp profile that knows no ppoll denies it. An error means that both are denied.
 fn wait_for(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result<()> {
     let denied = |error: Errno| !matches!(error, Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM);
     match nix::poll::ppoll(polled, timeout.map(|timeout| timespec(timeout).into()), None) {
@@ -216,7 +215,7 @@ fn wait_for(polled: &mut [PollFd<'_>], timeout: Option<Duration>) -> nix::Result
     }
 }
 
-/// Writes to a descriptor that may be anything, all of it; blocks as long as its reader does.
+/// Writes all of it to a descriptor that may be anything; blocks as long as its reader does.
 pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match unistd::write(&fd, bytes) {
@@ -236,14 +235,15 @@ pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
 /// A pipe that nobody reads any longer raises SIGPIPE in this thread.
 pub fn write_at_once(fd: impl AsFd, bytes: &[u8]) -> usize {
     let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: one piece, which is only read from and outlives the call. At -1: where the file stands, as write(2).
+    // SAFETY: one piece, which is only read from and outlives the call. -1 means the file's own offset, as for
+    // write(2).
     let count = unsafe {
         libc::syscall(libc::SYS_pwritev2, fd.as_fd().as_raw_fd(), &raw const piece, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
     };
     usize::try_from(count).unwrap_or(0)
 }
 
-/// Writes if there is room now; for where no thread can be had to wait for it. Says whether there was.
+/// Writes if there is room now, for where no thread can be had that would wait for it. Says whether there was.
 pub fn write_if_room(fd: impl AsFd, bytes: &[u8]) -> bool {
     let room = wait_writable(fd.as_fd(), Some(Duration::ZERO));
     if room {

@@ -11,8 +11,8 @@ pub enum Disposition {
     Default,
     /// Nothing: SigIgn has its bit.
     Ignored,
-    /// A handler is called: SigCgt has its bit. That it does something sensible is not said: some language runtimes
-    /// install handlers for all signals.
+    /// A handler is called: SigCgt has its bit. That does not mean that it does something sensible: some language
+    /// runtimes install handlers for all signals.
     Caught,
 }
 
@@ -24,8 +24,8 @@ pub fn disposition(pid: i32, signal: Signal) -> Option<Disposition> {
     parse(&fs::read(format!("/proc/{pid}/status")).ok()?, signal)
 }
 
-/// Whether the process's first thread (that has not ended) has the signal blocked: it may take it by sigwaitinfo(2) or
-/// signalfd(2), which is as good as a handler. `None` as above.
+/// Whether the process's first thread (that has not ended) has the signal blocked: it may take the signal by
+/// sigwaitinfo(2) or signalfd(2), which is as good as a handler. `None` as above.
 pub fn is_blocked(pid: i32, signal: Signal) -> Option<bool> {
     if !tree::is_usable() {
         return None;
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(of(Signal::WINCH), Some(Disposition::Default));
         assert_eq!(is_blocked(pid, Signal::USR1), Some(false));
         drop(shell.stdin.take());
-        // Reaped or not, it tells nothing any more.
+        // Reaped or not, it no longer tells anything.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while of(Signal::USR1).is_some() {
             assert!(std::time::Instant::now() < deadline, "it ends with its input");

@@ -1,9 +1,9 @@
 //! Memory for when there is none.
 //!
 //! A failed allocation aborts a Rust program, and PID 1 takes its container along. It can fail: RLIMIT_AS (`ulimit -v`)
-//! counts address space, and a kernel that does not overcommit counts what could be written. So a reserve lies beside
-//! the system's allocator: what that refuses comes out of the reserve, which is enough for the main loop to bring a stop
-//! to its end and to write the report.
+//! counts address space, and a kernel that does not overcommit counts what could be written. So there is a reserve
+//! beside the system's allocator: what that refuses comes out of the reserve, which is enough for the main loop to
+//! bring a stop to its end and to write the report.
 //!
 //! The reserve is zeroed memory of the program's own image: it costs no system call and, untouched, no memory. Pieces are
 //! as large as a power of two; what is given back is kept for the next one of that size.
@@ -13,8 +13,8 @@ use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-/// A report, a list of many processes, what the thread that looks at connections reads into, and the copies that growing
-/// makes of them.
+/// In bytes: enough for a report, a list of many processes, what the thread that looks at connections reads into, and
+/// the copies that are made as these grow.
 const SIZE: usize = 1024 * 1024;
 
 /// What the standard library takes from the system's allocator directly (a thread's list of destructors) comes out of this:
@@ -59,18 +59,19 @@ const SIZES: usize = (SIZE / SMALLEST).ilog2() as usize + 1;
 struct Reserve {
     bytes: UnsafeCell<[u8; SIZE]>,
     pieces: UnsafeCell<Pieces>,
-    /// Somebody looks at the pieces. Nothing that holds it waits for anything.
+    /// Whether somebody looks at the pieces. Whoever holds it waits for nothing.
     locked: AtomicBool,
 }
 
 struct Pieces {
     /// Where what was never handed out begins.
     next: usize,
-    /// Of each size, the one that was given back last; it holds the address of the one before.
+    /// For each size, the piece that was given back last; it holds the address of the one before.
     back: [*mut u8; SIZES],
 }
 
-// SAFETY: the pieces are looked at under the lock alone; each piece of the bytes belongs to whom it was handed out to.
+// SAFETY: the pieces are looked at under the lock alone; each piece of the bytes belongs to whoever it was handed out
+// to.
 unsafe impl Sync for Reserve {}
 
 impl Reserve {
@@ -83,7 +84,7 @@ impl Reserve {
         self.bytes.get().cast()
     }
 
-    /// The size of a piece for this, and its number among the sizes; `None` if there is none so large.
+    /// The size of a piece for this layout, and its number among the sizes; `None` if there is none that large.
     fn size(layout: Layout) -> Option<(usize, usize)> {
         let size = layout.size().max(layout.align()).max(SMALLEST).checked_next_power_of_two()?;
         (size <= SIZE && layout.align() <= 4096).then(|| (size, (size / SMALLEST).ilog2() as usize))
@@ -99,7 +100,7 @@ impl Reserve {
         result
     }
 
-    /// A piece of it; null if it is used up. What is in it is arbitrary.
+    /// A piece of the reserve; null if that is used up. The content is arbitrary.
     fn take(&self, layout: Layout) -> *mut u8 {
         drop_ballast();
         let Some((size, number)) = Reserve::size(layout) else { return ptr::null_mut() };
@@ -110,7 +111,7 @@ impl Reserve {
                 pieces.back[number] = unsafe { last.cast::<*mut u8>().read() };
                 return last;
             }
-            // Aligned as it is large, up to what the base is.
+            // Aligned to its size, up to the alignment of the base.
             let begin = pieces.next.next_multiple_of(size.min(4096));
             if begin + size > SIZE {
                 return ptr::null_mut();
@@ -124,7 +125,7 @@ impl Reserve {
         (self.base().addr()..self.base().addr() + SIZE).contains(&piece.addr())
     }
 
-    /// A piece that was taken for this layout.
+    /// Takes back a piece that was taken for this layout.
     fn give_back(&self, piece: *mut u8, layout: Layout) {
         let Some((_, number)) = Reserve::size(layout) else { return };
         self.with(|pieces| {

@@ -1,7 +1,7 @@
 //! The operating system: the only `unsafe` and the only wait(2) of the project. Mechanism without policy: nothing in
 //! here knows a phase, a budget or a hook.
 //!
-//! - `signals`: the mask, taken before anything else; one signal at a time out of it.
+//! - `signals`: the mask, set before anything else; one signal at a time out of it.
 //! - `spawn`: a child with exactly the mask, dispositions, directory, descriptors, arguments and environment that
 //!   graceful was started with.
 //! - `reap`: the one owner of wait(2), for app, hooks and orphans.
@@ -72,13 +72,13 @@ fn timespec(timeout: Duration) -> libc::timespec {
     }
 }
 
-/// The pid of this process in its own namespace, asked of the kernel each time: nothing cached is trusted where it decides
-/// who gets SIGKILL, and the C library caches it no more (getpid(2), since glibc 2.25).
+/// The pid of this process in its own namespace, asked of the kernel each time: nothing cached is trusted where it
+/// decides who gets SIGKILL, and the C library no longer caches it (getpid(2), since glibc 2.25).
 pub fn getpid() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-/// The environment as it is, without making a copy of it, and with what is no variable (environ(7)).
+/// The environment as it is, without making a copy of it, and with entries that are not variables (environ(7)).
 fn environment() -> impl Iterator<Item = &'static CStr> {
     unsafe extern "C" {
         static environ: *const *const c_char;
@@ -86,7 +86,7 @@ fn environment() -> impl Iterator<Item = &'static CStr> {
     // SAFETY: nothing in this program changes the environment.
     let mut variable = unsafe { environ };
     std::iter::from_fn(move || {
-        // SAFETY: an array of strings that a null ends, which is not passed.
+        // SAFETY: an array of strings that ends with a null, beyond which nothing is read.
         unsafe {
             if variable.is_null() || (*variable).is_null() {
                 return None;
@@ -98,7 +98,7 @@ fn environment() -> impl Iterator<Item = &'static CStr> {
     })
 }
 
-/// The variables of the environment, in their order: the text before and behind the first `=` of each.
+/// The variables of the environment, in their order: the text before and after the first `=` of each.
 pub fn variables() -> impl Iterator<Item = (&'static OsStr, &'static OsStr)> {
     environment().filter_map(|variable| {
         let text = variable.to_bytes();
@@ -112,10 +112,10 @@ pub fn environment_has(prefix: &[u8]) -> bool {
     environment().any(|variable| variable.to_bytes().starts_with(prefix))
 }
 
-/// Asks for short turns on the processor, and so for early ones: whoever needs little of it at a time is let in before
-/// those who would go on for long (sched_setattr(2): sched_runtime of SCHED_OTHER is the length of a turn, from Linux
-/// 6.12 on; before, it is nothing). For this thread and those that it starts. It takes no privilege, and the share of the
-/// processor stays as it is.
+/// Asks for short turns on the processor, and so for early ones: a thread that needs little of it at a time is let in
+/// before those that would go on for long (sched_setattr(2): sched_runtime of SCHED_OTHER is the length of a turn, from
+/// Linux 6.12 on; before that, it means nothing). For this thread and those that it starts. It takes no privilege, and
+/// the share of the processor stays as it is.
 pub fn take_short_turns() {
     /// The least that the kernel takes.
     const TURN_NS: u64 = 100_000;
@@ -135,10 +135,10 @@ pub fn take_short_turns() {
     let mut now = Attributes { size, policy: 0, flags: 0, nice: 0, priority: 0, runtime: 0, deadline: 0, period: 0 };
     // SAFETY: a live struct of the size that the kernel is told.
     let known = check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut now, size, 0) }).is_ok();
-    // Another policy than the usual one was chosen by somebody who knows why.
+    // A policy other than the usual one was chosen by somebody who knows why.
     if known && now.policy == libc::SCHED_OTHER as u32 {
         now.runtime = TURN_NS;
-        // SAFETY: as above. It is in nobody's way if it fails.
+        // SAFETY: as above. A failure does no harm.
         unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const now, 0) };
     }
 }

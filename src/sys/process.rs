@@ -1,7 +1,7 @@
 //! Sending signals. One to a child that we alone can reap is safe by pid; one to any other process goes through a pidfd
 //! that was checked to be the process that was meant, because pids are reused.
 //!
-//! kill(-1) stands here once, behind getpid() == 1, asked of the kernel right before: anywhere else it would end every
+//! kill(-1) is here once, guarded by getpid() == 1, asked of the kernel right before: anywhere else it would end every
 //! process of the machine.
 
 use crate::pid::Pid;
@@ -14,12 +14,12 @@ use nix::unistd;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// As nix has it.
+/// The pid as nix's type.
 pub(super) fn raw(pid: Pid) -> unistd::Pid {
     unistd::Pid::from_raw(pid.number())
 }
 
-/// Sends a signal to an own child that has not been reaped yet. With a value as sigqueue(3) does.
+/// Sends a signal to one of our children that has not been reaped yet; with a value, as sigqueue(3) does.
 pub fn signal_child(pid: Pid, signal: Signal, value: Option<usize>) -> io::Result<()> {
     let result = match value {
         // SAFETY: kill(2) takes two numbers, of which the first names one process: it is above 1.
@@ -33,8 +33,8 @@ pub fn signal_child(pid: Pid, signal: Signal, value: Option<usize>) -> io::Resul
     check(result.into()).map(drop)
 }
 
-/// Sends a signal to every process of a group of which an own child that has not been reaped yet is a member: until then
-/// its number is no other group's.
+/// Sends a signal to every process of a group of which one of our children that has not been reaped yet is a member:
+/// until then its number is no other group's.
 pub fn signal_group(group: Pid, signal: Signal) -> io::Result<()> {
     // SAFETY: kill(2) takes two numbers, of which the first names one group: it is below -1.
     check(unsafe { libc::kill(-group.number(), signal.number()) }.into()).map(drop)
@@ -48,7 +48,7 @@ pub fn signal_process(process: &Process, signal: Signal) -> io::Result<()> {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
             let info = std::ptr::null::<libc::siginfo_t>();
-            // SAFETY: a live descriptor; a null siginfo means as kill(2) would.
+            // SAFETY: a live descriptor; with a null siginfo the signal is sent as kill(2) would.
             let result =
                 unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.number(), info, 0) };
             check(result).map(drop)
@@ -62,8 +62,8 @@ pub fn signal_process(process: &Process, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Whether a signal to this process would be allowed (kill(2): EPERM). One that is gone, or whose pid is another's by
-/// now, is as good as allowed.
+/// Whether a signal to this process would be allowed (kill(2): EPERM). A process that is gone, or whose pid is
+/// another's by now, is as good as allowed.
 pub fn may_signal(pid: i32) -> bool {
     // No signal: only the permission is looked at.
     Pid::new(pid).is_none_or(|pid| kill(raw(pid), None) != Err(Errno::EPERM))
@@ -119,8 +119,8 @@ pub fn session_of(pid: i32) -> Option<i32> {
     unistd::getsid(Some(unistd::Pid::from_raw(pid))).ok().map(unistd::Pid::as_raw)
 }
 
-/// Has the kernel send this process a signal when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG). Says whether
-/// that has happened already: then the signal does not come.
+/// Makes the kernel send this process a signal when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG). Says
+/// whether that has happened already: then the signal does not come.
 pub fn on_parent_death(signal: Signal) -> io::Result<bool> {
     let parent = getppid();
     // SAFETY: takes numbers.

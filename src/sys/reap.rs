@@ -9,7 +9,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::cell::Cell;
 use std::io;
 
-/// What wait(2) had to tell.
+/// What wait(2) reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildChange {
     /// A child, or an orphan that became one, ended.
@@ -37,29 +37,30 @@ pub enum ChildChange {
     NoChildren,
 }
 
-/// Whether wait(2) may know of children. Who forks says so here, by [`Children::forked`]; that there are none is taken from
-/// wait(2) itself.
+/// Whether wait(2) may know of children. Whoever forks says so here, by [`Children::forked`]; that there are none is
+/// taken from wait(2) itself.
 #[derive(Debug, Default)]
 pub struct Children(Cell<bool>);
 
 impl Children {
-    /// There is a child now, or there was one.
+    /// Notes that there is a child now, or was one.
     pub fn forked(&self) {
         self.0.set(true);
     }
 
-    /// As far as it is known without asking. It may be that the last one is gone and nobody has asked since.
+    /// Whether there may be children, as far as that is known without asking: the last one may be gone and nobody has
+    /// asked since.
     pub fn may_be_left(&self) -> bool {
         self.0.get()
     }
 
-    /// Asks, where there may be any.
+    /// Whether there are children; asks the kernel if there may be any.
     pub fn are_left(&self) -> bool {
         self.0.set(self.0.get() && any());
         self.0.get()
     }
 
-    /// As [`next`].
+    /// The next change, as [`next`] reports it.
     pub fn next(&self) -> ChildChange {
         let change = next();
         if change == ChildChange::NoChildren {
@@ -122,7 +123,7 @@ fn next_by_waitid() -> ChildChange {
 #[allow(clippy::disallowed_methods, reason = "the one owner of wait(2)")]
 pub fn any() -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    // Whatever else may go wrong, it is no proof that there is none. (What nix makes of a status is not looked at: it knows
+    // Whatever else may go wrong is no proof that there is none. (What nix makes of a status is not looked at: it knows
     // no real-time signal.)
     waitid(Id::All, flags) != Err(Errno::ECHILD)
 }

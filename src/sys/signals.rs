@@ -1,8 +1,9 @@
 //! Signals are blocked, all 64, before anything else is done, and taken out one by one with rt_sigtimedwait(2). There is
 //! no handler: nothing runs asynchronously, nothing coalesces beyond what the kernel does itself.
 //!
-//! Where a seccomp profile denies rt_sigtimedwait(2), the same signals are read from a signalfd(2); where it denies that
-//! too, none can be heard, which [`is_deaf`] tells. Without rt_sigprocmask(2) nothing of this holds, and no app is started.
+//! Where a seccomp profile denies rt_sigtimedwait(2), the same signals are read from a signalfd(2); where it denies
+//! that too, none can be heard, which [`is_deaf`] tells. Without rt_sigprocmask(2) none of this holds, and no app is
+//! started.
 //!
 //! A fault of graceful's own (SIGSEGV and friends) still kills it: the kernel forces such a signal past the mask. Sent by
 //! kill(2) the same signals are queued here and belong to the app.
@@ -20,14 +21,15 @@ use std::time::Duration;
 /// The kernel's sigset_t, in bytes (rt_sigprocmask(2), "C library/kernel differences").
 const SET_SIZE: usize = 8;
 
-/// What graceful changed of the signal state that it was started with, to be given back to its children.
+/// What graceful changed in the signal state that it was started with, to be given back to its children.
 #[derive(Clone, Copy, Debug)]
 pub struct Inherited {
     /// The mask.
     pub mask: SignalSet,
-    /// SIGCHLD was ignored: children would have been reaped by the kernel, their statuses lost.
+    /// Whether SIGCHLD was ignored: children would have been reaped by the kernel, their statuses lost.
     pub chld_ignored: bool,
-    /// The signals are blocked. If not, rt_sigprocmask(2) is denied, and any signal could be lost or end graceful.
+    /// Whether the signals are blocked. If not, rt_sigprocmask(2) is denied, and any signal could be lost or end
+    /// graceful.
     pub blocked: bool,
 }
 
@@ -38,7 +40,7 @@ pub struct Received {
     pub signal: Signal,
     /// Who sent it; `None` for the kernel or a process outside this PID namespace.
     pub sender: Option<i32>,
-    /// The kernel itself sent it, as a terminal does for its keys.
+    /// Whether the kernel itself sent it, as for the keys of a terminal.
     pub from_kernel: bool,
     /// The value of sigqueue(3), if it was sent by that.
     pub value: Option<usize>,
@@ -53,7 +55,8 @@ fn set_mask(mask: SignalSet) -> io::Result<SignalSet> {
     Ok(SignalSet::from_bits(old))
 }
 
-/// Blocks every signal. The first thing that main does: a signal that comes a microsecond later waits in the mask.
+/// Blocks every signal. This is the first thing that main does: a signal that comes a microsecond later waits in the
+/// mask.
 pub fn block_all() -> Inherited {
     // Fails for a bad pointer or size (rt_sigprocmask(2)), or where a seccomp profile denies it.
     let mask = set_mask(SignalSet::ALL);
@@ -111,15 +114,15 @@ pub fn set_default(signals: SignalSet) {
     }
 }
 
-/// The same, and lets them through; all others are blocked. For an app that does nothing about them.
+/// The same, and unblocks them; all others are blocked. For an app that does nothing about them.
 pub fn act_by_default(signals: SignalSet) {
     set_default(signals);
     // Fails for a bad pointer or size only.
     _ = set_mask(SignalSet::from_bits(!signals.bits()));
 }
 
-/// Ends this process by a signal, which its parent sees in the status, without writing a core. Returns where that cannot
-/// be: as PID 1.
+/// Ends this process by a signal, which its parent sees in the status, without writing a core. Returns where that is
+/// not possible: as PID 1.
 pub fn end_by(signal: Signal) {
     _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     // For a core_pattern that is a pipe, which knows no limit (core(5)).
@@ -148,7 +151,7 @@ pub fn wait(timeout: Option<Duration>) -> Option<Received> {
     // SAFETY: the pid is set for every signal but the kernel's own, whose union reads as 0 here or as a fault address
     // that is not used: the code is looked at first.
     let pid = unsafe { info.si_pid() };
-    // SAFETY: with SI_QUEUE the union holds pid, uid and value, and only then it is looked at.
+    // SAFETY: with SI_QUEUE the union holds pid, uid and value, and only then is it looked at.
     let value = || unsafe { info.si_value() }.sival_ptr as usize;
     received(i32::try_from(number).ok()?, info.si_code, pid, value)
 }
@@ -185,20 +188,20 @@ fn wait_by_descriptor(timeout: Option<Duration>) -> Option<Received> {
     received(info.ssi_signo as i32, info.ssi_code, info.ssi_pid as i32, || info.ssi_ptr as usize)
 }
 
-/// No signal can be heard, SIGCHLD included: a seccomp profile denies both rt_sigtimedwait(2) and signalfd(2). Known
-/// once [`wait`] has tried.
+/// Whether no signal can be heard, SIGCHLD included: a seccomp profile denies both rt_sigtimedwait(2) and signalfd(2).
+/// Known once [`wait`] has tried.
 pub fn is_deaf() -> bool {
     matches!(INSTEAD.get(), Some(None))
 }
 
-/// Signals are read from a descriptor that must not be closed.
+/// Whether signals are read from a descriptor that must not be closed.
 pub fn holds_descriptor() -> bool {
     matches!(INSTEAD.get(), Some(Some(_)))
 }
 
 impl Received {
-    /// The kernel's answer to something that graceful itself did: SIGPIPE for a log line that nobody reads, SIGXFSZ for a
-    /// report over the file size limit. Not the app's.
+    /// Whether it is the kernel's answer to something that graceful itself did: SIGPIPE for a log line that nobody
+    /// reads, SIGXFSZ for a report over the file size limit. Not the app's.
     pub fn is_own(&self, own_pid: i32) -> bool {
         self.sender == Some(own_pid)
     }

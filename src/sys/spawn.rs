@@ -1,21 +1,21 @@
 //! Starting a child.
 //!
-//! The app is started like posix_spawn(3) does it: clone(CLONE_VM | CLONE_VFORK) on a stack of its own. Nothing is
+//! The app is started as posix_spawn(3) does it: clone(CLONE_VM | CLONE_VFORK) on a stack of its own. Nothing is
 //! copied, which makes it faster than the fork of any init, and the error of a failed exec comes back through shared
-//! memory. Hooks are forked plainly instead: a hook whose file lies on a dead network disk must not stop PID 1.
+//! memory. Hooks are forked plainly instead: a hook whose file is on a dead network disk must not hold up PID 1.
 //!
-//! Where the two flags are not honoured (qemu-user makes a fork of it) the child's memory is a copy, which shows in that it
-//! has not even said that it began. Then the error comes as the child's name ([`copied`]): that costs a start elsewhere
-//! nothing, where a pipe made for it would cost each.
+//! Where the two flags are not honoured (qemu-user makes a fork of it) the child's memory is a copy: it seems not even
+//! to have begun. Then the error comes as the child's name ([`copied`]). Elsewhere that costs a start nothing, whereas
+//! a pipe for it would cost every start.
 //!
 //! The command is looked up in PATH, and a script without `#!` runs through /bin/sh, as execvp(3) does it for shells; but
 //! only what is text ([`ExecutableFormat`]).
 //!
-//! What a service manager tells of a process by its pid ([`NAMED_BY_PID`]) is true of the app once it names the app: where a
-//! variable names graceful, the child puts its own pid in.
+//! What a service manager says about a process by its pid ([`NAMED_BY_PID`]) is true of the app only if it names the
+//! app: where a variable names graceful, the child puts its own pid in.
 //!
-//! Sockets that graceful has bound for the app ([`PassedSockets`]) are told in the same way, by variables that name the child:
-//! who started graceful and gave it sockets sees them passed on, and those of graceful's own come behind them.
+//! Sockets that graceful has bound for the app ([`PassedSockets`]) are announced in the same way, by variables that
+//! name the child: whoever started graceful with sockets sees them passed on, and graceful's own come after them.
 //!
 //! Between clone and exec the child makes system calls only; it allocates nothing and takes no lock.
 
@@ -39,7 +39,8 @@ use std::{ptr, thread};
 pub struct SpawnSpec<'a> {
     /// The arguments, the program first.
     pub argv: &'a [CString],
-    /// The environment; `None` is graceful's own, untouched but for what names graceful by its pid, and what is `added`.
+    /// The environment; `None` is graceful's own, untouched except for what names graceful by its pid, and what is
+    /// `added`.
     pub env: Option<&'a [CString]>,
     /// `NAME=VALUE` of variables that take the place of graceful's own, where there is no `env` and no `output`.
     pub added: &'a [CString],
@@ -48,15 +49,15 @@ pub struct SpawnSpec<'a> {
     /// Standard output and error go here, standard input is /dev/null and no other descriptor is passed on; `None`
     /// leaves all as they are.
     pub output: Option<BorrowedFd<'a>>,
-    /// Where there is an `output`: standard error goes here instead.
+    /// With an `output`: standard error goes here instead.
     pub errors: Option<BorrowedFd<'a>>,
     /// Its working directory, if not graceful's.
     pub dir: Option<&'a CStr>,
-    /// Make it the leader of a process group of its own.
+    /// Whether it leads a process group of its own.
     pub own_group: bool,
-    /// What it gets when graceful dies (prctl(2), PR_SET_PDEATHSIG).
+    /// The signal that it gets when graceful dies (prctl(2), PR_SET_PDEATHSIG).
     pub parent_death_signal: Option<Signal>,
-    /// Sockets that it gets beside what it inherits; where the environment is graceful's own.
+    /// Sockets that it gets besides what it inherits, if the environment is graceful's own.
     pub sockets: Option<&'a PassedSockets>,
 }
 
@@ -78,10 +79,11 @@ const FIRST_SOCKET: RawFd = 3;
 const UNNAMED: &str = "unknown";
 
 impl PassedSockets {
-    /// These, each with its name. graceful's own handles are put out of the way of the numbers that the child sees.
+    /// These sockets, each with its name. graceful's own handles are moved out of the way of the numbers that the child
+    /// sees.
     ///
     /// # Errors
-    /// No descriptor is to be had.
+    /// No descriptor can be had.
     pub fn new(sockets: &[(BorrowedFd<'_>, Option<&str>)]) -> io::Result<PassedSockets> {
         let own = getpid().to_string();
         let variable = |name: &str| std::env::var(name).ok();
@@ -123,13 +125,13 @@ pub enum Error {
     /// The command could not be executed.
     #[error("{0}")]
     Exec(io::Error),
-    /// This file is no program for this machine, and no script that a shell could run.
+    /// This file is neither a program for this machine nor a script that a shell could run.
     #[error("{}", .1.why())]
     Format(PathBuf, ExecutableFormat),
 }
 
 /// Variables that name the process that the service manager started: sd_listen_fds(3), sd_watchdog_enabled(3),
-/// systemd.exec(5). Who does not find itself named there takes them for another's.
+/// systemd.exec(5). A process that does not find itself named there takes them for another's.
 const NAMED_BY_PID: [&[u8]; 3] = [LISTEN_PID, b"WATCHDOG_PID=", b"SYSTEMD_EXEC_PID="];
 /// The same process by the inode of its pidfd, which another process cannot have. Without it the pid alone counts.
 const NAMED_BY_INODE: &[u8] = b"LISTEN_PIDFDID=";
@@ -149,12 +151,12 @@ struct Child<'a> {
     parent: i32,
     /// Set by the child, first of all.
     began: bool,
-    /// Shares the parent's memory, and the parent waits.
+    /// Whether it shares the parent's memory, and the parent waits.
     shared: bool,
     errno: c_int,
 }
 
-/// Of the child, until it executes.
+/// The size of the child's stack until it executes, in bytes.
 const STACK: usize = 64 * 1024;
 
 /// Starts a child and waits until it has executed the command, or failed to.
@@ -174,7 +176,7 @@ fn clone_child(command: &SpawnSpec<'_>, shared: bool) -> Result<Pid, Error> {
     let mut variables = Variables::new();
     let env = match command.env {
         Some(env) => Some(pointers(env)),
-        // Output that is redirected is that of graceful's own commands.
+        // Only the output of graceful's own commands is redirected.
         None if command.output.is_none() => naming_the_child(&mut variables, command.added, command.sockets),
         None => None,
     };
@@ -196,15 +198,15 @@ fn clone_child(command: &SpawnSpec<'_>, shared: bool) -> Result<Pid, Error> {
     // SAFETY: the stack is ours, big enough and unmapped only after the child no longer uses it: with CLONE_VFORK this
     // thread sleeps until the child has executed or exited; without, the child has a copy. `child` outlives the call.
     let pid = unsafe { libc::clone(in_child, stack.top(), flags, (&raw mut child).cast::<c_void>()) };
-    // Else -1: to its parent no child is PID 1.
+    // Otherwise it is -1: to its parent, no child is PID 1.
     let Some(pid) = Pid::new(pid) else { return Err(Error::Fork(io::Error::last_os_error())) };
-    // SAFETY: reads of live fields; volatile because a process that the compiler knows nothing of wrote them.
+    // SAFETY: reads of live fields; volatile because a process that the compiler knows nothing about wrote them.
     let (began, errno) =
         unsafe { (ptr::read_volatile(&raw const child.began), ptr::read_volatile(&raw const child.errno)) };
     match if shared && !began { copied::errno(pid.number()) } else { errno } {
         0 => Ok(pid),
         errno => {
-            // It has exited; nobody else waits for it yet. EINTR cannot be: no handler is installed.
+            // It has exited; nobody else waits for it yet. EINTR cannot happen: no handler is installed.
             // SAFETY: a pid of our own child and no status wanted.
             unsafe { libc::waitpid(pid.number(), ptr::null_mut(), 0) };
             Err(refused(&files, errno))
@@ -212,7 +214,7 @@ fn clone_child(command: &SpawnSpec<'_>, shared: bool) -> Result<Pid, Error> {
     }
 }
 
-/// The file that was tried last is the one of which the kernel knows no format.
+/// The error of an exec. The file that was tried last is the one whose format the kernel does not know.
 fn refused(files: &[CString], errno: c_int) -> Error {
     let executable = |file: &&CString| access(file.as_c_str(), AccessFlags::X_OK).is_ok();
     match files.iter().find(executable) {
@@ -281,7 +283,7 @@ fn naming_the_child(
     Some(pointers)
 }
 
-/// Writes the number behind the variable's `=`. Allocates nothing.
+/// Writes the number after the variable's `=`. Allocates nothing.
 fn put_pid(variable: &mut [u8], pid: i32) {
     let at = variable.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
     let mut digits = [0; 10];
@@ -347,7 +349,7 @@ unsafe fn become_command(child: &mut Child<'_>) -> c_int {
         if let Some(dir) = command.dir
             && libc::chdir(dir.as_ptr()) != 0
         {
-            // It is gone since graceful was started there: run at the root rather than not at all.
+            // The directory has gone since graceful was started there: run at the root rather than not at all.
             libc::chdir(c"/".as_ptr());
         }
         if let Some(sockets) = command.sockets {
@@ -403,13 +405,13 @@ unsafe fn execute_by_shell(child: &Child<'_>, file: &CStr) -> c_int {
     libc::ENOEXEC
 }
 
-/// For a child that has a copy of the parent's memory.
+/// How a child that has a copy of the parent's memory reports an error.
 mod copied {
     use super::*;
 
     /// What its name begins with when it could not execute the command; the number follows.
     const MARK: &[u8] = b"exec-errno=";
-    /// The longest wait for a child to execute or fail. What fails later is seen by its exit status alone.
+    /// The longest wait for a child to execute or fail. A later failure shows only in its exit status.
     const PATIENCE: Duration = Duration::from_millis(500);
 
     /// In the child. A name is all that a process leaves to be read until it is reaped (proc(5), comm).
@@ -468,7 +470,7 @@ unsafe fn close_on_exec_from(first: RawFd) {
     }
 }
 
-/// Without allocation, in the child of a plain fork.
+/// Says why, without allocation, in the child of a plain fork.
 fn complain(child: &Child<'_>, errno: c_int) {
     let why: &[u8] = match errno {
         libc::ENOENT => b": not found\n",
@@ -524,7 +526,7 @@ pub fn become_subreaper() -> io::Result<()> {
     if prctl::get_child_subreaper()? { Ok(()) } else { Err(io::Error::other("the kernel did not set it")) }
 }
 
-/// The file that execvp would have tried: the path itself, or the first of that name in PATH, executable or not.
+/// The file that execvp(3) would have tried: the path itself, or the first of that name in PATH, executable or not.
 pub fn look_up(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return Path::new(program).exists().then(|| PathBuf::from(program));

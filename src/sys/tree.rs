@@ -21,20 +21,21 @@ pub struct Process {
     pub group: i32,
     /// The name of its executable, 15 bytes at most.
     pub name: String,
-    /// It has ended and waits to be reaped: all of its threads have, not the first alone, whose state this is.
+    /// Whether it has ended and waits to be reaped: all of its threads have, and not only the first one, whose state is
+    /// shown.
     pub zombie: bool,
-    /// It is stopped, by a signal or a debugger: nothing but SIGCONT and SIGKILL acts on it.
+    /// Whether it is stopped, by a signal or a debugger: nothing but SIGCONT and SIGKILL acts on it.
     pub stopped: bool,
-    /// It has a controlling terminal.
+    /// Whether it has a controlling terminal.
     pub has_terminal: bool,
-    /// It leads a session that has a terminal: a login or `docker exec -t` shell.
+    /// Whether it leads a session that has a terminal: a login or `docker exec -t` shell.
     pub leads_terminal: bool,
     /// In clock ticks since boot; with the pid it names the process for good.
     start_time: u64,
 }
 
 impl Process {
-    /// The pid still means this process.
+    /// Whether the pid still means this process.
     pub fn is_still_there(&self) -> bool {
         read(self.pid).is_some_and(|now| now.start_time == self.start_time && !now.zombie)
     }
@@ -79,7 +80,7 @@ pub fn descriptors(pid: i32) -> io::Result<Option<impl Iterator<Item = io::Resul
     Ok(threads.filter_map(|thread| listed(thread.path().join("fd")).ok().flatten()).next())
 }
 
-/// The name of a process's executable, 15 bytes at most; that of one that was not reaped yet, too.
+/// The name of a process's executable, 15 bytes at most; also of one that has not been reaped yet.
 pub fn name_of(pid: i32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned())
@@ -100,7 +101,7 @@ pub fn processor_time(pids: &[i32]) -> u64 {
 /// The name of a process's executable, 15 bytes at most, and its parent: all that one short read tells, for where time
 /// counts.
 pub fn name_and_parent_of(pid: i32) -> Option<(String, i32)> {
-    // What is asked for stands at the beginning; a name takes four bytes for each at most.
+    // What is asked for is at the beginning; a name takes four bytes for each at most.
     let mut buffer = [0; 256];
     let stat = fds::read_record(&format!("/proc/{pid}/stat"), &mut buffer)?;
     let stat = String::from_utf8_lossy(stat);
@@ -122,12 +123,12 @@ pub fn descendants() -> Option<Vec<Process>> {
     Some(below(all()?, &[getpid()]))
 }
 
-/// The same, but of very many only about as many as this, the eldest, and as long as there is time: each file of /proc that
-/// is read costs the kernel something when its process ends, too.
+/// The same, but of very many only about `count`, the oldest, and only while `go_on` says that there is time: each file
+/// of /proc that is read also costs the kernel something when its process ends.
 pub fn eldest_descendants(count: usize, go_on: &dyn Fn() -> bool) -> Option<Vec<Process>> {
     let own = getpid();
     let (mut all, mut known) = (Vec::new(), HashSet::from([own]));
-    // In the order of their pids: parents come before their children, unless pids have begun anew.
+    // In the order of their pids: parents come before their children, unless pids have wrapped around.
     for process in listed()? {
         if known.contains(&process.parent) {
             known.insert(process.pid);
@@ -140,13 +141,13 @@ pub fn eldest_descendants(count: usize, go_on: &dyn Fn() -> bool) -> Option<Vec<
     Some(below(all, &[own]))
 }
 
-/// Own children, those that have ended and were not reaped included; none where the kernel does not list them
+/// Our own children, including those that have ended and have not been reaped; none where the kernel does not list them
 /// (CONFIG_PROC_CHILDREN). Far quicker than a look at all processes.
 pub fn children() -> Vec<i32> {
     children_of(getpid())
 }
 
-/// The same of the first thread of another process.
+/// The same for the first thread of another process.
 pub fn children_of(pid: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     if list.is_empty() || !is_usable() {
@@ -178,7 +179,7 @@ fn below(all: Vec<Process>, roots: &[i32]) -> Vec<Process> {
     let mut queue = roots.to_vec();
     while let Some(parent) = queue.pop() {
         for process in children.get(&parent).into_iter().flatten() {
-            // A snapshot is not atomic: a pid that was reused while it was taken could close a circle.
+            // A snapshot is not atomic: a pid that was reused while it was taken could make a circle.
             if seen.insert(process.pid) && !roots.contains(&process.pid) {
                 queue.push(process.pid);
                 found.push((*process).clone());
@@ -202,8 +203,8 @@ fn listed() -> Option<impl Iterator<Item = Process>> {
     Some(pids.filter(move |pid| !kernel.contains(pid)).filter_map(read))
 }
 
-/// Of a whole machine most processes are the kernel's own threads, and nobody's here: one file names them all, and they need
-/// not be looked at one by one. None in a container.
+/// The kernel's own threads: most of the processes of a whole machine, and none of ours. One file names them all, so
+/// that they need not be looked at one by one. Empty in a container.
 fn kernel_threads() -> HashSet<i32> {
     const KTHREADD: i32 = 2;
     match name_and_parent_of(KTHREADD) {
@@ -242,14 +243,14 @@ mod testing {
     use super::Process;
 
     impl Process {
-        /// One for the tests of those who look at processes.
+        /// A process for the tests of code that looks at processes.
         pub(crate) fn made_up(pid: i32, parent: i32) -> Process {
             let (name, zombie, leads_terminal) = (String::new(), false, false);
             let (stopped, has_terminal) = (false, false);
             Process { pid, parent, group: pid, name, zombie, stopped, has_terminal, leads_terminal, start_time: 0 }
         }
 
-        /// The same in that process group.
+        /// The same in this process group.
         pub(crate) fn in_group(self, group: i32) -> Process {
             Process { group, ..self }
         }

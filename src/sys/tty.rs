@@ -12,13 +12,15 @@
 //!
 //! In the foreground the app stays in graceful's group, so it has the foreground if and only if graceful has it, in a
 //! pipeline too, and whatever standard input is. Nothing has to be handed over. What the app may do is to take the
-//! foreground for a group of its own, as every interactive shell does, and to end without giving it back: then the shell
-//! that started graceful could not read its terminal. So it is taken back. An app that a signal ended in the middle of
-//! raw mode could not put the terminal right again: its modes of graceful's start are.
+//! foreground for a group of its own, as every interactive shell does, and to end without giving it back: then the
+//! shell that started graceful could not read its terminal. So it is taken back. An app that a signal ended in the
+//! middle of raw mode could not put the terminal right again: so the modes that it had at graceful's start are
+//! restored.
 //!
-//! Everywhere else the app leads a group of its own, so that whoever signals graceful's group (timeout(1), a supervisor, the
-//! app itself by kill(0)) signals one of the two. A shell's `fg` gives the foreground to graceful's group; to an app that
-//! the terminal has stopped for want of it, it is handed on then ([`Terminal::hand_over`]).
+//! Everywhere else the app leads a group of its own, so that whoever signals graceful's group (timeout(1), a
+//! supervisor, the app itself by kill(0)) signals one of the two. A shell's `fg` gives the foreground to graceful's
+//! group; if the terminal has stopped the app for want of it, it is then handed on to the app
+//! ([`Terminal::hand_over`]).
 //!
 //! /dev/tty is the controlling terminal, however the standard streams are redirected (tty(4)).
 
@@ -37,11 +39,12 @@ use std::os::fd::OwnedFd;
 pub struct Terminal {
     present: bool,
     foreground: bool,
-    /// Where graceful had the foreground.
+    /// Its modes, if graceful had the foreground.
     modes: Option<Termios>,
 }
 
-/// Usually there is none: this is asked at every start, so it is one system call and no error value.
+/// The controlling terminal. Usually there is none: this is asked at every start, so it is one system call and no error
+/// value.
 fn open() -> Option<OwnedFd> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     fcntl::open(c"/dev/tty", flags, Mode::empty()).ok()
@@ -59,12 +62,12 @@ impl Terminal {
         Terminal { present: true, foreground, modes: foreground.then(|| tcgetattr(&tty).ok()).flatten() }
     }
 
-    /// There is a controlling terminal.
+    /// Whether there is a controlling terminal.
     pub fn is_present(&self) -> bool {
         self.present
     }
 
-    /// graceful's own group had its foreground.
+    /// Whether graceful's own group had its foreground.
     pub fn had_foreground(&self) -> bool {
         self.foreground
     }

@@ -2,20 +2,20 @@
 //!
 //! Both descend from graceful, and an orphan of either becomes its child. So what tells them apart is, in this order:
 //!
-//! 1. its ancestors, up to one of the two apps, as long as that is there;
+//! 1. its ancestors, up to one of the two apps, as long as that exists;
 //! 2. its process group, if that is one of the two apps' own: it outlives the app, and its number is not given away before the
 //!    group is empty (fork(2));
 //! 3. the variable GRACEFUL_GENERATION that it was started with (proc_pid_environ(5)): apps and hooks have it, and what they
 //!    start inherits it.
 //!
-//! What none of these tells belongs to the run that counts: a daemon that has replaced its environment and its session, and
-//! whoever was brought in from outside.
+//! A process about which none of these tells belongs to the run that counts: a daemon that has replaced its environment
+//! and its session, and one that was brought in from outside.
 
 use super::tree::Process;
 use std::collections::HashMap;
 use std::fs;
 
-/// What a run gives to everything that it starts, with its number.
+/// The variable that a run gives to everything that it starts, with its number.
 pub const VARIABLE: &str = "GRACEFUL_GENERATION";
 
 /// One of the runs of the app.
@@ -27,25 +27,25 @@ pub struct Owner {
     pub app: Option<i32>,
 }
 
-/// One of the two, beside the other.
+/// One of the two runs, beside the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ownership {
     /// Whose processes are wanted.
     pub this: Owner,
     /// The other one.
     pub other: Owner,
-    /// `this` is the one that counts.
+    /// Whether `this` is the one that counts.
     pub counts: bool,
 }
 
 impl Ownership {
-    /// Those of this run.
+    /// Keeps the processes of this run.
     pub fn keep(&self, list: &mut Vec<Process>) {
         let parents: HashMap<i32, i32> = list.iter().map(|process| (process.pid, process.parent)).collect();
         list.retain(|process| self.is_of_this(process, &parents, generation_of));
     }
 
-    /// Whether one process is, of which no others are known.
+    /// Whether one process is of this run, without a list of others.
     pub fn is(&self, process: &Process) -> bool {
         self.is_of_this(process, &HashMap::new(), generation_of)
     }
@@ -58,7 +58,7 @@ impl Ownership {
     ) -> bool {
         let both = [(self.this, true), (self.other, false)];
         let mut pid = process.pid;
-        // A list that is not of one moment could hold a circle.
+        // A list that is not from a single moment could hold a circle.
         for _ in 0..=parents.len() {
             if let Some((_, is)) = both.iter().find(|(owner, _)| owner.app == Some(pid)) {
                 return *is;

@@ -17,13 +17,14 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The kernel writes 32 KiB at once for whoever can take them (netlink_recvmsg, max_recvmsg_len).
+/// In bytes. The kernel writes 32 KiB at once for whoever can take them (netlink_recvmsg, max_recvmsg_len).
 const BUFFER: usize = 64 * 1024;
-/// For one message.
+/// The longest wait for one message.
 const SILENCE: Duration = Duration::from_secs(1);
-/// For a whole dump. A hundred thousand sockets take a tenth of a second.
+/// The longest wait for a whole dump. A hundred thousand sockets take a tenth of a second.
 const LIMIT: Duration = Duration::from_secs(5);
-/// A dump during which the table changed is not complete and is made again, so often; then it is better than none.
+/// A dump during which the table changed is not complete and is made again, this many times in all; then it is better
+/// than none.
 const TRIES: usize = 3;
 
 /// The socket with its buffers.
@@ -36,7 +37,7 @@ pub(super) struct Diag {
     manner: Manner,
 }
 
-/// How to ask. What a kernel does not know it refuses, and the next one is tried.
+/// How to ask. A kernel refuses what it does not know, and the next manner is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
     /// For both families at once, filtered.
@@ -71,7 +72,7 @@ impl Diag {
         Diag::over(socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?, SILENCE)
     }
 
-    /// Over any socket that keeps messages apart.
+    /// A [`Diag`] over any socket that keeps messages apart.
     pub(super) fn over(socket: OwnedFd, silence: Duration) -> io::Result<Diag> {
         let (seconds, micros) = (silence.as_secs() as libc::time_t, silence.subsec_micros() as libc::suseconds_t);
         setsockopt(&socket, ReceiveTimeout, &TimeVal::new(seconds, micros))?;
@@ -117,7 +118,7 @@ impl Diag {
         Ok(())
     }
 
-    /// Says whether nothing changed meanwhile.
+    /// One dump; says whether nothing changed meanwhile.
     fn dump_once(&mut self, question: &Question, mut take: impl FnMut(DumpRow)) -> io::Result<bool> {
         let ask = |request: &mut Vec<u8>, sequence| wire::write_request(request, sequence, question);
         self.exchange(ask, |row| wire::row(row).map(&mut take))
@@ -155,7 +156,7 @@ impl Diag {
         Err(io::Error::new(io::ErrorKind::TimedOut, "sock_diag's answer does not end"))
     }
 
-    /// To the kernel, which is whom a netlink socket sends to that is not connected.
+    /// Sends to the kernel, to which a netlink socket sends that is not connected.
     fn send(&self) -> io::Result<()> {
         uninterrupted(|| send(self.socket.as_raw_fd(), &self.request, MsgFlags::MSG_NOSIGNAL))?;
         Ok(())
@@ -166,7 +167,7 @@ impl Diag {
         let received = uninterrupted(|| recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut self.received));
         match received {
             Ok((_, Some(sender))) if sender.pid() != 0 => Ok(0),
-            // What fills the buffer is cut off, or might be.
+            // A message that fills the buffer is cut off, or might be.
             Ok((length, _)) if length == 0 || length == self.received.len() => Err(wire::malformed()),
             Ok((length, _)) => Ok(length),
             Err(Errno::EAGAIN) => Err(io::Error::new(io::ErrorKind::TimedOut, "sock_diag does not answer")),
@@ -175,12 +176,12 @@ impl Diag {
     }
 }
 
-/// What is said of a request that is not understood.
+/// Whether the error means that the request was not understood.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOENT))
 }
 
-/// A call that a signal may interrupt.
+/// Repeats a call for as long as a signal interrupts it.
 fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {

@@ -22,7 +22,7 @@ fn dump(diag: &mut Diag) -> io::Result<usize> {
     Ok(answer.listeners.len())
 }
 
-/// How such an answer ends, and what was asked.
+/// The result of a dump that gets these answers, and what was asked.
 fn answered(answers: Vec<Vec<Reply>>) -> (io::Result<usize>, Vec<Vec<u8>>) {
     let count = answers.len();
     let (mut diag, kernel) = played(PATIENCE, answers, Vec::new());

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The process that listens on this TCP address, or on one that leaves no room for it, as `nginx (pid 812)`; `None` where that is
-/// not shown: it is another user's, or in another PID namespace, or the socket is bound and does not listen.
+/// The process that listens on this TCP address, or on one that leaves no room for it, as `nginx (pid 812)`; `None` if
+/// that is not shown: it is another user's, or in another PID namespace, or the socket is bound and does not listen.
 pub fn of_tcp(address: SocketAddr) -> Option<String> {
     let mut sampler = Sampler::new(&[address.port()]);
     let listeners = sampler.listeners().ok()?;

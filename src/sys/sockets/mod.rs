@@ -7,14 +7,14 @@
 //!   UnixSampler ──► diag ──► unix_wire     the same for Unix sockets, or /proc/net/unix
 //! ```
 //!
-//! A [`Sampler`] asks sock_diag as long as that answers. A refusal is final, and every other failure that lasts too, so
-//! that whoever samples says it once: from then on [`Snapshot::source`] is [`SampleSource::Proc`] and [`Sampler::refusal`] says
-//! why. Where the tables of /proc are not there either, each sample is [`Unavailable`].
+//! A [`Sampler`] asks sock_diag as long as that answers. A refusal is final, and so is every other failure that lasts,
+//! so that whoever samples reports it once: from then on [`Snapshot::source`] is [`SampleSource::Proc`] and
+//! [`Sampler::refusal`] says why. Where the tables of /proc are not there either, each sample is [`Unavailable`].
 //!
-//! What is seen is the network namespace of this process, all of it: with the host's network the whole host, which is why
-//! one watches ports. It needs no privilege. The kernel lists a table that goes on changing, bucket by bucket: a socket that
-//! is made or closed meanwhile may be there or not, and one of its neighbours may, very rarely, be missing or be there
-//! twice.
+//! What is seen is the network namespace of this process, all of it: with the host's network the whole host, which is
+//! why ports are watched. It needs no privilege. The kernel lists a table that keeps changing, bucket by bucket: a
+//! socket that is made or closed meanwhile may be there or not, and one of its neighbours may, very rarely, be missing
+//! or be there twice.
 
 mod diag;
 pub mod holder;
@@ -53,13 +53,13 @@ pub struct Unavailable {
 pub struct Sampler {
     /// Ascending.
     ports: Vec<u16>,
-    /// Of the sockets of these ports only those that belong to one of these listeners; all, if there is none.
+    /// Of the sockets of these ports, only those that belong to one of these listeners; all of them if this is empty.
     only: Vec<SocketAddr>,
-    /// For the kernel.
+    /// The filter that the kernel is given.
     filter: Vec<u8>,
     diag: Option<Diag>,
     refusal: Option<io::Error>,
-    /// sock_diag is not asked any more.
+    /// Whether sock_diag is no longer asked.
     given_up: bool,
     /// How many empty answers of sock_diag are still compared with /proc.
     doubts: u32,
@@ -67,10 +67,10 @@ pub struct Sampler {
     snapshot: Snapshot,
 }
 
-/// Of the first so many empty answers each is compared with /proc: a kernel that is only acted may answer and know of
-/// nothing. After them an empty answer is what it seems: the ports have no socket.
+/// Each of the first this many empty answers is compared with /proc: an emulated kernel may answer and know of nothing.
+/// After them an empty answer is what it seems: the ports have no socket.
 const DOUBTS: u32 = 3;
-/// An answer that overran is asked for again, on a new socket, so often in all.
+/// An answer that overran is asked for again, on a new socket, this many times in all.
 const TRIES: u32 = 3;
 
 impl Sampler {
@@ -91,14 +91,14 @@ impl Sampler {
         sampler
     }
 
-    /// Reads the tables of /proc only, as where sock_diag is refused.
+    /// A sampler that reads only the tables of /proc, as where sock_diag is refused.
     pub fn of_proc(ports: &[u16]) -> Sampler {
         let refusal = Some(io::Error::new(io::ErrorKind::Unsupported, "not asked"));
         Sampler { given_up: true, refusal, ..Sampler::new(ports) }
     }
 
-    /// Watches these listeners from now on, and the connections that they can have accepted: another listener may have the
-    /// same port on another address. One on all addresses takes what comes to whichever.
+    /// Watches these listeners from now on, and the connections that they can have accepted: another listener may have
+    /// the same port on another address. One on all addresses takes what comes to any of them.
     pub fn watch_listeners(&mut self, at: &[SocketAddr]) {
         self.watch(&at.iter().map(SocketAddr::port).collect::<Vec<u16>>());
         at.clone_into(&mut self.only);
@@ -115,7 +115,7 @@ impl Sampler {
 
     /// The sockets of the watched ports now.
     ///
-    /// It may take as long as a thousandth of a millisecond per socket, and a second where a kernel does not answer.
+    /// It may take a microsecond per socket, and a second where a kernel does not answer.
     pub fn sample(&mut self) -> Result<&Snapshot, Unavailable> {
         self.take(&What::Watched)?;
         self.snapshot.keep(&self.only);
@@ -237,7 +237,7 @@ fn by_proc(folder: &Path, what: &What, ports: &[u16], answer: &mut Snapshot) -> 
     Ok(())
 }
 
-/// It is for want of something that may be there again at the next sample.
+/// Whether it is for want of something that may be there again at the next sample.
 fn is_passing(error: &io::Error) -> bool {
     let passing = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS];
     error.raw_os_error().is_some_and(|number| passing.contains(&number))

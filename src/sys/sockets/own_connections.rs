@@ -1,8 +1,9 @@
 //! graceful's own ends of connections, so that its own probes are not taken for clients.
 //!
-//! What is open is found in /proc/self/fd. What graceful closes without an answer the app may keep for long: a [`UnansweredGuard`]
-//! notes it in the moment before, in a list of the whole process, as descriptors are. Whoever reads the list together with
-//! the open ones, after looking at the app's connections, misses none.
+//! What is open is found in /proc/self/fd. What graceful closes without an answer, the app may keep for long: an
+//! [`UnansweredGuard`] notes it at the moment before, in a list of the whole process, which is also what owns
+//! descriptors. Whoever reads the list together with the open ones, after looking at the app's connections, misses
+//! none.
 
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use std::collections::{HashSet, VecDeque};
@@ -11,8 +12,8 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// At most this many closed ends are remembered until somebody asks. What was closed before them the app has closed by then, or it
-/// has other troubles.
+/// At most this many closed ends are remembered until somebody asks. The app has closed by then what was closed before
+/// them, or it has other troubles.
 const MAX_CLOSED: usize = 256;
 
 static CLOSED: Mutex<VecDeque<SocketAddr>> = Mutex::new(VecDeque::new());
@@ -30,7 +31,7 @@ pub struct UnansweredGuard {
 }
 
 impl UnansweredGuard {
-    /// Of this port; `None` notes nothing.
+    /// A guard for a connection to this port; with `None`, it notes nothing.
     pub fn of(port: Option<u16>) -> UnansweredGuard {
         UnansweredGuard { port }
     }
@@ -63,7 +64,7 @@ pub fn take_closed() -> Vec<SocketAddr> {
 
 /// The local addresses of this process's sockets that are connected to one of these ports. None without /proc.
 ///
-/// A descriptor may be closed by another thread meanwhile, or stand for another socket: it is only asked for its name.
+/// A descriptor may be closed by another thread meanwhile, or be another socket by then: it is only asked for its name.
 pub fn own_ends(ports: &[u16]) -> HashSet<SocketAddr> {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return HashSet::new() };
     let fds = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
@@ -92,7 +93,7 @@ mod tests {
             let port = watched.local_addr().unwrap().port();
             let client = TcpStream::connect(watched.local_addr().unwrap()).unwrap();
             let _elsewhere = TcpStream::connect(other.local_addr().unwrap()).unwrap();
-            // The other end is in this process too, and is no client.
+            // The other end is in this process too, and is not a client.
             let _accepted = watched.accept().unwrap();
             assert_eq!(own_ends(&[port]), HashSet::from([client.local_addr().unwrap()]));
             drop(client);

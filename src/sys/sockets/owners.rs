@@ -2,10 +2,10 @@
 //!
 //! # What is proof that there are none
 //!
-//! That [`held_by`] finds no listener is no proof: a process may be another user's, or live in another network namespace,
-//! whose sockets are in no table here. [`is_all_there_is`] says whether its answer is whole. What remains are descriptors
-//! that no folder shows: one that a thread holds alone after unshare(2), one on its way through a socket, and one that was
-//! given to io_uring and closed.
+//! If [`held_by`] finds no listener, that is no proof: a process may be another user's, or live in another network
+//! namespace, whose sockets are in no table here. [`is_all_there_is`] says whether its answer is whole. What remains
+//! are descriptors that no folder shows: one that a thread holds alone after unshare(2), one on its way through a
+//! socket, and one that was given to io_uring and closed.
 
 use super::proc;
 use super::unix::{self, UnixListener, UnixSampler};
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// What was found out about a set of processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Those of the listeners that one of the processes holds.
+    /// The listeners that one of the processes holds.
     pub listeners: Vec<Listener>,
     /// The processes that hold one: they may accept its connections.
     pub processes: Vec<i32>,
@@ -31,14 +31,14 @@ pub struct Held {
     pub unix: Vec<UnixListener>,
     /// The processes that hold one of those.
     pub unix_processes: Vec<i32>,
-    /// Where they take UDP datagrams from whomever: without the ports that the kernel gives to clients.
+    /// Where they take UDP datagrams from anybody: without the ports that the kernel gives to clients.
     pub udp: Vec<SocketAddr>,
     /// The processes that may not be looked into: another user's, without CAP_SYS_PTRACE. What they hold is not known,
     /// so that it may be any listener that is not known to be someone else's.
     pub unreadable: Vec<i32>,
-    /// The processes that hold a socket that is none of those.
+    /// The processes that hold a socket that is none of these.
     pub others: Vec<i32>,
-    /// The kernel's table of UDP sockets could not be read.
+    /// Whether the kernel's table of UDP sockets could not be read.
     pub misses_udp: bool,
 }
 
@@ -47,7 +47,7 @@ pub fn held_by(processes: &[i32], listeners: &[Listener]) -> Held {
     held_while(&|| true, processes, listeners)
 }
 
-/// The same, as far as it was found until there is no time left for it: there may be very many.
+/// The same, as far as it is found while `go_on` says that there is time: there may be very many processes.
 pub fn held_while(go_on: &dyn Fn() -> bool, processes: &[i32], listeners: &[Listener]) -> Held {
     if !tree::is_usable() {
         return Held { unreadable: processes.to_vec(), ..Held::default() };
@@ -149,11 +149,11 @@ const KNOWN: [&str; 16] = [
     "XDP",
 ];
 
-/// Whether what [`held_by`] has said of these processes, with listeners from this source, is all that they listen on, for
-/// certain. Asked where it says that there is nothing: each other socket of theirs costs a system call. False too if there
-/// was no time left for it.
+/// Whether what [`held_by`] has said of these processes, with listeners from this source, is all that they listen on,
+/// for certain. To be asked only if it has found nothing: each other socket of theirs costs a system call. Also false
+/// if there was no time left for it.
 pub fn is_all_there_is(go_on: &dyn Fn() -> bool, processes: &[i32], held: &Held, source: SampleSource) -> bool {
-    // A kernel that is only acted shows what it likes.
+    // An emulated kernel shows what it likes.
     let seen = source == SampleSource::SockDiag && !held.misses_udp && Path::new("/proc/net/unix").exists();
     // PID 1 is there in every namespace; where it is not shown, others may be hidden as well (proc(5), hidepid=).
     let shown = tree::is_usable() && Path::new("/proc/1/stat").exists();
@@ -165,7 +165,7 @@ pub fn is_all_there_is(go_on: &dyn Fn() -> bool, processes: &[i32], held: &Held,
         && held.others.iter().all(|pid| go_on() && is_an_open_book(*pid))
 }
 
-/// It is in this network namespace, or gone.
+/// Whether the process is in this network namespace, or gone.
 fn is_in(namespace: &Path, pid: i32) -> bool {
     match fs::read_link(format!("/proc/{pid}/ns/net")) {
         Ok(its) => its == *namespace,
@@ -173,7 +173,7 @@ fn is_in(namespace: &Path, pid: i32) -> bool {
     }
 }
 
-/// Each of its sockets is of a protocol whose listeners would have been found.
+/// Whether each of its sockets is of a protocol whose listeners would have been found.
 fn is_an_open_book(pid: i32) -> bool {
     let known = |(path, target): (PathBuf, PathBuf)| inode(&target).is_none() || is_of_known_protocol(&path);
     match descriptors(pid) {
@@ -182,8 +182,8 @@ fn is_an_open_book(pid: i32) -> bool {
     }
 }
 
-/// By the name of its protocol, the attribute system.sockprotoname of sockfs (getxattr(2)). One that was closed meanwhile is
-/// no matter.
+/// Whether the protocol of this socket is known, by its name, the attribute system.sockprotoname of sockfs
+/// (getxattr(2)). A socket that was closed meanwhile does not matter.
 fn is_of_known_protocol(path: &Path) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
     let mut name = [0u8; 64];
@@ -198,9 +198,9 @@ fn is_of_known_protocol(path: &Path) -> bool {
     KNOWN.contains(&name.trim_end_matches('\0'))
 }
 
-/// Those of the wanted sockets that the process holds, and whether it holds others; all those that are wanted are enough. A
-/// folder that can be listed may still hide where its links lead
-/// to: the owner and CAP_DAC_OVERRIDE open the one, the other takes what ptrace(2) takes.
+/// Those of the wanted sockets that the process holds, and whether it holds others; the search ends when all wanted
+/// ones are found. A folder that can be listed may still hide where its links lead: the owner and CAP_DAC_OVERRIDE may
+/// list it, but to follow the links takes what ptrace(2) takes.
 fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<(HashSet<u32>, bool)> {
     let (mut found, mut others) = (HashSet::new(), false);
     for entry in descriptors(pid)? {
@@ -218,7 +218,7 @@ fn sockets(pid: i32, wanted: &HashSet<u32>) -> io::Result<(HashSet<u32>, bool)> 
     Ok((found, others))
 }
 
-/// Every descriptor with what it leads to; without those that are closed meanwhile.
+/// Every descriptor with what it leads to, without those that are closed meanwhile.
 fn descriptors(pid: i32) -> io::Result<impl Iterator<Item = io::Result<(PathBuf, PathBuf)>>> {
     let look = |entry: io::Result<fs::DirEntry>| {
         let path = match entry {

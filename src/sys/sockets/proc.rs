@@ -1,7 +1,8 @@
 //! /proc/net/tcp and tcp6 (proc_pid_net(5)): what is left where sock_diag is refused.
 //!
 //! Of each socket: addresses, state, both queues, inode; of a listener its backlog, in the column of the receive queue.
-//! Of UDP what is bound. A row that cannot be read is an error and not left out: a connection that is not seen would be one that is not there.
+//! Of UDP, what is bound. A row that cannot be read is an error and not left out: a connection that is not seen would
+//! be taken for one that is not there.
 
 use super::snapshot::{Connection, DumpRow, Listener, Snapshot};
 use super::wire::{StateKind, kind};
@@ -10,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-/// Where both files are: of the network namespace of this process.
+/// Where both files are, those of the network namespace of this process.
 pub(super) const FOLDER: &str = "/proc/net";
 
 /// Adds the sockets whose local port is to be kept.
@@ -31,7 +32,7 @@ pub(super) struct BoundUdp {
     pub(super) inode: u32,
 }
 
-/// The UDP sockets that take datagrams from whomever: those that are connected to one peer are clients.
+/// The UDP sockets that take datagrams from anybody: those that are connected to one peer are clients.
 pub(super) fn udp(folder: &Path) -> io::Result<Vec<BoundUdp>> {
     let mut found = Vec::new();
     for name in ["udp", "udp6"] {

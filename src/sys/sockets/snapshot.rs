@@ -1,4 +1,4 @@
-//! What a sample holds: listeners and connections, whoever has told of them.
+//! What a sample holds: listeners and connections, whatever their source.
 
 use std::net::SocketAddr;
 
@@ -17,11 +17,11 @@ pub struct Connection {
     pub unread: u32,
     /// Bytes that the app has written and the other end has not acknowledged. A FIN counts as one here too.
     pub unsent: u32,
-    /// What tcp_info tells; none from /proc/net/tcp, and from a kernel before 4.19.
+    /// What tcp_info tells; `None` from /proc/net/tcp, and from a kernel before 4.19.
     pub counters: Option<Counters>,
 }
 
-/// Of struct tcp_info (linux/tcp.h).
+/// Counters of struct tcp_info (linux/tcp.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// tcpi_bytes_received. A received FIN counts as one.
@@ -35,9 +35,9 @@ pub struct Counters {
     /// tcpi_last_ack_recv: milliseconds ago, in steps of a clock tick, that a segment acknowledged something or was a pure
     /// acknowledgement: also the answer to a keep-alive probe. (tcpi_last_ack_sent is always 0.)
     pub last_ack_ms: u32,
-    /// tcpi_segs_in: segments received, pure acknowledgements included, that of the handshake, too.
+    /// tcpi_segs_in: segments received, including pure acknowledgements and that of the handshake.
     pub segments_in: u32,
-    /// tcpi_data_segs_in: of them those with data. What the network card has put together (GRO) counts as it came.
+    /// tcpi_data_segs_in: those of them with data. What the network card has put together (GRO) counts as it came.
     pub data_segments_in: u32,
     /// tcpi_segs_out less tcpi_total_retrans: segments sent since the connection was made, without the SYN-ACK.
     pub segments_out: u32,
@@ -111,7 +111,7 @@ impl Snapshot {
         self.listeners.is_empty() && self.connections.is_empty()
     }
 
-    /// These listeners and what they can have accepted; all, if there is none.
+    /// Keeps these listeners and what they can have accepted; everything if there are none.
     pub(super) fn keep(&mut self, only: &[SocketAddr]) {
         if only.is_empty() {
             return;
@@ -123,8 +123,8 @@ impl Snapshot {
         self.connections.retain(|connection| only.iter().any(|at| takes(at, &connection.local)));
     }
 
-    /// What was closed by this end and is not delivered yet: connections, and their bytes. No process holds them any more,
-    /// the kernel goes on with them for as long as their network namespace is there.
+    /// What was closed by this end and is not delivered yet: connections, and their bytes. No process holds them any
+    /// more; the kernel goes on with them for as long as their network namespace exists.
     pub fn undelivered(&self) -> (usize, u64) {
         let left = self.connections.iter().filter(|connection| connection.state == State::Closing);
         // The FIN is one of them.
@@ -141,7 +141,7 @@ impl Snapshot {
     }
 }
 
-/// What a row tells of.
+/// What a row is about.
 #[derive(Debug, PartialEq)]
 pub(super) enum DumpRow {
     Listener(Listener),

@@ -5,8 +5,8 @@
 //! goes to the socket in it, at once and without any privilege (socket(7), SO_ATTACH_REUSEPORT_CBPF). A place that does not
 //! exist makes the kernel choose by its own hash.
 //!
-//! One address may be an exception: what comes from there goes to another place. So a socket that gets nothing yet can be asked
-//! how its owner is, from an address of 127.0.0.0/8 that nobody else has a reason to use.
+//! One address may be an exception: what comes from there goes to another place. So the owner of a socket that gets
+//! nothing yet can be asked how it is, from an address of 127.0.0.0/8 that nobody else has a reason to use.
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::AttachReusePortCbpf;
@@ -14,8 +14,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-/// From here on new connections go to the socket in that place of the group, counted from 0. Any socket of the group will do,
-/// and one with SO_REUSEPORT that is not in any yet begins its own.
+/// From here on new connections go to the socket in that place of the group, counted from 0. Any socket of the group
+/// will do; one with SO_REUSEPORT that is not in a group yet begins its own.
 ///
 /// # Errors
 /// The kernel has no such programs (before Linux 4.6; gVisor), or the socket is of no group.
@@ -23,7 +23,7 @@ pub fn to(socket: &impl AsFd, place: u32) -> io::Result<()> {
     attach(socket, &mut [instruction(libc::BPF_RET | libc::BPF_K, place)])
 }
 
-/// The same, but that what comes from this address goes to that other place. Errors as above.
+/// The same, except that what comes from this address goes to that other place. Errors as above.
 pub fn to_but(socket: &impl AsFd, place: u32, from: Ipv4Addr, other: u32) -> io::Result<()> {
     // The IP header, wherever the kernel has the program begin (SKF_NET_OFF in linux/filter.h).
     let header = |offset: u32| (-0x10_0000_i32).cast_unsigned() + offset;
@@ -80,7 +80,7 @@ mod tests {
         (all.collect(), address)
     }
 
-    /// Who is asked by a client from there.
+    /// Which sockets of the group get the connections of clients from this address.
     fn taken(group: &[TcpListener], to: SocketAddr, from: Ipv4Addr) -> Vec<usize> {
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         client.bind(&SocketAddr::from((from, 0)).into()).expect("an address");

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Long enough for any machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What comes for a request of this number.
+/// The reply to a request of this number.
 pub(super) type Reply = Box<dyn Fn(u32) -> Vec<u8> + Send>;
 
 /// A socket on whose other end somebody plays the kernel: one list of replies for each request, and for every further
@@ -42,7 +42,7 @@ fn play(kernels: &OwnedFd, answers: &[Vec<Reply>], last: &[Reply]) -> Vec<Vec<u8
     }
 }
 
-/// One that has this answer to everything.
+/// A [`Diag`] that gets this answer to everything.
 pub(super) fn answering(reply: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Diag {
     played(PATIENCE, Vec::new(), vec![Box::new(reply)]).0
 }
@@ -72,7 +72,7 @@ pub(super) fn a_row(family: i32, state: u8, info: Option<&[u8]>) -> Vec<u8> {
     row
 }
 
-/// tcp_info of so many bytes.
+/// tcp_info of this many bytes.
 pub(super) fn an_info(length: usize) -> Vec<u8> {
     let mut info = vec![0xee; length];
     let mut put = |offset: usize, bytes: &[u8]| {

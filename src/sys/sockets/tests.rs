@@ -54,7 +54,7 @@ fn sorted<T, R: std::fmt::Debug>(items: &[T], simplified: impl Fn(&T) -> R) -> V
     texts
 }
 
-/// Looks until it is so, and both ways show it.
+/// Looks until `is_so`, and both ways show it.
 #[track_caller]
 fn wait(ports: &[u16], what: &str, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {
     let mut sampler = Sampler::new(ports);
@@ -296,7 +296,7 @@ fn all_listeners_are_listed_and_those_of_a_process_known() {
         let found = held_by(&[pid], &listeners);
         assert_eq!((found.processes.as_slice(), found.unreadable.as_slice()), ([pid].as_slice(), [].as_slice()));
         assert!(found.listeners.contains(&own[0]));
-        // Somebody who listens to nothing, and nobody.
+        // A process that listens on nothing, and no process.
         let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let found = held_by(&[sleeper.id() as i32, i32::MAX], &listeners);
         sleeper.kill().expect("it runs");

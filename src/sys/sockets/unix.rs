@@ -1,9 +1,9 @@
 //! Unix sockets that somebody listens on, and their connections: sock_diag(7) for them, or /proc/net/unix where that is
 //! refused or not built in.
 //!
-//! The kernel counts no bytes here, but it shows queues, and an accepted connection has its listener's name and file. What
-//! waits to be accepted only the listener shows, by its number. /proc/net/unix has no queues; what waits to be accepted has
-//! no inode there.
+//! The kernel counts no bytes here, but it shows queues, and an accepted connection has its listener's name and file.
+//! Only the listener shows what waits to be accepted, as a number. /proc/net/unix has no queues; what waits to be
+//! accepted has no inode there.
 
 use super::diag::Diag;
 use super::unix_wire::{self, UnixSocket};
@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 
 /// __SO_ACCEPTCON of linux/net.h, in the column of flags.
 const LISTENS: u32 = 0x10000;
-/// More of the table is not read.
+/// No more bytes of the table are read.
 const LONGEST: usize = 16 << 20;
 
 /// A Unix socket that is listened on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixListener {
-    /// A path, `@name` of an abstract one, or nothing.
+    /// A path, `@name` if it is abstract, or nothing.
     pub name: String,
     /// Inode and device of the path, as unix_diag shows them.
     file: Option<(u32, u32)>,
@@ -46,9 +46,9 @@ pub struct UnixConnection {
     pub inode: u32,
     /// Bytes that the app has not read.
     pub unread: u32,
-    /// What the client has not read; not in bytes, but not 0 if there is any.
+    /// What the client has not read; not in bytes, but above 0 if there is anything.
     pub unsent: u32,
-    /// The client's socket: 0 if it is closed, so that nobody waits for an answer; nothing where it is not shown.
+    /// The client's socket: 0 if it is closed, so that nobody waits for an answer; `None` if it is not shown.
     pub client: Option<u32>,
 }
 
@@ -57,12 +57,12 @@ pub struct UnixConnection {
 pub struct UnixSnapshot {
     /// Connections that wait to be accepted.
     pub unaccepted: usize,
-    /// Those that were.
+    /// Connections that were accepted.
     pub connections: Vec<UnixConnection>,
 }
 
 impl UnixSnapshot {
-    /// Nobody is connected, and nobody waits to be.
+    /// Whether nobody is connected, and nobody waits to be.
     pub fn is_empty(&self) -> bool {
         self.unaccepted == 0 && self.connections.is_empty()
     }
@@ -81,12 +81,12 @@ impl UnixSampler {
         if listeners.is_empty() { UnixSnapshot::default() } else { connections(&self.table(), listeners) }
     }
 
-    /// Why sock_diag does not tell of Unix sockets, so that only the number of connections is known.
+    /// Why sock_diag does not show Unix sockets, so that only the number of connections is known.
     pub fn refusal(&self) -> Option<&io::Error> {
         self.refusal.as_ref()
     }
 
-    /// All of the network namespace that listen or are connected.
+    /// All sockets of the network namespace that listen or are connected.
     pub(super) fn table(&mut self) -> Vec<UnixSocket> {
         if self.refusal.is_none() {
             match self.by_diag() {
@@ -107,7 +107,7 @@ impl UnixSampler {
             table.push(unix_wire::row(row)?);
             Some(())
         })?;
-        // A kernel that is only acted may answer and know of nothing.
+        // An emulated kernel may answer and know of nothing.
         if table.is_empty() && !by_proc(Path::new(super::proc::FOLDER)).is_empty() {
             return Err(io::Error::other("an empty answer, though /proc/net shows sockets"));
         }
@@ -148,8 +148,8 @@ fn by_proc(folder: &Path) -> Vec<UnixSocket> {
     parse(&String::from_utf8_lossy(&table[..table.len().min(LONGEST)]))
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path`; a row that is not so is none. St: 2 is SS_CONNECTING, which is what a
-/// connection shows that waits to be accepted, 3 is SS_CONNECTED.
+/// `Num RefCount Protocol Flags Type St Inode Path`; a row that is different is left out. St: 2 is SS_CONNECTING, which
+/// is what a connection shows that waits to be accepted, 3 is SS_CONNECTED.
 fn parse(table: &str) -> Vec<UnixSocket> {
     let row = |line: &str| {
         let mut fields = line.split_ascii_whitespace().skip(3);

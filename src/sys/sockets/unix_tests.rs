@@ -27,7 +27,7 @@ fn only_those_who_listen_or_are_connected_are_in_the_table() {
     assert_eq!((seen.unaccepted, seen.connections.iter().map(|one| one.inode).collect::<Vec<_>>()), (1, vec![9]));
 }
 
-/// Both ways, beside each other, over the kernel of this machine.
+/// Both ways, side by side, over the kernel of this machine.
 fn samplers() -> [UnixSampler; 2] {
     let refused = UnixSampler { diag: None, refusal: Some(io::Error::other("not asked")) };
     [UnixSampler::default(), refused]

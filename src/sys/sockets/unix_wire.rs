@@ -20,13 +20,13 @@ const ROW: usize = 16;
 pub(super) struct UnixSocket {
     pub(super) listens: bool,
     pub(super) inode: u32,
-    /// A path, `@name` of an abstract one, or nothing.
+    /// A path, `@name` if it is abstract, or nothing.
     pub(super) name: String,
     /// Inode and device of the path: another socket may have the same path later.
     pub(super) file: Option<(u32, u32)>,
-    /// The other end's socket: 0 if it is closed; nothing where it is not shown.
+    /// The other end's socket: 0 if it is closed; `None` if it is not shown.
     pub(super) peer: Option<u32>,
-    /// Bytes; of a listener the connections that wait.
+    /// Bytes that are unread; for a listener, the connections that wait.
     pub(super) unread: u32,
     /// As the kernel charges them: more than the bytes.
     pub(super) unsent: u32,

@@ -1,9 +1,9 @@
 //! The messages of sock_diag(7) for TCP as bytes: what is asked, and what the rows of the answer say. Pure.
 //!
-//! Written by hand, although there is netlink-packet-sock-diag. As of 0.5 a request of that crate carries no attributes,
-//! so the kernel could not filter by port; a row whose tcp_info is shorter than the crate's fails as a whole, so older
-//! kernels could not be read; and it takes every row apart into allocated parts, of which one in a hundred is wanted here.
-//! What is left, the framing, is two headers.
+//! Written by hand, although there is netlink-packet-sock-diag. As of 0.5 a request of that crate carries no
+//! attributes, so the kernel could not filter by port; a row whose tcp_info is shorter than the crate's fails as a
+//! whole, so older kernels could not be read; and it splits every row into allocated parts, of which one in a hundred
+//! is wanted here. What is left, the framing, is two headers.
 //!
 //! Whatever the bytes are, nothing here panics, and every step consumes at least a header. Structures of the kernel grow
 //! at their ends: a field is read at its offset if it is there, and what follows is left alone.
@@ -30,7 +30,7 @@ pub(super) struct Question<'a> {
     pub(super) filter: &'a [u8],
 }
 
-/// Whose sockets. Those of IPv6 include the connections of dual-stack listeners, with v4-mapped addresses.
+/// The family of the sockets. Those of IPv6 include the connections of dual-stack listeners, with v4-mapped addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocketFamily {
     /// Both in one walk over the kernel's table, which with many sockets is a good part of the cost. Only the older of
@@ -69,7 +69,7 @@ pub(super) fn write_request(buffer: &mut Vec<u8>, sequence: u32, question: &Ques
     buffer.extend(sequence.to_ne_bytes());
     buffer.extend([0; 4]);
     match question.family {
-        // struct inet_diag_req: the family is not looked at, and idiag_dbs neither.
+        // struct inet_diag_req: neither the family nor idiag_dbs is looked at.
         SocketFamily::Both => {
             buffer.extend([libc::AF_UNSPEC as u8, 0, 0, WITH_INFO]);
             buffer.extend(ANY_SOCKET);
@@ -107,9 +107,9 @@ const RANGE: usize = 2 * COMPARISON + OPERATION;
 /// A program of inet_diag's filter language that accepts these local ports, given in ascending order. With very many
 /// it accepts ports in between as well: look again at what comes.
 ///
-/// Per range `at least FROM, else reject; at most TO, else next range; accept`. An operation names how far to go on
-/// when it holds and when not. The program accepts at its end, and rejects 4 bytes behind it (inet_diag_bc_run).
-/// Since the ranges ascend, a port below one is in none of the rest.
+/// Per range `at least FROM, else reject; at most TO, else next range; accept`. An operation says how far to go on if
+/// it holds and if not. The program accepts at its end, and rejects 4 bytes after it (inet_diag_bc_run). Since the
+/// ranges ascend, a port below one is in none of the rest.
 pub(super) fn port_filter(ports: &[u16]) -> Vec<u8> {
     let mut ranges = ranges(ports);
     if let ([(from, _), .., (_, to)], true) = (ranges.as_slice(), ranges.len() > MOST_RANGES) {
@@ -150,9 +150,9 @@ fn ranges(ports: &[u16]) -> Vec<(u16, u16)> {
 /// One message of an answer.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
-    /// Of the request that it answers.
+    /// The number of the request that it answers.
     pub(super) sequence: u32,
-    /// NLM_F_DUMP_INTR: the table changed while it was listed.
+    /// Whether the table changed while it was listed (NLM_F_DUMP_INTR).
     pub(super) interrupted: bool,
     pub(super) body: Body<'a>,
 }
@@ -164,13 +164,13 @@ pub(super) enum Body<'a> {
     Row(&'a [u8]),
     /// All has been said.
     Done,
-    /// This is the end too.
+    /// An error, which is the end, too.
     Failed(io::Error),
     /// An acknowledgement, or nothing at all.
     Other,
 }
 
-/// What this answer has instead of sense.
+/// The error for an answer that makes no sense.
 pub(super) fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "malformed answer of sock_diag")
 }
@@ -270,7 +270,7 @@ pub(super) fn next_attribute<'a>(attributes: &mut &'a [u8]) -> Option<(u16, &'a 
     Some((kind, value))
 }
 
-/// Of struct tcp_info as in linux/tcp.h; the C library's has half of it.
+/// Reads struct tcp_info as in linux/tcp.h; the C library's has half of it.
 fn counters(info: &[u8]) -> Option<Counters> {
     // tcpi_bytes_sent and tcpi_bytes_retrans have come last, with Linux 4.19.
     let info = info.first_chunk::<216>()?;
@@ -309,7 +309,7 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
-/// In network order.
+/// A port, in network order.
 fn port_at(bytes: &[u8], offset: usize) -> u16 {
     u16::from_be(u16_at(bytes, offset))
 }

@@ -257,7 +257,7 @@ mod messages {
     }
 }
 
-/// Reads all there is, as a dump does; how many messages that were.
+/// Reads all there is, as a dump does; returns how many messages there were.
 fn read_all(mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while !bytes.is_empty() {
