@@ -1,9 +1,9 @@
 //! The command line: which command was meant, its options, and the ways out that need no command.
 //!
-//! `run` has the one table of options (`config::options`), of which clap only makes tokens and the help: values stay bytes
-//! until `config::load`, so that what is wrong with flags, variables and the file is reported together. Every other
-//! command is a struct that clap fills (`arguments`), and is not built where `run` is meant. Nothing here writes to stdout
-//! but help, version and completions.
+//! `run` has the one table of options (`config::options`), of which clap only makes tokens and the help: values stay
+//! bytes until `config::load`, so that what is wrong with flags, variables and the file is reported together. Every
+//! other command is a struct that clap fills (`arguments`), and is not built where `run` is meant. Nothing here writes
+//! to stdout but help, version and completions.
 //!
 //! ```text
 //! args ─ plain_run ──────────────────────────────────► Config::of_command   (every container start)
@@ -60,18 +60,18 @@ pub enum Invocation {
         /// What it logs about itself on standard error: nothing unless this is debug or trace.
         details: LogLevel,
     },
-    /// Have the graceful that runs reload, and wait for it.
+    /// Make the running graceful reload, and wait for it.
     Reload {
-        /// Where it is asked, if that was said; see `control::client::find` for the rest.
+        /// The socket to ask, if one was given; see `control::client::find` for the rest.
         control: Option<ControlAddress>,
-        /// For the answer.
+        /// How long to wait for the answer.
         timeout: Duration,
     },
-    /// Ask the graceful that runs for its status.
+    /// Ask the running graceful for its status.
     Status {
         /// As for `Reload`.
         control: Option<ControlAddress>,
-        /// How it is written.
+        /// How the status is written.
         output: StatusForm,
     },
     /// Copy this binary into this directory.

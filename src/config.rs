@@ -426,7 +426,8 @@ pub enum StopTo {
 pub enum Leftovers {
     /// SIGTERM, the rest of the budget, SIGKILL.
     Stop,
-    /// The same in a stop; but where the app puts itself into the background, what it has started is the app from then on.
+    /// The same in a stop; but where the app puts itself into the background, what it has started is the app from then
+    /// on.
     Wait,
     /// Leave them running (not as PID 1: the kernel ends them with it).
     Leave,
@@ -459,9 +460,9 @@ impl Default for Restart {
 /// `--control`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlPlace {
-    /// Nothing was said: as PID 1, where the app can be started more than once, where it can be had.
+    /// The default: at the usual path as PID 1, if the app can be started more than once and the socket can be had.
     Usual,
-    /// There is none.
+    /// There is no control socket.
     Nowhere,
     /// On the Unix socket of this path, absolute.
     At(PathBuf),
@@ -470,7 +471,7 @@ pub enum ControlPlace {
 /// `--reload-on`, `--reload-ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
-    /// The signal that begins one, if one does.
+    /// The signal that begins a reload, if one does.
     pub on: Option<Signal>,
     /// What makes the new run ready.
     pub ready: ReadyCondition,

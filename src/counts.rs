@@ -1,5 +1,5 @@
-//! Connections of the app, counted by what they hold back: one type for whoever counts them, and for the log, the report, the
-//! metrics and the drill.
+//! Connections of the app, counted by what they hold back: one type for whoever counts them, and for the log, the
+//! report, the metrics and the drill.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

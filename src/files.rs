@@ -14,10 +14,10 @@
 //!                  read     a limited number of bytes of what can end
 //! ```
 //!
-//! The last part of a path is never followed if it is a link. Streams (a FIFO, a character device such as /dev/null) are
-//! written into, since nothing can be renamed over them; block devices and sockets are not. A path that names a descriptor
-//! (/dev/stderr, /dev/fd/3) is that descriptor. Where the directory cannot be written to, or the file is mounted for itself
-//! (as `docker run -v` does it), a regular file is overwritten in place.
+//! The last part of a path is never followed if it is a link. Streams (a FIFO, a character device such as /dev/null)
+//! are written into, since nothing can be renamed over them; block devices and sockets are not. A path that names a
+//! descriptor (/dev/stderr, /dev/fd/3) is that descriptor. Where the directory cannot be written to, or the file is
+//! mounted for itself (as `docker run -v` does it), a regular file is overwritten in place.
 //!
 //! What must never be: a byte into, or the end of, a file that graceful was not told to write.
 
@@ -33,8 +33,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Everybody may read what graceful writes, unless the umask says otherwise: a sidecar reads the report, the app looks for
-/// the drain file. None of it holds a secret.
+/// Everybody may read what graceful writes, unless the umask says otherwise: a sidecar reads the report, the app looks
+/// for the drain file. None of it holds a secret.
 const MODE: u32 = 0o644;
 const PROGRAM_MODE: u32 = 0o755;
 /// As many links as the kernel follows (path_resolution(7)).
@@ -368,7 +368,8 @@ fn directory(file: File, found: &Metadata) -> io::Result<File> {
     if found.is_dir() { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::ENOTDIR)) }
 }
 
-/// Where a link on the way leads, if it may be followed: whoever makes links in a directory of his own must not lead us.
+/// Where a link on the way leads, if it may be followed: whoever makes links in a directory of his own must not lead
+/// us.
 fn followed(link: &File, found: &Metadata, path: &Path) -> io::Result<PathBuf> {
     if found.uid() != 0 && found.uid() != at::effective_user() && !is_from_outside(found.uid()) {
         let why = format!("a directory of {} is a symbolic link that user {} made", path.display(), found.uid());
@@ -377,8 +378,8 @@ fn followed(link: &File, found: &Metadata, path: &Path) -> io::Result<PathBuf> {
     at::read_link(link)
 }
 
-/// Whether this is what the kernel shows for every user that a user namespace does not have, and nobody in it is that user:
-/// the link was made before or outside of it, as one of the host's root.
+/// Whether this is what the kernel shows for every user that a user namespace does not have, and nobody in it is that
+/// user: the link was made before or outside of it, as one of the host's root.
 fn is_from_outside(uid: u32) -> bool {
     const OVERFLOW: u32 = 65534;
     let map =

@@ -1,8 +1,8 @@
 //! Hooks: commands and POSTs at five stages of the app's life.
 //!
 //! The hooks of a stage form groups: higher priority first; hooks of the file with equal priority run together; hooks
-//! given by flag or variable are a group each, in the order given, after the file's of priority 0. A group begins when the
-//! one before it has ended. A failure that matters (`on_failure = "abort"`) ends the stage.
+//! given by flag or variable are a group each, in the order given, after the file's of priority 0. A group begins when
+//! the one before it has ended. A failure that matters (`on_failure = "abort"`) ends the stage.
 //!
 //! Nothing here waits: [`Hooks`] is told of exits, answers, output and time, and says what happened by [`HookEvent`].
 //! A hook that outlives its timeout is killed with its tree and counted as ended at once, even if it cannot die.

@@ -1,8 +1,8 @@
 //! `graceful install DIR`: the running binary copies itself into a directory.
 //!
-//! So that an app's image need not have it: an init container FROM scratch, with nothing but graceful in it, installs it into an
-//! emptyDir, and the app's container starts with it from there. The copy is made beside and renamed: whoever starts it sees all of
-//! it or none, and an older one that still runs is left alone.
+//! So that an app's image need not have it: an init container FROM scratch, with nothing but graceful in it, installs
+//! it into an emptyDir, and the app's container starts with it from there. The copy is made beside and renamed: whoever
+//! starts it sees all of it or none, and an older one that still runs is left alone.
 
 use crate::config::ConfigError;
 use crate::files;

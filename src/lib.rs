@@ -57,8 +57,9 @@
 //! byte on standard output. A wake-up while idle. A panic that ends PID 1: those of the loop are caught and forwarding
 //! goes on, those of a thread end that thread.
 
-// The rules that the compiler keeps. Tests may panic, print and start processes; `unsafe` is for sys alone. Exceptions are
-// `allow`s with a reason, and tests/it/architecture.rs knows them all. The lists of what is disallowed are in .clippy.toml.
+// The rules that the compiler keeps. Tests may panic, print and start processes; `unsafe` is for sys alone. Exceptions
+// are `allow`s with a reason, and tests/it/architecture.rs knows them all. The lists of what is disallowed are in
+// .clippy.toml.
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,5 @@
-//! The log: what code says with tracing's macros, and the subscriber that makes lines of it for [`output`](crate::output).
+//! The log: what code says with tracing's macros, and the subscriber that makes lines of it for
+//! [`output`](crate::output).
 //!
 //! - The timeline stays the vocabulary. Each of its events is one tracing event, with its words as the message and its
 //!   own keys as `fields`, for JSON. What else there is to know about resolver, connections, TLS, checks and requests
@@ -6,8 +7,8 @@
 //!   (its other keys).
 //! - There is no subscriber before the first line: until then a macro costs one load and one comparison, as later for
 //!   levels that are not wanted. It is the only one: without tracing's `std` there are none for single threads.
-//! - Nothing blocks: a line goes into a queue, from whichever thread. Details that come while half of the queue waits for a
-//!   reader are dropped and counted, so that there is room for the stop itself.
+//! - Nothing blocks: a line goes into a queue, from whichever thread. Details that come while half of the queue waits
+//!   for a reader are dropped and counted, so that there is room for the stop itself.
 //! - Only graceful's own events are written, whatever a library has to say.
 //! - A drill and a probe have no timeline, and what they find is not a line of a log: their [`DetailLog`] has the
 //!   details alone, and is there only where details are wanted.

@@ -157,7 +157,7 @@ fn status_of(control: Option<ControlAddress>, form: StatusForm) -> u8 {
     })
 }
 
-/// Asks the graceful that runs. As with `probe`, no answer is no success.
+/// Asks the running graceful; returns the exit code. As with `probe`, no answer is a failure.
 fn ask(control: Option<ControlAddress>, ask: impl FnOnce(&ControlAddress) -> Result<u8, ConfigError>) -> u8 {
     match client::find(control) {
         Ok(address) => ask(&address).unwrap_or_else(|problem| {

@@ -1,5 +1,5 @@
-//! What graceful writes goes through a thread, because a write can block: a log reader may have stopped reading, a disk may
-//! hang. The main loop only ever puts work into a queue, and at the end waits a bounded time for it.
+//! What graceful writes goes through a thread, because a write can block: a log reader may have stopped reading, a disk
+//! may hang. The main loop only ever puts work into a queue, and at the end waits a bounded time for it.
 //!
 //! Lines and files have a thread each: a log that nobody reads must not keep the drain file or the report from being
 //! written. Each is started by the first job that needs it. Where the kernel promises not to wait, which it does for

@@ -1,7 +1,7 @@
 //! What a panic that was caught has to say: its message, and where it happened.
 //!
-//! The place is known to the panic hook alone, and what the hook would print could block for ever. So it prints nothing and
-//! leaves the text to the thread that panics, which is the one that catches it and knows whom to tell.
+//! The place is known to the panic hook alone, and what the hook would print could block for ever. So it prints nothing
+//! and leaves the text to the thread that panics, which is the one that catches it and knows whom to tell.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -23,8 +23,8 @@ pub fn remember() {
     }));
 }
 
-/// What this thread's last panic said and where it was, as `panic at src/x.rs:1:2: message`. `caught` is what it was caught
-/// with, which tells no place and is used where [`remember`] was not called.
+/// What this thread's last panic said and where it was, as `panic at src/x.rs:1:2: message`. `caught` is what it was
+/// caught with, which tells no place and is used where [`remember`] was not called.
 pub fn text(caught: &(dyn Any + Send)) -> String {
     let message = || {
         let text = caught.downcast_ref::<&str>().copied();

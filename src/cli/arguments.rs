@@ -1,5 +1,5 @@
-//! How every command but `run` reads its arguments: into a struct for which `clap::Parser` is derived, so that an option
-//! is written once, as a field. What clap objects to becomes one line, in the form of every other message.
+//! How every command but `run` reads its arguments: into a struct for which `clap::Parser` is derived, so that an
+//! option is written once, as a field. What clap objects to becomes one line, in the form of every other message.
 //!
 //! clap stops at the first value that is wrong. So that all of them are reported, an option with a wrong value takes
 //! anything from then on, and the arguments are parsed again.
@@ -244,8 +244,8 @@ pub(super) fn first_line(error: &Error) -> String {
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// `--lb-lag -5s` would be read as an option called `-5s`, and so would `sleep -5s`; both are reported as the values that
-/// they are.
+/// `--lb-lag -5s` would be read as an option called `-5s`, and so would `sleep -5s`; both are reported as the values
+/// that they are.
 fn with_negative_values(command: &Command, args: &[OsString]) -> Vec<OsString> {
     let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
     let (own, of_app) = args.split_at(end);

@@ -1,4 +1,4 @@
-//! `graceful reload` and `graceful status`: what they ask the graceful that runs.
+//! `graceful reload` and `graceful status`: what they ask the running graceful.
 
 use super::arguments::{read, value};
 use super::{EarlyExit, Invocation};
@@ -9,24 +9,24 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 const RELOAD_HELP: &str = "\
-It asks the graceful that runs, by its control socket, and waits. As a step of a deployment:
+It asks the running graceful, over its control socket, and waits. As a step of a deployment:
   docker exec web /graceful reload
 
 Exit status:
   0     the new generation serves; the old one stops without dropping a request
-  1     it does not, and the old one goes on; or there is no answer. Why is said on stderr
+  1     it does not, and the old one goes on; or there is no answer. The reason is on stderr
   2     wrong usage";
 
 const STATUS_HELP: &str = "\
-It asks the graceful that runs, by its control socket. For a script:
+It asks the running graceful, over its control socket. For a script:
   graceful status --output json | jq .generation.number
 
 Exit status:
   0     the app runs, is not known to be not ready, and no stop has begun
-  1     otherwise; or there is no answer. Why is said on stderr
+  1     otherwise; or there is no answer. The reason is on stderr
   2     wrong usage";
 
-/// Start the app anew beside the old one, without a gap: exit 0 once the new one serves, else 1
+/// Start a new run of the app beside the old one, without a gap: exit 0 once the new one serves, else 1
 #[derive(Parser)]
 #[command(name = "reload", override_usage = "graceful reload [OPTIONS]", after_help = RELOAD_HELP)]
 pub(super) struct ReloadOptions {
@@ -38,14 +38,14 @@ pub(super) struct ReloadOptions {
     timeout: Duration,
 }
 
-/// Tell what the graceful that runs does: exit 0 if the app serves, else 1
+/// Tell what the running graceful does: exit 0 if the app serves, else 1
 #[derive(Parser)]
 #[command(name = "status", override_usage = "graceful status [OPTIONS]", after_help = STATUS_HELP)]
 pub(super) struct StatusOptions {
     /// graceful's control socket. Default: GRACEFUL_CONTROL, else /run/graceful-control.sock
     #[arg(long, value_name = "PATH", value_parser = value(ControlAddress::parse), value_hint = ValueHint::FilePath)]
     control: Option<ControlAddress>,
-    /// How it is written
+    /// How the status is written
     #[arg(long, value_name = "FORM", default_value = "text")]
     output: StatusForm,
 }

@@ -97,7 +97,8 @@ impl Planner {
                 *command = demo_command(port, fault);
                 if urls == 0 {
                     targets = demo_targets(port, fault)?;
-                    // It serves one at a time: what is slow is slow for everybody, and a stream would be all that it does.
+                    // It serves one at a time: what is slow is slow for everybody, and a stream would be all that it
+                    // does.
                     if fault == Some(Fault::LosesBacklog) {
                         default_mix = Mix { idle: 0, slow: 1, stream: 0, ..default_mix };
                     }

@@ -4,9 +4,9 @@
 //! t0 ── delay ── hold ── (escalations) ── K ── margin ── G
 //! ```
 //!
-//! An explicit value is never changed: it fits, or it is refused with the bound it must keep. A default is never
-//! the reason for a refusal of another default: it shrinks until it fits. The default delay is 5s, or a quarter of
-//! G, or half of what an explicit margin, hold and first escalation leave, whichever is shortest. (While the app runs it
+//! An explicit value is never changed: it fits, or it is refused with the bound it must keep. A default is never the
+//! reason for a refusal of another default: it shrinks until it fits. The default delay is 5s, or a quarter of G, or
+//! half of what an explicit margin, hold and first escalation leave, whichever is shortest. (While the app runs it
 //! turns out whether anything listens; where nothing does, a default delay ends at once.)
 
 use super::Budget;

@@ -274,8 +274,8 @@ impl Draft {
             problems.push(ConfigError::new(
                 hook.clone(),
                 format!(
-                    "a ready hook has no effect without {}; expected {} beside it, or post-start, which runs right after \
-                     the start",
+                    "a ready hook has no effect without {}; expected {} beside it, or post-start, which runs right \
+                     after the start",
                     READY_URL.flag(),
                     READY_URL.form()
                 ),

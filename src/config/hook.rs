@@ -1,8 +1,8 @@
 //! Hooks: `STAGE=WHAT` of flags and variables, `[[hook]]` tables of the file, their defaults and their budget.
 //!
-//! Hooks, like checks, are a list in which sources add up: the file's, then the variable's, then the flags'. The pre-stop
-//! hooks run beside the delay and must be over before SIGKILL: those of the file with equal priority run together
-//! and count once, those of flags and variables run one after the other.
+//! Hooks, like checks, are a list in which sources add up: the file's, then the variable's, then the flags'. The
+//! pre-stop hooks run beside the delay and must be over before SIGKILL: those of the file with equal priority run
+//! together and count once, those of flags and variables run one after the other.
 
 use super::raw::{ConfigError, Raw, quoted};
 use super::suggest::listed;

@@ -1,10 +1,10 @@
 //! The one table of options.
 //!
 //! Flags, GRACEFUL_* variables, keys of the file, `--help`, completions and man pages are all made from it, and nothing
-//! else has to learn an option's name: what depends on another option names its row. A new option is, in this order: one
-//! row here, with the function that reads its value, and its place in the list; its field in `Draft` and in `Config`; its
-//! default in `Config::defaults`, for a start without a parser; and in `finish` the way from the one to the other, with
-//! what it needs of other options.
+//! else has to learn an option's name: what depends on another option names its row. A new option is, in this order:
+//! one row here, with the function that reads its value, and its place in the list; its field in `Draft` and in
+//! `Config`; its default in `Config::defaults`, for a start without a parser; and in `finish` the way from the one to
+//! the other, with what it needs of other options.
 
 use super::draft::{Draft, set_all, set_last};
 use super::raw::{ConfigError, Raw};
@@ -502,8 +502,8 @@ pub(crate) static LIVE_URL: OptionSpec = OptionSpec {
     value: ValueKind::Url,
     repeat: Repeat::No,
     heading: heading::HEALTH,
-    help: "The app's liveness endpoint, as --ready-url takes it and never one that asks others; polled from the first ready \
-           on. Default: none",
+    help: "The app's liveness endpoint, as --ready-url takes it and never one that asks others; polled from the first \
+           ready on. Default: none",
     read: |draft, raw, problems| set_last(&mut draft.live_url, raw, problems, target::ready_url),
 };
 
@@ -547,8 +547,8 @@ pub(crate) static LIVE_ACTION: OptionSpec = OptionSpec {
     value: ValueKind::Choice("WHAT", &const { words(&LIVE_ACTIONS) }),
     repeat: Repeat::No,
     heading: heading::HEALTH,
-    help: "report (the log, /livez 503), stop (the app, without delay and hold, and end) or restart (the same, and start it \
-           again). Default: report",
+    help: "report (the log, /livez 503), stop (the app, without delay and hold, and end) or restart (the same, and \
+           start it again). Default: report",
     read: |draft, raw, problems| {
         set_last(&mut draft.live_action, raw, problems, |text| values::choice(text, &LIVE_ACTIONS));
     },
@@ -684,8 +684,8 @@ pub(crate) static CONTROL: OptionSpec = OptionSpec {
     value: ValueKind::Control,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "Where `graceful reload` and `graceful status` find this graceful: unix:PATH, for root and its own user alone, or none. \
-           Default: unix:/run/graceful-control.sock as PID 1 with --reload-on or --restart, else none",
+    help: "Where `graceful reload` and `graceful status` find this graceful: unix:PATH, for root and its own user \
+           alone, or none. Default: unix:/run/graceful-control.sock as PID 1 with --reload-on or --restart, else none",
     read: |draft, raw, problems| set_last(&mut draft.control, raw, problems, values::control),
 };
 

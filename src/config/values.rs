@@ -270,11 +270,13 @@ fn address(text: &str, right: &str) -> Result<Listen, Reason> {
         let path = path.strip_prefix("//").unwrap_or(path);
         return match path {
             "" => Err(format!("the path is empty; {right}").into()),
-            // unix(7): an abstract socket has no permissions, and whoever shares the network namespace may take its name.
+            // unix(7): an abstract socket has no permissions, and whoever shares the network namespace may take its
+            // name.
             _ if path.starts_with('@') => Err(format!(
-                "an abstract socket (@) is open to everybody in its network namespace, and is not supported; expected the \
-                 path of a file, as unix:/run/graceful.sock or, for a file of this name, unix:./{path}"
-            ).into()),
+                "an abstract socket (@) is open to everybody in its network namespace, and is not supported; expected \
+                 the path of a file, as unix:/run/graceful.sock or, for a file of this name, unix:./{path}"
+            )
+            .into()),
             _ => Ok(Listen::Unix(path.into())),
         };
     }

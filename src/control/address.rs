@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Where graceful listens as PID 1 and where the client looks, if nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/graceful-control.sock";
 
-/// struct sockaddr_un holds 108 bytes, of which a null ends the path (unix(7)).
+/// In bytes. struct sockaddr_un holds 108, the last of which is the null that ends the path (unix(7)).
 const LONGEST: usize = 107;
 
 const RIGHT: &str = "expected the path of graceful's control socket, as unix:/run/graceful-control.sock";

@@ -1,4 +1,4 @@
-//! `graceful reload` and `graceful status`: one question to the graceful that runs, and its answer.
+//! `graceful reload` and `graceful status`: one question to the running graceful, and its answer.
 //!
 //! Invariant: it ends within its timeout, whatever the other side does; and what the other side says reaches the
 //! terminal without control characters.
@@ -16,10 +16,11 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
-/// Says where the control socket is, for the graceful that listens there and for those who ask it.
+/// The variable that says where the control socket is, for the graceful that listens there and for those who ask it.
 pub const VARIABLE: &str = "GRACEFUL_CONTROL";
 
-/// What `graceful status` waits for its answer. The main loop gives it within milliseconds, once it has the processor.
+/// How long `graceful status` waits for its answer. The main loop gives it within milliseconds, once it has the
+/// processor.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How `graceful status` is written.
@@ -49,14 +50,14 @@ pub enum ControlError {
          {VARIABLE} set"
     )]
     NoSocket(ControlAddress),
-    /// Something else than a socket has it.
+    /// Something other than a socket has it.
     #[error("not a socket; expected that of graceful's --control")]
     NotASocket,
     /// It is root's, or another user's.
-    #[error("permission denied; expected root or the user as whom graceful runs")]
+    #[error("permission denied; expected root or the user that graceful runs as")]
     Denied,
     /// Whoever made the socket is gone.
-    #[error("nobody listens there; the graceful that has made the socket is gone")]
+    #[error("nobody listens there; the graceful that made the socket is gone")]
     NobodyListens,
     /// Nothing was said in time.
     #[error("no answer within {}", values::show(*.0))]
@@ -64,7 +65,7 @@ pub enum ControlError {
     /// The connection was closed without an answer.
     #[error("graceful closed the connection without an answer; it has probably ended")]
     Closed,
-    /// What was said is no answer.
+    /// What came is not an answer.
     #[error("{}", not_an_answer(.0))]
     NotAnAnswer(ProtocolError),
     /// Something else failed.
@@ -92,10 +93,10 @@ fn search(given: Option<ControlAddress>, variable: Option<OsString>) -> Result<C
     }
 }
 
-/// Reloads, and waits until the new generation serves; the line to print.
+/// Reloads, and waits until the new generation serves; returns the line to print.
 ///
 /// # Errors
-/// It does not serve, or nobody knows: where was asked, and why.
+/// It does not serve, or nobody knows whether it does: which socket was asked, and why.
 pub fn reload(address: &ControlAddress, timeout: Duration) -> Result<String, ConfigError> {
     let problem = |reason: String| ConfigError::new(format!("reload {address}"), visible(&reason));
     match ask(address, ControlRequest::Reload, timeout) {
@@ -114,10 +115,10 @@ pub fn reload(address: &ControlAddress, timeout: Duration) -> Result<String, Con
     }
 }
 
-/// Asks for the status; whether the app serves, and what to print.
+/// Asks for the status; returns whether the app serves, and what to print.
 ///
 /// # Errors
-/// There is none: where was asked, and why.
+/// There is none: which socket was asked, and why.
 pub fn status(address: &ControlAddress, form: StatusForm, timeout: Duration) -> Result<(bool, String), ConfigError> {
     let problem = |reason: String| ConfigError::new(format!("status {address}"), visible(&reason));
     match ask(address, ControlRequest::Status, timeout) {
@@ -132,11 +133,12 @@ pub fn status(address: &ControlAddress, form: StatusForm, timeout: Duration) -> 
 /// Asks one thing. Blocks for this time at most.
 ///
 /// # Errors
-/// Nobody listens there, or there is no answer that is one. An answer that refuses is none of them.
+/// Nobody listens there, or no valid answer comes. An answer that refuses is not an error.
 pub fn ask(address: &ControlAddress, what: ControlRequest, timeout: Duration) -> Result<ControlReply, ControlError> {
     let deadline = Deadline { at: Instant::now().checked_add(timeout), limit: timeout };
     let socket = connect(address, &deadline)?;
-    // Who is refused at once is told so, whatever it has asked: there may be an answer even so. No SIGPIPE.
+    // A client that is refused at once is told so, whatever it has asked: there may be an answer even if sending
+    // failed. No SIGPIPE.
     match socket.send_with_flags(&what.line(), libc::MSG_NOSIGNAL) {
         Err(error) if is_late(&error) => return Err(ControlError::NoAnswer(timeout)),
         Ok(_) | Err(_) => {}
@@ -148,7 +150,7 @@ pub fn ask(address: &ControlAddress, what: ControlRequest, timeout: Duration) ->
 
 /// When to give up.
 struct Deadline {
-    /// Not within the life of this machine.
+    /// `None`: not within the life of this machine.
     at: Option<Instant>,
     limit: Duration,
 }
@@ -169,7 +171,7 @@ fn connect(address: &ControlAddress, deadline: &Deadline) -> Result<Socket, Cont
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     let to = SockAddr::unix(address.path()).map_err(failed)?;
     loop {
-        // connect(2) waits for room in the waiting line as long as a write may (unix(7), SO_SNDTIMEO).
+        // connect(2) waits for room in the backlog as long as a write may (unix(7), SO_SNDTIMEO).
         socket.set_write_timeout(deadline.left()?).map_err(failed)?;
         match socket.connect(&to) {
             Ok(()) => return Ok(socket),
@@ -201,7 +203,7 @@ fn line(mut socket: &Socket, deadline: &Deadline) -> Result<Vec<u8>, ControlErro
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if is_late(&error) => return Err(ControlError::NoAnswer(deadline.limit)),
-            // It was closed before it had read what we said.
+            // It was closed before the other side had read what we said.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
             Err(error) => return Err(ControlError::Failed(error)),
         };
@@ -220,7 +222,7 @@ fn line(mut socket: &Socket, deadline: &Deadline) -> Result<Vec<u8>, ControlErro
     }
 }
 
-/// SO_RCVTIMEO and SO_SNDTIMEO end a call with EAGAIN (socket(7)).
+/// Whether the time was up: SO_RCVTIMEO and SO_SNDTIMEO end a call with EAGAIN (socket(7)).
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -1,4 +1,4 @@
-//! The control socket: how `graceful reload` and `graceful status` talk to the graceful that runs.
+//! The control socket: how `graceful reload` and `graceful status` talk to the running graceful.
 //!
 //! ```text
 //!   graceful reload ─┐           one line each way                  ┌─► PendingRequest ─┐
@@ -14,11 +14,11 @@
 //!
 //! # Who may ask
 //!
-//! root, and the user as whom graceful runs: a reload starts a program in that user's name. Two things see to it. The
-//! socket's file has mode 0600 from its first moment on, so that nobody else's connect(2) gets through; and of
-//! whoever has connected the kernel tells the effective user at that time (SO_PEERCRED, unix(7)), which is looked at
-//! before a byte is read. The second holds where the first does not: a file system without modes, a descriptor that
-//! was handed on.
+//! root, and the user that graceful runs as: a reload starts a program in that user's name. Two things ensure it. The
+//! socket's file has mode 0600 from its first moment on, so that nobody else's connect(2) gets through; and the kernel
+//! tells the effective user of whoever has connected, as of that time (SO_PEERCRED, unix(7)), which is checked before a
+//! byte is read. The second holds where the first does not: a file system without modes, a descriptor that was handed
+//! on.
 //!
 //! # What clients can take
 //!
@@ -26,7 +26,7 @@
 //! | --- | --- | --- |
 //! | clients | 16, or a quarter of RLIMIT_NOFILE | the oldest that has asked nothing gives way, or else the newcomer |
 //! | a request | 64 KiB, one for each connection | it is refused |
-//! | silence, the request included | 5 s | it is refused |
+//! | silence, including the request | 5 s | it is refused |
 //! | an answer that is not read | what the kernel holds for a socket | the connection is closed |
 //!
 //! Nothing here waits for a client. Without one there is no deadline: the loop sleeps.

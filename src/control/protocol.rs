@@ -6,8 +6,8 @@
 //!   anything else    ──►  {"v":1,"answer":"error","error":"unknown-request","reason":"…"}
 //! ```
 //!
-//! Both sides pass over what they do not know of an object. So a new field is no new version; one is only for what an
-//! older reader would take for something else. A request without a version is of version 1. Times are seconds with
+//! Both sides pass over what they do not know in an object. So a new field is not a new version; that is only for what
+//! an older reader would misunderstand. A request without a version is of version 1. Times are seconds with
 //! milliseconds, and their names end in `_s`, as in the report.
 
 use crate::counts::Counts;
@@ -17,23 +17,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The version of what is said here.
+/// The version of this protocol.
 pub const VERSION: u64 = 1;
 
-/// A line has so many bytes at most, its end not counted.
+/// A line has at most this many bytes, its end not counted.
 pub const LINE_MAX: usize = 64 * 1024;
 
-/// A reason has so many bytes at most when it is written. Each can take six as JSON (`\u001b`), and there is one in a
+/// A reason has at most this many bytes when it is written. Each can take six as JSON (`\u001b`), and there is one in a
 /// line.
 const REASON_MAX: usize = 4096;
 
-/// As much of a text that is not understood is shown.
+/// This many bytes of a text that is not understood are shown.
 const SHOWN: usize = 40;
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlRequest {
-    /// How things are.
+    /// The status.
     Status,
     /// A new generation; answered when it serves, or when it is certain that it will not.
     Reload,
@@ -59,7 +59,7 @@ impl ControlRequest {
     /// Reads a line, with or without its end.
     ///
     /// # Errors
-    /// It is no request of this version.
+    /// It is not a request of this version.
     pub fn read(line: &[u8]) -> Result<ControlRequest, ProtocolError> {
         let said = object(line)?;
         let word = match said.get("do") {
@@ -71,7 +71,7 @@ impl ControlRequest {
     }
 }
 
-/// What graceful says to it.
+/// What graceful answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum ControlAnswer {
@@ -101,7 +101,7 @@ impl ControlAnswer {
         let text = serde_json::to_string(&Versioned { v: VERSION, answer: self });
         match text {
             Ok(text) if text.len() <= LINE_MAX => ended(text),
-            // No text in an answer is that long, and no number in it is none.
+            // No text in an answer is that long, and no number in it is not a number.
             Ok(_) | Err(_) => {
                 let (error, reason) = (ControlFault::TooLong, "the answer is longer than 64 KiB");
                 ended(json!({ "v": VERSION, "answer": "error", "error": error, "reason": reason }).to_string())
@@ -112,7 +112,7 @@ impl ControlAnswer {
     /// Reads a line, with or without its end.
     ///
     /// # Errors
-    /// It is no answer of this version.
+    /// It is not an answer of this version.
     pub fn read(line: &[u8]) -> Result<ControlAnswer, ProtocolError> {
         serde_json::from_value(object(line)?).map_err(|error| ProtocolError::Malformed(error.to_string()))
     }
@@ -136,7 +136,7 @@ pub enum ReloadAnswer {
         #[serde(serialize_with = "short")]
         reason: String,
     },
-    /// It was not tried: a stop goes on, or there is nothing to reload.
+    /// It was not tried: a stop is under way, or there is nothing to reload.
     Refused {
         /// As a lower-case fragment.
         #[serde(serialize_with = "short")]
@@ -150,7 +150,7 @@ pub enum ReloadAnswer {
 pub enum ControlFault {
     /// The line is not an object with a word called `do`.
     Malformed,
-    /// No request is called so.
+    /// No request has this name.
     UnknownRequest,
     /// The version is another one.
     Version,
@@ -158,16 +158,16 @@ pub enum ControlFault {
     TooLong,
     /// The line did not come in time.
     TooSlow,
-    /// The client is neither root nor the user as whom graceful runs.
+    /// The client is neither root nor the user that graceful runs as.
     NotAllowed,
-    /// So many others are waiting for their answers.
+    /// Too many others are waiting for their answers.
     Busy,
     /// One that this version does not know.
     #[serde(other)]
     Other,
 }
 
-/// How things are.
+/// The status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusDocument {
     /// graceful's own version, as 0.1.0.
@@ -176,7 +176,7 @@ pub struct StatusDocument {
     pub pid: i32,
     /// The generation that counts: the app to the world.
     pub generation: GenerationStatus,
-    /// The other one of a reload that goes on, or of one whose old generation still stops.
+    /// The other generation of a reload that is under way, or of one whose old generation is still stopping.
     #[serde(default)]
     pub other: Option<OtherGeneration>,
     /// Tries in a row (`--restart`); 0 after a run that was long enough.
@@ -185,10 +185,10 @@ pub struct StatusDocument {
     /// What the app's connections do, where that is looked at: in a stop.
     #[serde(default)]
     pub in_flight: Option<Counts>,
-    /// Until SIGKILL, in a stop.
+    /// The time until SIGKILL, in a stop.
     #[serde(default, rename = "budget_left_s", with = "maybe_seconds")]
     pub budget_left: Option<Duration>,
-    /// What has begun the stop, if a signal has.
+    /// The signal that began the stop, if one did.
     #[serde(default, deserialize_with = "signal")]
     pub stop_signal: Option<Signal>,
     /// How the last reload ended.
@@ -197,7 +197,7 @@ pub struct StatusDocument {
 }
 
 impl StatusDocument {
-    /// The app runs, is not known to be not ready, and no stop of it has begun.
+    /// Whether the app runs, is not known to be not ready, and no stop of it has begun.
     pub fn serves(&self) -> bool {
         let GenerationStatus { phase, ready, app_pid, .. } = self.generation;
         phase == Phase::Running && app_pid.is_some() && ready != Some(false) && self.stop_signal.is_none()
@@ -217,9 +217,9 @@ pub struct GenerationStatus {
     /// How long ago the app was started, if it was.
     #[serde(default, rename = "started_s_ago", with = "maybe_seconds")]
     pub started_ago: Option<Duration>,
-    /// Where its life stands.
+    /// The phase of its life.
     pub phase: Phase,
-    /// What its readiness says; `None` where nobody asks.
+    /// Whether it is ready; `None` if nobody asks.
     #[serde(default)]
     pub ready: Option<bool>,
 }
@@ -240,7 +240,7 @@ pub struct OtherGeneration {
 pub enum GenerationRole {
     /// It is to count as soon as it serves.
     Next,
-    /// It has counted, and stops.
+    /// It has counted, and is stopping.
     Old,
 }
 
@@ -259,7 +259,7 @@ pub struct LastReload {
     pub took: Duration,
 }
 
-/// How a reload ends that was tried.
+/// How a reload that was tried ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReloadResult {
@@ -284,7 +284,7 @@ pub enum ProtocolError {
     /// There is no such request.
     #[error("unknown request {0:?}; expected status or reload")]
     UnknownRequest(String),
-    /// It is of another version.
+    /// The line is of another version.
     #[error(
         "of version {0}, and this graceful ({own}) knows version {VERSION}; use the same graceful on both sides",
         own = env!("CARGO_PKG_VERSION")
@@ -293,7 +293,7 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// What a client is told whose request it was.
+    /// What the client whose request it was is told.
     pub fn answer(&self) -> ControlAnswer {
         let (error, reason) = match self {
             ProtocolError::TooLong => (ControlFault::TooLong, self.to_string()),
@@ -340,7 +340,7 @@ fn ended(mut text: String) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// So many bytes of it at most, and a mark where something is left out.
+/// At most this many bytes of it, and a mark where something is left out.
 fn beginning(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
@@ -358,7 +358,7 @@ fn maybe_short<S: serde::Serializer>(text: &Option<String>, serializer: S) -> Re
 
 fn signal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Signal>, D::Error> {
     let name = Option::<String>::deserialize(deserializer)?;
-    // Where a signal has no name, its number stands there.
+    // If a signal has no name, its number is there.
     let parse = |name: &str| Signal::parse(name.strip_prefix("signal ").unwrap_or(name));
     let read = |name: String| parse(&name).ok_or_else(|| serde::de::Error::custom(format!("no signal: {name}")));
     name.map(read).transpose()

@@ -6,8 +6,8 @@
 //!               └─ refused    └─ refused            └─ closed
 //! ```
 //!
-//! One connection is one request and one answer. What is refused is told so, and closed in the same turn: the kernel
-//! keeps what was said for whoever still reads it.
+//! One connection is one request and one answer. A client that is refused is told so, and its connection is closed in
+//! the same turn: the kernel keeps what was said for whoever still reads it.
 
 use super::address::ControlAddress;
 use super::protocol::{ControlAnswer, ControlFault, ControlRequest, LINE_MAX, ProtocolError};
@@ -19,13 +19,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Clients at most.
+/// Most clients.
 const CLIENTS: usize = 16;
 /// The socket may have this share of the descriptors that the process may have.
 const SHARE_OF_DESCRIPTORS: usize = 4;
 /// From the connection to the end of the request's line.
 const SILENCE: Duration = Duration::from_secs(5);
-/// So many are let in at most in one turn of the loop, and so much of each is read: it has other things to do.
+/// At most this many are let in during one turn of the loop, which has other things to do.
 const ACCEPTED_AT_ONCE: usize = 2 * CLIENTS;
 const READ_AT_ONCE: usize = 2 * LINE_MAX;
 /// Where no connection can be accepted (no descriptor is left), it is tried again after this time.
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A request that is waiting for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingRequest {
-    /// What [`ControlServer::answer`] wants to know.
+    /// To be given to [`ControlServer::answer`].
     pub id: RequestId,
     /// What is asked for.
     pub what: ControlRequest,
@@ -54,7 +54,7 @@ pub struct ControlServer {
     /// Who may ask besides root.
     owner: u32,
     next: u64,
-    /// Nobody is accepted before.
+    /// Nobody is accepted before this.
     paused_until: Option<Duration>,
 }
 
@@ -87,7 +87,7 @@ impl ControlServer {
     /// path is one below the working directory.
     ///
     /// # Errors
-    /// Somebody listens there, the path is something else than a socket, or it cannot be made.
+    /// Somebody listens there, the path is not that of a socket, or it cannot be made.
     pub fn bind(address: &ControlAddress) -> io::Result<ControlServer> {
         let listener = PrivateListener::bind(address)?;
         let descriptors = usize::try_from(fds::limit()).unwrap_or(0);
@@ -108,8 +108,7 @@ impl ControlServer {
         listening.chain(self.clients.iter().filter(talks).map(|client| client.stream.as_fd()))
     }
 
-    /// When to call [`ControlServer::read`] though nothing came. Times are what the caller's clock says, from any
-    /// start.
+    /// When to call [`ControlServer::read`] though nothing came. Times are those of the caller's clock, from any start.
     pub fn deadline(&self) -> Option<Duration> {
         let silent = self.clients.iter().filter_map(|client| match client.talk {
             Talk::Silent { until, .. } => Some(until),
@@ -118,8 +117,8 @@ impl ControlServer {
         silent.chain(self.paused_until).min()
     }
 
-    /// Lets in who came and takes what was said; the requests that are to be answered from now on. Who says nothing
-    /// for 5 s, or what is no request, is told so and let go.
+    /// Lets in new clients and takes what was said; returns the requests that are to be answered from now on. A client
+    /// that says nothing for 5 s, or something that is not a request, is told so and let go.
     pub fn read(&mut self, now: Duration) -> Vec<PendingRequest> {
         // First, so that nobody gives way to a newcomer whose request is here.
         let mut requests = self.listen_to(now, 0);
@@ -144,8 +143,8 @@ impl ControlServer {
         requests
     }
 
-    /// Answers a request and closes its connection. Whether all of it went out: not if the client is gone or has no
-    /// room for it, which is not waited for.
+    /// Answers a request and closes its connection. Returns whether all of it went out: not if the client is gone or
+    /// has no room for it, which is not waited for.
     pub fn answer(&mut self, id: RequestId, answer: &ControlAnswer) -> bool {
         let asked = |client: &Connected| client.id == id && matches!(client.talk, Talk::Asked { .. });
         let Some(place) = self.clients.iter().position(asked) else { return false };
@@ -162,13 +161,13 @@ impl ControlServer {
         !gone
     }
 
-    /// Removes the file and closes everything. Who waits for an answer is to have it before.
+    /// Removes the file and closes everything. Whoever waits for an answer should get it before that.
     pub fn close(&mut self) {
         self.listener = None;
         self.clients.clear();
     }
 
-    /// Whether there is a client more.
+    /// Lets a client in; says whether there is one more.
     fn admit(&mut self, socket: Socket, now: Duration) -> bool {
         // An answer has room, whatever net.core.wmem_default says, as far as net.core.wmem_max lets it.
         _ = socket.set_send_buffer_size(2 * LINE_MAX);
@@ -187,7 +186,7 @@ impl ControlServer {
         true
     }
 
-    /// Makes room for one more; what it is told if there is none.
+    /// Makes room for one more client; returns what it is told if there is none.
     fn no_room(&mut self) -> Option<ControlAnswer> {
         if self.clients.len() < self.most {
             return None;
@@ -282,7 +281,7 @@ fn first_line(mut stream: &UnixStream, line: &mut Vec<u8>) -> Turn {
     }
 }
 
-/// Reads what a client says that has said all; why it is not to be read again.
+/// Reads and drops what a client says after its request; an error says why it is not to be read again.
 fn pass_over(mut stream: &UnixStream) -> Result<(), ErrorKind> {
     let mut buffer = [0; 4096];
     for _ in 0..READ_AT_ONCE / buffer.len() {
@@ -319,7 +318,7 @@ fn too_slow() -> ControlAnswer {
     ControlAnswer::Error { error: ControlFault::TooSlow, reason }
 }
 
-/// Sends what goes at once; whether that was all of it. A client that is gone raises no SIGPIPE.
+/// Sends what can be sent at once; says whether that was all of it. A client that is gone raises no SIGPIPE.
 fn send(stream: &UnixStream, answer: &ControlAnswer) -> bool {
     let line = answer.line();
     let sent = SockRef::from(stream).send_with_flags(&line, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT);

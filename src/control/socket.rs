@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-/// The waiting line; who finds it full waits in connect(2).
+/// The backlog; a client that finds it full waits in connect(2).
 const BACKLOG: i32 = 64;
 
 /// A Unix socket that listens and never blocks. Its file is removed when it is dropped.
@@ -22,14 +22,14 @@ pub(super) struct PrivateListener {
 }
 
 impl PrivateListener {
-    /// Binds and listens. A file on which nobody answers is replaced, as [`BoundSocket::bind`] does it.
+    /// Binds and listens. A file on which nobody answers is replaced, as by [`BoundSocket::bind`].
     ///
-    /// The socket is made private before it has a name, and listens after that: there is no moment in which others
-    /// can connect. The umask would do as well, but is the whole process's, whose other threads make files of their
-    /// own; and a chmod(2) of the path could meet another file by then.
+    /// The socket is made private before it has a name, and listens after that: there is no moment in which others can
+    /// connect. The umask would do as well, but it belongs to the whole process, whose other threads make files of
+    /// their own; and a chmod(2) of the path could meet another file by then.
     ///
     /// # Errors
-    /// Somebody listens there, the path is something else than a socket, or it cannot be made.
+    /// Somebody listens there, the path is not that of a socket, or it cannot be made.
     pub(super) fn bind(address: &ControlAddress) -> io::Result<PrivateListener> {
         let socket = match bound(address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -47,7 +47,7 @@ impl PrivateListener {
         Ok(listener)
     }
 
-    /// The next in the waiting line; none if that is empty. What is accepted does block.
+    /// The next connection in the backlog; `None` if that is empty. What is accepted does block.
     pub(super) fn accept(&self) -> io::Result<Option<Socket>> {
         loop {
             match SockRef::from(&self.socket).accept() {
@@ -62,7 +62,7 @@ impl PrivateListener {
     }
 }
 
-/// Readable when somebody waits there.
+/// Readable when a client waits there.
 impl AsFd for PrivateListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -78,7 +78,7 @@ impl Drop for PrivateListener {
 
 fn bound(address: &ControlAddress) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Where that is denied, the umask decides who may connect, and the server's own look at who has.
+    // If that is denied, the umask decides who may connect, and the server's own check who may ask.
     _ = peer::make_private(&socket);
     socket.bind(&SockAddr::unix(address.path())?)?;
     Ok(socket)

@@ -1,8 +1,8 @@
 //! What the main loop tells the probe server, in atomics.
 //!
-//! A probe that arrives after the stop signal must not be answered by what was true before it, however busy the server's
-//! thread is; and the main loop must never wait for that thread, not even for a lock. So the main loop writes single
-//! words here and the server reads them when it answers. Times are microseconds since graceful's start.
+//! A probe that arrives after the stop signal must not be answered by what was true before it, however busy the
+//! server's thread is; and the main loop must never wait for that thread, not even for a lock. So the main loop writes
+//! single words here and the server reads them when it answers. Times are microseconds since graceful's start.
 
 use crate::counts::Counts;
 use crate::signal::Signal;

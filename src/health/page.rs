@@ -1,8 +1,8 @@
 //! A verdict as a body: text as the Kubernetes API server prints it (kubernetes.io, "Kubernetes API health endpoints"),
 //! or JSON.
 //!
-//! Everybody who can reach the port can read it: names, states and reasons of graceful's own making, nothing of the app's
-//! command line or environment.
+//! Everybody who can reach the port can read it: names, states and reasons of graceful's own making, nothing of the
+//! app's command line or environment.
 
 use super::board::StatusSnapshot;
 use super::check::Breaker;

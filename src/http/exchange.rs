@@ -26,8 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// All that the other side may send for one request: far more than certificates, a head and the part of the body that is
-/// read come to.
+/// All that the other side may send for one request: far more than certificates, a head and the part of the body that
+/// is read come to.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// A connection that takes a bounded number of bytes.
@@ -67,8 +67,8 @@ impl Drop for Bound {
     }
 }
 
-/// The head of an answer, and the connection on which the body comes. Dropped before [`Exchange::is_complete`], it closes
-/// the connection at once.
+/// The head of an answer, and the connection on which the body comes. Dropped before [`Exchange::is_complete`], it
+/// closes the connection at once.
 pub(crate) struct Exchange {
     pub(crate) response: Response<Incoming>,
     connection: ConnectionTask,
@@ -111,8 +111,8 @@ impl Exchange {
         let (held, released) = oneshot::channel();
         let task = tokio::spawn(async move {
             _ = (&mut connection).await;
-            // It often ends before anybody has looked at the answer, and has to be there until it is known whether there
-            // was one. A sender that is dropped says that it is.
+            // It often ends before anybody has looked at the answer, and has to be there until it is known whether
+            // there was one. A sender that is dropped says that it is.
             _ = released.await;
         });
         let connection = ConnectionTask { task, is_over: false, _held: held };

@@ -1,5 +1,5 @@
-//! The HTTP client: readiness polls, hooks that POST, holds that wait for a URL, checks, `graceful probe`, and what a drill
-//! needs of names and certificates.
+//! The HTTP client: readiness polls, hooks that POST, holds that wait for a URL, checks, `graceful probe`, and what a
+//! drill needs of names and certificates.
 //!
 //! ```text
 //!   client ──┬─► exchange  (one request, one answer, bounded) ─► metered

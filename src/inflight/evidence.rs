@@ -62,8 +62,8 @@ fn is_answered_at_once(counters: &Counters) -> bool {
 }
 
 /// It may be a TLS connection on which nothing but the handshake and the first request has come, and nothing but the
-/// handshake was sent. TLS 1.3 sends session tickets after the client's Finished, when the first request is there or on its
-/// way (RFC 8446, 4.6.1): they follow it, and are no answer. (With TLS 1.2 and False Start: the server's Finished.)
+/// handshake was sent. TLS 1.3 sends session tickets after the client's Finished, when the first request is there or on
+/// its way (RFC 8446, 4.6.1): they follow it, and are no answer. (With TLS 1.2 and False Start: the server's Finished.)
 fn may_be_opening(counters: &Counters) -> bool {
     if counters.received < LEAST_RECEIVED || counters.sent < LEAST_SENT {
         return false;
@@ -80,8 +80,8 @@ fn writes(segments: u32, bytes: u64, segment: u32) -> u64 {
     u64::from(segments).saturating_sub(full)
 }
 
-/// The longest message of a server that is followed up to the client's reply: a WebSocket's ping over TLS (2 + 125 + 22),
-/// and somewhat more.
+/// The longest message of a server that is followed up to the client's reply: a WebSocket's ping over TLS (2 + 125 +
+/// 22), and somewhat more.
 pub(super) const LONGEST_CALL: u64 = 200;
 /// The bytes that a client's WebSocket frame has and a server's has not (RFC 6455, 5.3).
 const MASK: u64 = 4;
@@ -97,7 +97,8 @@ pub(super) fn is_reply(call: u64, reply: u64) -> bool {
 /// PING (RFC 9113, 6.5, 6.7, 6.9).
 const CONTROL: [u64; 3] = [9, 13, 17];
 
-/// It may be such a frame, plain or in a record of TLS 1.3 (RFC 8446, 5.2), or two of them. No answer of HTTP/1 is so short.
+/// It may be such a frame, plain or in a record of TLS 1.3 (RFC 8446, 5.2), or two of them. No answer of HTTP/1 is so
+/// short.
 pub(super) fn is_control(bytes: u64) -> bool {
     const RECORD: u64 = 22;
     are_controls(bytes, 2) || bytes.checked_sub(RECORD).is_some_and(|frame| CONTROL.contains(&frame))
@@ -118,7 +119,8 @@ fn are_controls(bytes: u64, most: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Asked and answered so often in so many bytes each, in one tick each, the last a second ago; acknowledged 40 ms later.
+    /// Asked and answered so often in so many bytes each, in one tick each, the last a second ago; acknowledged 40 ms
+    /// later.
     fn turns(count: u32, received: u64, sent: u64) -> Counters {
         Counters {
             received: received * u64::from(count),

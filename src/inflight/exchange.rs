@@ -201,8 +201,8 @@ impl ConnectionHistory {
         }
     }
 
-    /// The app has sent something and got nothing. From rest that is no answer, unless it goes on within a pause: then it
-    /// may be one that was taken for over.
+    /// The app has sent something and got nothing. From rest that is no answer, unless it goes on within a pause: then
+    /// it may be one that was taken for over.
     fn spoke(&mut self, went: u64, at: Duration, moment: SampleTime, now: &Counters) -> Turn {
         let lasts = self.call.filter(|call| at.saturating_sub(call.at) < moment.pause);
         let begun = lasts.unwrap_or(Call { bytes: 0, at, turn: self.turn, moved_at: self.moved_at });

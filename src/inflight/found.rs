@@ -75,8 +75,8 @@ impl Found {
         Ok(found)
     }
 
-    /// A later look. What was found before it stays: the app may have closed its listener, and still have requests in its
-    /// hands that came in there.
+    /// A later look. What was found before it stays: the app may have closed its listener, and still have requests in
+    /// its hands that came in there.
     pub(super) fn add(&mut self, later: Found) {
         let Found { at, unix, udp, processes, nothing_listens, incomplete, cut, tree } = later;
         merge(&mut self.at, at);
@@ -109,8 +109,8 @@ impl Found {
         let (first, more) = self.udp.split_first()?;
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         Some(format!(
-            "the app takes UDP on {first}{more} (as QUIC and DNS do): what is in flight there cannot be seen, and nothing is \
-             held for it"
+            "the app takes UDP on {first}{more} (as QUIC and DNS do): what is in flight there cannot be seen, and \
+             nothing is held for it"
         ))
     }
 }

@@ -34,9 +34,10 @@ fn of_one(pid: i32, signal: Signal) -> Handler {
     }
 }
 
-/// Runtimes that catch SIGTERM for whatever runs in them, by what they catch besides: Go nearly everything, SIGURG among it
-/// (os/signal); Node SIGSEGV and SIGUSR1; a JVM SIGSEGV, SIGQUIT and SIGUSR2; Ruby SIGSEGV and both SIGUSR. Python, nginx,
-/// Redis and PostgreSQL catch no such pair: there a handler is one that somebody has written for the purpose.
+/// Runtimes that catch SIGTERM for whatever runs in them, by what they catch besides: Go nearly everything, SIGURG
+/// among it (os/signal); Node SIGSEGV and SIGUSR1; a JVM SIGSEGV, SIGQUIT and SIGUSR2; Ruby SIGSEGV and both SIGUSR.
+/// Python, nginx, Redis and PostgreSQL catch no such pair: there a handler is one that somebody has written for the
+/// purpose.
 fn is_runtime(caught: SignalSet) -> bool {
     let faults = caught.contains(Signal::SEGV);
     caught.contains(Signal::URG)

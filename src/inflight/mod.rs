@@ -12,9 +12,9 @@
 //!
 //! # The evidence
 //!
-//! What the kernel shows, what it proves, and what was measured. The recordings are in `tests/fixtures/connections`: nearly
-//! 80 scenarios of real servers and clients over loopback, a veth and a line of 10 ms, recorded by `cargo run --example
-//! record-connections`; `tests/it/corpus.rs` holds the tracker to them.
+//! What the kernel shows, what it proves, and what was measured. The recordings are in `tests/fixtures/connections`:
+//! nearly 80 scenarios of real servers and clients over loopback, a veth and a line of 10 ms, recorded by `cargo run
+//! --example record-connections`; `tests/it/corpus.rs` holds the tracker to them.
 //!
 //! ```text
 //!   evidence                        proves                              measured
@@ -54,8 +54,8 @@
 //!                               unknown: no evidence of who spoke last
 //! ```
 //!
-//! - Between two samples the byte counters decide. When both have moved, and at first sight, the rest of the evidence does:
-//!   the times are in clock ticks, so different ones are in true order and equal ones say nothing.
+//! - Between two samples the byte counters decide. When both have moved, and at first sight, the rest of the evidence
+//!   does: the times are in clock ticks, so different ones are in true order and equal ones say nothing.
 //! - Never idle without evidence. How long doubt may last depends on what the app does about the stop signal
 //!   ([`Handler`]). If the app dies of it, or may: to the end of the hold. If it has a handler of its own: a quiet
 //!   window.
@@ -67,16 +67,17 @@
 //! - A server that speaks unasked (server-sent events, WebSocket) makes no request of that: from Rest a byte out leads
 //!   to Rest. Only when it speaks again within a pause may it be an answer that goes on. A stream that never pauses is
 //!   unknown for as long as it flows.
-//! - What a server began, the client's reply ends: the connection is then what it was before. The reply has the same length,
-//!   or the four bytes of a mask more, and comes within a pause. Nothing longer is taken for one, since a client may also
-//!   react with a request.
-//! - Asked before the stop, and silent since: an app with a handler of its own is waited for two quiet windows on account of
-//!   that (Redis' BLPOP, a long poll). Then its own shutdown has the rest of the time, and it knows what it does.
-//! - Unaccepted is whatever has no inode yet. Each port's listeners count it, too; the larger of both numbers stands, less
-//!   what graceful had open before the look and what has no row, or one that is new or waited before: it was accepted while
-//!   the kernel made its list.
-//! - A FIN counts as a byte (of `received`, `unread` and, of the app's own, `unsent`), and is taken off again: no request
-//!   is one. A client that has closed its half still waits for the answer (or has left: nobody can tell).
+//! - What a server began, the client's reply ends: the connection is then what it was before. The reply has the same
+//!   length, or the four bytes of a mask more, and comes within a pause. Nothing longer is taken for one, since a
+//!   client may also react with a request.
+//! - Asked before the stop, and silent since: an app with a handler of its own is waited for two quiet windows on
+//!   account of that (Redis' BLPOP, a long poll). Then its own shutdown has the rest of the time, and it knows what it
+//!   does.
+//! - Unaccepted is whatever has no inode yet. Each port's listeners count it, too; the larger of both numbers stands,
+//!   less what graceful had open before the look and what has no row, or one that is new or waited before: it was
+//!   accepted while the kernel made its list.
+//! - A FIN counts as a byte (of `received`, `unread` and, of the app's own, `unsent`), and is taken off again: no
+//!   request is one. A client that has closed its half still waits for the answer (or has left: nobody can tell).
 //! - What the app has closed is gone, not idle; unless data is still on its way to the client, which is busy.
 //! - Without counters (/proc/net/tcp) only the queues tell: something in them is busy, nothing in them is unknown, and
 //!   idle after a quiet window in which no sample has found anything. A request that takes longer than the quiet window
@@ -85,22 +86,23 @@
 //! # What is subtracted, and what is not
 //!
 //! graceful polls the app from this same machine. It knows its own sockets, so the caller names their addresses
-//! ([`Tracker::ignore`]), and they are neither counted nor news. Kubelet's probes are not subtracted: they come from the
-//! node's address, and so do real clients behind a NodePort, a load balancer or a published port of Docker (source NAT).
-//! Like any short request they are in flight for as long as they take; and each is news, so a probe more often than the
-//! quiet window keeps `quiet` from coming, up to the hold's timeout. Probes of graceful's own port are not seen at all.
+//! ([`Tracker::ignore`]), and they are neither counted nor news. Kubelet's probes are not subtracted: they come from
+//! the node's address, and so do real clients behind a NodePort, a load balancer or a published port of Docker (source
+//! NAT). Like any short request they are in flight for as long as they take; and each is news, so a probe more often
+//! than the quiet window keeps `quiet` from coming, up to the hold's timeout. Probes of graceful's own port are not
+//! seen at all.
 //!
 //! # Where it errs
 //!
-//! A request taken for idle may be killed; an idle connection taken for busy costs time, at most the hold's timeout. So in
-//! doubt it is unknown. What remains:
+//! A request taken for idle may be killed; an idle connection taken for busy costs time, at most the hold's timeout. So
+//! in doubt it is unknown. What remains:
 //!
 //! - idle, wrongly: an answer that pauses for longer than a pause, and one whose first piece came before the stop;
-//!   requests side by side on one HTTP/2 connection, or pipelined, where the answer to one hides the others until the next
-//!   byte; a call over HTTP/2 during which the client's ping was acknowledged before the stop (grpcio measures the line
-//!   that way); a first request that came in one segment within a tick of the server's greeting; a request as long as what the server had
-//!   just sent unasked, or four bytes longer; an app that switches quick acknowledgements off (TCP_QUICKACK) and was asked
-//!   twice.
+//!   requests side by side on one HTTP/2 connection, or pipelined, where the answer to one hides the others until the
+//!   next byte; a call over HTTP/2 during which the client's ping was acknowledged before the stop (grpcio measures the
+//!   line that way); a first request that came in one segment within a tick of the server's greeting; a request as long
+//!   as what the server had just sent unasked, or four bytes longer; an app that switches quick acknowledgements off
+//!   (TCP_QUICKACK) and was asked twice.
 //! - busy or unknown, wrongly: a client that had the last word before the stop and waits for nothing: WebSocket pongs,
 //!   HTTP/2's acknowledgements and window updates. (As long as a request may be as short as those, 13 bytes, they are
 //!   requests.) A connection with two to four requests, or one to four over TLS, which looks like a handshake. A

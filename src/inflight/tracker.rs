@@ -106,8 +106,8 @@ impl Tracker {
         self.unlisted.clear();
     }
 
-    /// Those of graceful's own connections that were open before the next snapshot. The kernel lists who listens before it
-    /// lists connections: one that waits in the backlog may be answered and gone when its row would come.
+    /// Those of graceful's own connections that were open before the next snapshot. The kernel lists who listens before
+    /// it lists connections: one that waits in the backlog may be answered and gone when its row would come.
     pub fn were_open(&mut self, own: impl IntoIterator<Item = SocketAddr>) {
         self.unlisted.extend(own.into_iter().map(end));
     }

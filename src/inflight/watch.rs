@@ -1,9 +1,9 @@
 //! The thread that looks at the app's connections while a stop goes on.
 //!
-//! It finds out where the app's tree listens, and whether it provably does not listen at all; says whether the app has a
-//! handler for the stop signal; and then takes sample after sample into a [`Tracker`]. It begins with t0 and ends with the
-//! app: an app that merely runs has no such thread. The main loop is told of each sample by a queue and a wake-up, and
-//! never waits for it.
+//! It finds out where the app's tree listens, and whether it provably does not listen at all; says whether the app has
+//! a handler for the stop signal; and then takes sample after sample into a [`Tracker`]. It begins with t0 and ends
+//! with the app: an app that merely runs has no such thread. The main loop is told of each sample by a queue and a
+//! wake-up, and never waits for it.
 //!
 //! - Where no thread can be had, the main loop calls for each look ([`WatchThread::here`]): what is in flight is still
 //!   held for.
@@ -51,8 +51,8 @@ const SHARE: u32 = 20;
 
 /// From one look for listeners to the next.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// What is on its way to the clients is not waited for any longer when none of them has taken a byte for this long: they are
-/// gone without a word, as a telephone in a tunnel is.
+/// What is on its way to the clients is not waited for any longer when none of them has taken a byte for this long:
+/// they are gone without a word, as a telephone in a tunnel is.
 const STALLED: Duration = Duration::from_secs(5);
 
 /// Number of looks at a dying app that are not reported.
@@ -525,8 +525,8 @@ impl Watcher {
             let verdict = if self.task.quiet { self.tracker.quiet() } else { self.tracker.idle() };
             // There was nothing to be quiet about; but a client may have come since.
             let reached = verdict.is_reached() || self.found.nothing_listens && counts.is_idle();
-            // Clients stay with the run that accepted them, and with a successor there is nobody who would send them away
-            // but the app's own handler: it finishes what it has and closes.
+            // Clients stay with the run that accepted them, and with a successor there is nobody who would send them
+            // away but the app's own handler: it finishes what it has and closes.
             self.none_waits = if counts.unaccepted == 0 { self.none_waits.saturating_add(1) } else { 0 };
             let all_accepted = self.task.is_replaced() && self.has_handler && self.none_waits >= SETTLED;
             let words = match all_accepted && !reached {

@@ -22,7 +22,7 @@ impl Lifecycle {
         match self.phase {
             Phase::Running | Phase::PreStop | Phase::Hold | Phase::Drain => {
                 self.end_hold();
-                // In a stop: of an app that ended by itself nobody knows where it listened.
+                // Only in a stop: nobody knows where an app that ended by itself listened.
                 let delivers = self.plan.delivers && self.t0.is_some();
                 self.begin(now, StopCause::AppExited);
                 self.leftovers();
@@ -54,7 +54,7 @@ impl Lifecycle {
         }
     }
 
-    /// Those of these stages that are there. Hooks are graceful's own, and never left behind.
+    /// Cancels the hooks of these stages, if there are any. Hooks are graceful's own, and never left behind.
     pub(super) fn cancel_hooks(&mut self, stages: &[Stage]) {
         for stage in stages {
             if self.plan.hooks.contains(stage) {
@@ -80,7 +80,8 @@ impl Lifecycle {
                 }
             }
             Phase::Kill if count == 0 && matches!(self.app, App::NotStarted | App::Gone) => self.post_stop(),
-            // To send SIGKILL to a whole tree may have taken long; whoever has it still needs a moment to be reaped.
+            // Sending SIGKILL to a whole tree may have taken long; a process that has it still needs a moment to be
+            // reaped.
             Phase::Kill if !std::mem::replace(&mut self.sigkill_looked_at, true) => {
                 let end_at = self.end_after_kill(now);
                 self.timers.set(Timer::End, end_at);
@@ -96,7 +97,7 @@ impl Lifecycle {
         }
     }
 
-    /// Once none is left, whoever has come meanwhile counts again.
+    /// Once none is undelivered, the processes that have come meanwhile count again.
     pub(super) fn undelivered(&mut self, count: usize) {
         self.timers.clear(Timer::LookAfter);
         if count == 0 && std::mem::take(&mut self.delivers) && self.phase == Phase::Leftovers && self.none_left {

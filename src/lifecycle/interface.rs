@@ -6,19 +6,20 @@ use crate::status::ExitStatus;
 use crate::timeline::{Event, SignalReason, Stage};
 use std::time::Duration;
 
-/// What the lifecycle has to know of the configuration.
+/// What the lifecycle has to know about the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct StopPlan {
     /// What one stop may take, and how long the app runs on untouched.
     pub budget: Budget,
-    /// The delay is there for those who route requests to the app, and ends where nothing of it listens.
+    /// Whether the delay is there for those who route requests to the app, so that it ends if the app listens on
+    /// nothing.
     pub delay_is_for_listeners: bool,
-    /// What the app has handed to the kernel dies with graceful (it is PID 1), so that it is waited for.
+    /// Whether what the app has handed to the kernel dies with graceful (it is PID 1), so that it is waited for.
     pub delivers: bool,
     /// What the app gets instead of the stop signal that came.
     pub stop_signal: Option<Signal>,
-    /// Nobody asked for that signal, it is what the server knows: an app that got a stop signal from the terminal gets no
-    /// second one by it.
+    /// Whether nobody asked for that signal, and it is what the server's profile says: an app that got a stop signal
+    /// from the terminal then gets no second one.
     pub stop_signal_is_default: bool,
     /// The signals that begin the shutdown; none of them is rewritten.
     pub stop_on: SignalSet,
@@ -28,7 +29,7 @@ pub struct StopPlan {
     pub escalate: Vec<(Duration, Signal)>,
     /// Whether there is something to hold for, and an explicit timeout for it.
     pub hold: Option<HoldPlan>,
-    /// The default hold leaves the app this much of the budget, and not half of it.
+    /// The default hold leaves the app this much of the budget, rather than half of it.
     pub hold_reserve: Option<Duration>,
     /// The stages that have hooks.
     pub hooks: Vec<Stage>,
@@ -36,21 +37,21 @@ pub struct StopPlan {
     pub waits_for_ready: bool,
     /// Time until ready and until the post-start hooks have ended, and whether being late stops the app.
     pub startup: Option<(Duration, bool)>,
-    /// Leave what outlives the app alone.
+    /// Whether what outlives the app is left alone.
     pub leave_leftovers: bool,
 }
 
 /// `--hold` other than never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldPlan {
-    /// An explicit `--hold-timeout`; else half of what is left when the hold begins, or all of it but [`TO_DIE`] for an
-    /// app that has no handler.
+    /// An explicit `--hold-timeout`; `None`: half of what is left when the hold begins, or all of it but [`TO_DIE`] for
+    /// an app that has no handler.
     pub timeout: Option<Duration>,
-    /// It is for requests in flight: [`Input::InFlight`] comes from t0 on, and without any there is no hold.
+    /// Whether it is for requests in flight: [`Input::InFlight`] comes from t0 on, and without any there is no hold.
     pub watches: bool,
 }
 
-/// What an app without a handler for the stop signal needs of the budget: to die of it takes no time.
+/// The part of the budget that an app without a handler for the stop signal needs: to die of it takes hardly any time.
 pub const TO_DIE: Duration = Duration::from_secs(2);
 
 /// Where a signal came from, as far as it decides what becomes of it.
@@ -73,7 +74,7 @@ pub enum Input {
     Tick,
     /// The app runs.
     Started,
-    /// The app could not be executed; graceful's exit code for it.
+    /// The app could not be executed; with graceful's exit code for that.
     SpawnFailed(u8),
     /// A signal came to graceful.
     Signal {
@@ -93,13 +94,13 @@ pub enum Input {
         /// A failure that ends the start or begins the stop.
         abort: bool,
     },
-    /// What the hold waited for is there.
+    /// What the hold waited for has come.
     HoldOver,
     /// Whether requests are in flight, as far as that can be seen; first soon after t0, and then on each change.
     InFlight(bool),
     /// It is certain that the app has no handler for the stop signal.
     NoHandler,
-    /// It is certain that nothing of the app listens.
+    /// It is certain that the app listens on nothing.
     NothingListens,
     /// Number of connections that the app has closed and that still have bytes for their clients: the answer to
     /// [`Action::LookAfter`], and again when it changes.
@@ -108,13 +109,15 @@ pub enum Input {
     Hung,
     /// Another run of the app gets what is new: this one is to be stopped without delay.
     Replaced,
-    /// It was to take another one's place, and is not ready: it is to be stopped, and serves nobody.
+    /// The app was to take another run's place, and is not ready: it is to be stopped, and serves nobody.
     NotReady,
     /// The app's readiness endpoint answered that it is ready; only the first time matters.
     Ready,
-    /// The caller's timers fire so late that SIGKILL, to be there by K, has to go out so much before it.
+    /// The caller's timers fire late by this much, so that SIGKILL, to be there by K, has to go out that much before
+    /// it.
     Late(Duration),
-    /// Number of processes that are left besides graceful, of those that can be waited for: the answer to [`Action::Look`], and again whenever it turns 0.
+    /// Number of processes that are left besides graceful, of those that can be waited for: the answer to
+    /// [`Action::Look`], and again whenever it turns 0.
     Left(usize),
 }
 
@@ -139,18 +142,18 @@ pub enum Action {
         reason: SignalReason,
         /// The value that came with the signal that is passed on.
         value: Option<usize>,
-        /// It is passed on, and came from outside of the PID namespace ([`SignalSource::Outside`]).
+        /// Whether it is passed on, and came from outside of the PID namespace ([`SignalSource::Outside`]).
         from_outside: bool,
     },
-    /// Tell the app to stop: SIGCONT first if it is stopped (state T), since it could not act on anything; then the signal,
-    /// unless the terminal has given it that one. From now on it is its own affair when it ends.
+    /// Tell the app to stop: SIGCONT first if it is stopped (state T), since it could not act on anything; then the
+    /// signal, unless the terminal has given it that one. From now on it is the app's own affair when it ends.
     StopApp {
         /// What it gets.
         signal: Signal,
-        /// It has it already.
+        /// Whether the app has it already.
         shared: bool,
     },
-    /// Look for the hold's reason; answer HoldOver when it is gone. At the latest it ends at this time.
+    /// Look for the hold's reason; answer HoldOver when it is gone.
     StartHold {
         /// When the hold ends in any case.
         until: Duration,
@@ -187,14 +190,14 @@ pub enum Action {
 pub enum Outcome {
     /// The app's own end.
     App(ExitStatus),
-    /// The app never ran; graceful's exit code.
+    /// The app never ran; with graceful's exit code.
     NotStarted(u8),
     /// Not even SIGKILL ended the app before the budget did.
     Stuck,
 }
 
 impl Outcome {
-    /// The exit code for it, before `--success-exit-status`.
+    /// Its exit code, before `--success-exit-status`.
     pub fn code(self) -> u8 {
         match self {
             Outcome::App(status) => status.code(),

@@ -21,10 +21,10 @@
 //!           any phase from t0 on, at K ──► Kill ──────────────────┴───────────┘
 //! ```
 //!
-//! t0 is the first stop signal (or the app's own exit, or a failed start). K = t0 + grace period - kill margin. The
-//! end E = K + half the margin, so that half of the margin belongs to the last deaths and post-stop hooks and half
-//! to the report: a deadline exists even after SIGKILL. Where the caller's timers fire late ("late"), SIGKILL comes earlier
-//! by what it says, by a quarter of the budget at most, and E by half of that. (At least 50 ms after SIGKILL: without a
+//! t0 is the first stop signal (or the app's own exit, or a failed start). K = t0 + grace period - kill margin. The end
+//! E = K + half the margin, so that half of the margin belongs to the last deaths and post-stop hooks and half to the
+//! report: a deadline exists even after SIGKILL. Where the caller's timers fire late ("late"), SIGKILL comes earlier by
+//! what it says, by a quarter of the budget at most, and E by half of that. (At least 50 ms after SIGKILL: without a
 //! margin, or when graceful itself was frozen beyond K, the dead must still be reaped.)
 //!
 //! # Every state against every input
@@ -43,10 +43,10 @@
 //!
 //! # Stop signals
 //!
-//! Exactly the signals of the plan's `stop_on` begin a stop, and in a stop only SIGINT hurries: it ends the wait that it
-//! meets, first the pre-stop delay, then the hold (or whatever else PreStop still waits for). A person presses a key
-//! again who is tired of waiting. A machine repeats itself because it is built so (kubelet, Kata, timeout(1)): a SIGTERM
-//! that comes again changes no deadline and ends no phase.
+//! Exactly the signals of the plan's `stop_on` begin a stop, and in a stop only SIGINT hurries: it ends the wait that
+//! it meets, first the pre-stop delay, then the hold (or whatever else PreStop still waits for). A person who is tired
+//! of waiting presses a key again. A machine repeats itself because it is built that way (kubelet, Kata, timeout(1)): a
+//! SIGTERM that comes again changes no deadline and ends no phase.
 //!
 //! What the kernel sends is not always meant as a stop, whatever `stop_on` says:
 //!
@@ -58,31 +58,31 @@
 //! | the same, to graceful alone | a stop: nobody else can act on it |
 //! | SIGHUP of a hang-up | as any SIGHUP: there is nobody left to say it again |
 //!
-//! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or look);
-//! "In flight: no" ends what waits for it: the end of PreStop, which comes not before it is known whether there is anything
-//! to hold for (but after [`FIRST_LOOK`] at the latest). The end of the hold itself is "hold over".
+//! The answers to Spawn count while it is unanswered, in PreStart (Running, or Leftovers) and in Kill (SIGKILL, or
+//! look); "In flight: no" ends what waits for it: the end of PreStop, which does not come before it is known whether
+//! there is anything to hold for (but after [`FIRST_LOOK`] at the latest). The end of the hold itself is "hold over".
 //! "Nothing listens" ends a delay that is for listeners, and nothing else: pre-stop hooks still run to their end.
-//! "Undelivered" is told in Leftovers, where bytes that the app has left to the kernel are waited for as processes are, but
-//! get no signal: it ends when nothing is left and nothing is undelivered. SIGINT ends that wait, and so does K, at which
-//! there is nobody to kill then.
-//! "Hung" begins the stop of a running app as SIGTERM does, but for the delay and the hold: nobody is served by what does not
-//! answer. "Not ready" does the same for a run of the app that was to take the place of another one, and "replaced" for the one
-//! whose place was taken, but that it holds for what is in flight; of both nobody outside is told (drain file, pre-stop hooks),
-//! since the app as such stays. In any other phase they say nothing new, but before the start
-//! "not ready" is a stop signal like any other.
-//! "ready" and the end of the post-start hooks, both, end the startup timeout. After Done nothing does anything.
+//! "Undelivered" is told in Leftovers, where bytes that the app has left to the kernel are waited for as processes are,
+//! but get no signal: it ends when nothing is left and nothing is undelivered. SIGINT ends that wait, and so does K, at
+//! which there is then nobody to kill. "Hung" begins the stop of a running app as SIGTERM does, but without the delay
+//! and the hold: an app that does not answer serves nobody. "Not ready" does the same for a run of the app that was to
+//! take the place of another one, and "replaced" for the one whose place was taken, except that it holds for what is in
+//! flight; nobody outside is told of either (drain file, pre-stop hooks), since the app as such stays. In any other
+//! phase they say nothing new, but before the start "not ready" is a stop signal like any other. "ready" and the end of
+//! the post-start hooks, both, end the startup timeout. After Done nothing does anything.
 //!
-//! "-" is said out loud in the code (no wildcard arm). A stop signal that the app has from the terminal ([`SignalSource::Shared`])
-//! ends delay and hold, since there is nothing to be delayed any more, and is never sent a second time. But if what the
-//! app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a Ctrl-C), it still gets that.
+//! "-" is spelled out in the code (no wildcard arm). A stop signal that the app has from the terminal
+//! ([`SignalSource::Shared`]) ends delay and hold, since there is nothing left to delay, and is never sent a second
+//! time. But if what the app is to get is another signal (`--stop-signal`, or the SIGTERM that came before a Ctrl-C),
+//! it still gets that.
 //!
 //! # What must never be
 //!
-//! The end held up by whoever cannot be signalled ("left" is the number of those who can be waited for, and at 0 nothing is).
-//! Done before the app was reaped (but for E, after SIGKILL); SIGKILL later than K; the app told to stop before the
-//! pre-stop delay is over unless SIGINT or the terminal said so; a stop begun by a signal that is not in `stop_on`; a
-//! deadline or a phase changed by a stop signal that a machine repeats; a signal lost while the app runs; two outcomes. The
-//! tests check these against random sequences.
+//! The end held up by whoever cannot be signalled ("left" is the number of those that can be waited for, and at 0
+//! nothing is waited for). Done before the app was reaped (except at E, after SIGKILL); SIGKILL later than K; the app
+//! told to stop before the pre-stop delay is over unless SIGINT or the terminal said so; a stop begun by a signal that
+//! is not in `stop_on`; a deadline or a phase changed by a stop signal that a machine repeats; a signal lost while the
+//! app runs; two outcomes. The tests check these against random sequences.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
@@ -106,7 +106,7 @@ use timer::{Timer, Timers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum App {
     NotStarted,
-    /// Spawn is out, its answer is not in.
+    /// Spawn has gone out, and its answer has not come.
     Starting,
     Running,
     Gone,
@@ -124,15 +124,16 @@ enum Haste {
 
 /// From SIGKILL to the next look at what survived it.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
-/// SIGKILL comes earlier than K by this part of the budget at most, however late the caller's timers fire.
+/// SIGKILL comes earlier than K by at most the budget divided by this, however late the caller's timers fire.
 const LEAST_OF_BUDGET: u32 = 4;
 /// The least time that the dead get to be reaped after SIGKILL, whatever the margin and however late it came.
 const LEAST_END: Duration = Duration::from_millis(50);
 
-/// A key that the app has survived stops it when it is pressed again within this time; after that it is a new first one.
+/// A key that the app has survived stops it when it is pressed again within this time; after that it is a new first
+/// one.
 pub const KEY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Whether requests are in flight is known a few milliseconds after t0. Where it is not, the stop goes on after this.
+/// Whether requests are in flight is known a few milliseconds after t0. If it is not, the stop goes on after this.
 pub const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// The state of the machine: what the app is, where the stop stands, and when which deadline comes.
@@ -143,24 +144,24 @@ pub struct Lifecycle {
     app: App,
     /// When the stop began.
     t0: Option<Duration>,
-    /// The signal that began it, or stands for what did.
+    /// The signal that began it, or that represents what did.
     stop_signal: Option<Signal>,
-    /// A stop signal has come; the stop may have begun without one.
+    /// Whether a stop signal has come; the stop may have begun without one.
     asked: bool,
-    /// The last key for which the app was to decide, and when it came.
+    /// The last key that was left to the app, and when it came.
     key: Option<(Signal, Duration)>,
     /// The stop signals that the app has from the terminal, since the stop began.
     shared: SignalSet,
     /// Signals for the app that came before it ran.
     waiting: SignalSet,
-    /// What SIGKILL left was counted once.
+    /// Whether what SIGKILL left was counted once.
     sigkill_looked_at: bool,
-    /// The app has not been ready yet, and something will tell when it is.
+    /// Whether the app has not been ready yet, and something will tell when it is.
     waits_for_ready: bool,
     post_start_hooks_run: bool,
     /// What was said last of requests in flight.
     in_flight: Option<bool>,
-    /// Nothing was said in time, and nobody waits for it any more.
+    /// Whether nothing was said in time, and nobody waits for it any longer.
     looked: bool,
     no_handler: bool,
     haste: Haste,
@@ -168,11 +169,11 @@ pub struct Lifecycle {
     pre_stop_hooks_run: bool,
     next_escalation: usize,
     leftovers_told: bool,
-    /// What is not delivered is waited for.
+    /// Whether what is not delivered is waited for.
     delivers: bool,
-    /// No process was left when it was told last.
+    /// Whether no process was left at the last count.
     none_left: bool,
-    /// SIGKILL is so much earlier, and E by half of it: to die and to be reaped takes longer, too.
+    /// SIGKILL is earlier by this much, and E by half of it: dying and being reaped take longer, too.
     lead: Duration,
     outcome: Option<Outcome>,
     timers: Timers,
@@ -180,7 +181,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Begins: the first actions can be polled at once.
+    /// A lifecycle that begins: the first actions can be polled at once.
     pub fn new(plan: StopPlan) -> Lifecycle {
         let mut lifecycle = Lifecycle {
             plan,
@@ -264,7 +265,7 @@ impl Lifecycle {
         self.timers.next()
     }
 
-    /// Where it stands.
+    /// The phase that it is in.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -274,7 +275,7 @@ impl Lifecycle {
         self.t0
     }
 
-    /// The signal that began the stop, or that stands for what began it; none for an app that ended by itself.
+    /// The signal that began the stop, or that represents what began it; `None` for an app that ended by itself.
     pub fn stop_signal(&self) -> Option<Signal> {
         self.stop_signal
     }
@@ -301,7 +302,7 @@ impl Lifecycle {
         Some(StopInProgress { kill_at: self.kill_at()?, owed })
     }
 
-    /// It wants to know when nothing is left.
+    /// Whether it wants to know when nothing is left.
     pub fn is_waiting_for_the_last(&self) -> bool {
         matches!(self.phase, Phase::Leftovers | Phase::Kill)
     }
@@ -360,7 +361,7 @@ impl Lifecycle {
         any
     }
 
-    /// Those that run are dealt with by who calls this.
+    /// Begins no further hooks. The caller deals with those that run.
     fn no_more_hooks(&mut self) {
         if !self.plan.hooks.is_empty() {
             self.act(Action::NoMoreHooks);
@@ -397,7 +398,7 @@ impl Lifecycle {
         self.may_be_started_up();
     }
 
-    /// The first time is what matters: it may come and go.
+    /// Only the first time matters: readiness may come and go.
     fn ready(&mut self) {
         if std::mem::take(&mut self.waits_for_ready) && self.phase == Phase::Running {
             self.run_hooks(Stage::Ready);
@@ -451,7 +452,8 @@ impl Lifecycle {
                 self.pre_stop_may_end(now);
             }
             (Phase::PostStop, Stage::PostStop) => self.done(),
-            // A hook that its phase does not wait for, or no longer: a signal or the app's exit ended the phase first.
+            // A hook that its phase does not wait for, or no longer does: a signal or the app's exit ended the phase
+            // first.
             (
                 Phase::PreStart
                 | Phase::Running
@@ -499,7 +501,7 @@ impl Lifecycle {
             Phase::Running => self.stop(now, signal, StopCause::Signal(signal)),
             Phase::PreStop | Phase::Hold => {
                 if first {
-                    // The stop began by itself; to this signal it is as if it had begun it.
+                    // The stop began by itself; from now on it is as if this signal had begun it.
                     self.stop_signal = Some(signal);
                 }
                 self.asked_again(now, signal, shared);
@@ -521,25 +523,26 @@ impl Lifecycle {
                     self.undelivered(0);
                 }
             }
-            // SIGKILL is out, there is nothing gentler to say. Post-stop hooks have their end, and an orchestrator that
+            // SIGKILL is out, and nothing gentler is left. Post-stop hooks have their end, and an orchestrator that
             // repeats itself must not cost a deregistration. After the end there is nobody.
             Phase::Kill | Phase::PostStop | Phase::Done => self.act(Action::Record(Event::StopRepeated { signal })),
         }
     }
 
-    /// A key that the app has as well is its own affair the first time: a prompt lives on, a plain command dies of it.
+    /// Whether a key is left to the app: one that the app has as well is its own affair the first time. A prompt lives
+    /// on, a plain command dies of it.
     fn is_the_apps_to_decide(&mut self, now: Duration, signal: Signal) -> bool {
         let again = self.has_survived_a_key(now) && self.key.is_some_and(|(before, _)| before == signal);
         self.key = (!again).then_some((signal, now));
         !again
     }
 
-    /// The app got a key so recently that what it does now is its answer to it.
+    /// Whether the app got a key so recently that what it does now is its answer to it.
     fn has_survived_a_key(&self, now: Duration) -> bool {
         self.key.is_some_and(|(_, at)| now.saturating_sub(at) <= KEY_AGAIN)
     }
 
-    /// The app takes it for its stop, whoever sends it.
+    /// Whether the app takes this signal for its stop, whoever sends it.
     fn stops_the_app(&self, signal: Signal) -> bool {
         self.plan.stop_signal.map_or(self.plan.stop_on.contains(signal), |own| own == signal)
     }
@@ -550,7 +553,7 @@ impl Lifecycle {
             return;
         }
         match self.app {
-            // It is the app's, not the hook's that happens to run: a migration must not die of a SIGHUP.
+            // It is for the app, not for the hook that happens to run: a migration must not die of a SIGHUP.
             App::NotStarted | App::Starting => self.waiting = self.waiting.with(signal),
             App::Gone if self.phase == Phase::Done => {}
             App::Gone => self.act(Action::Record(Event::SignalUnheard { signal })),
@@ -589,7 +592,7 @@ impl Lifecycle {
             }
             Timer::Escalate => self.escalate(now),
             Timer::LookAfter => self.undelivered(0),
-            // After the app and its leftovers are gone only post-stop hooks are there, and they have until E.
+            // After the app and its leftovers are gone, only post-stop hooks are there, and they have until E.
             Timer::Kill => self.kill(now),
             Timer::KillAgain => {
                 self.act(Action::KillEverything);

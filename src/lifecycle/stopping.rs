@@ -13,7 +13,7 @@ impl Lifecycle {
         self.begin(now, cause);
         self.enter(Phase::PreStop);
         self.cancel_hooks(&[Stage::PostStart, Stage::Ready]);
-        // Where another run takes the place of this one nothing leaves: whoever routes is told nothing.
+        // If another run takes the place of this one, the app as such stays: whoever routes is told nothing.
         let leaves = !matches!(cause, StopCause::Replaced | StopCause::NotReady);
         if leaves {
             self.act(Action::CreateDrainFile);
@@ -44,7 +44,7 @@ impl Lifecycle {
         }
     }
 
-    /// The same, or it is not even started.
+    /// The same for a run that is not ready; it may not even have been started.
     pub(super) fn not_ready(&mut self, now: Duration) {
         if self.phase == Phase::PreStart {
             self.stop_requested(now, Signal::TERM, SignalSource::Process);
@@ -71,7 +71,7 @@ impl Lifecycle {
         }
     }
 
-    /// The hold may last as long as there is anything but the death of the app to wait for.
+    /// The hold may last as long as there is anything to wait for but the death of the app.
     pub(super) fn no_handler(&mut self, now: Duration) {
         self.no_handler = true;
         if let (Phase::Hold, Some(hold)) = (self.phase, self.plan.hold) {
@@ -80,7 +80,8 @@ impl Lifecycle {
         }
     }
 
-    /// A person at a terminal is waiting; and a delay for an app that has its signal already delays nothing.
+    /// Whether the delay is skipped: a person at a terminal is waiting; and a delay for an app that has its signal
+    /// already delays nothing.
     fn skips_delay(&self, signal: Signal) -> bool {
         signal == Signal::INT || self.has_one_already() || self.haste != Haste::None
     }
@@ -159,7 +160,7 @@ impl Lifecycle {
         self.set_escalation(now);
     }
 
-    /// The terminal has given the app a stop signal: there is nothing to be delayed any more.
+    /// Whether the terminal has given the app a stop signal: then there is nothing left to delay.
     pub(super) fn has_one_already(&self) -> bool {
         self.shared != SignalSet::EMPTY
     }

@@ -2,8 +2,8 @@
 //!
 //! In this order, the first that says something counts:
 //!
-//! 1. GRACEFUL_PROBE_LISTEN, and `probe_listen` in the file that GRACEFUL_CONFIG names: HEALTHCHECK and exec probes have
-//!    the container's environment;
+//! 1. GRACEFUL_PROBE_LISTEN, and `probe_listen` in the file that GRACEFUL_CONFIG names: HEALTHCHECK and exec probes
+//!    have the container's environment;
 //! 2. PID 1, if it is a graceful that listens; otherwise every other graceful of this machine that is root's or this
 //!    user's, if they agree. What a process was told is read from its command line, environment and file, by the
 //!    functions that it used itself; only a regular file is opened to be read;

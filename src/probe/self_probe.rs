@@ -1,7 +1,7 @@
 //! Asking graceful's own probe server: one GET over TCP or a Unix socket.
 //!
-//! The client for the app's URLs brings redirects, names and TLS, none of which can occur here, and cannot speak to a Unix
-//! socket. What is read is bounded: all of it by `exchange`, the body by [`MAX_BODY`].
+//! The client for the app's URLs brings redirects, names and TLS, none of which can occur here, and cannot speak to a
+//! Unix socket. What is read is bounded: all of it by `exchange`, the body by [`MAX_BODY`].
 
 use crate::config::Listen;
 use crate::http::client::MAX_BODY;

@@ -11,11 +11,11 @@
 //! - Counters and histograms never go down, and a series that is known in advance is there with 0 from the first page
 //!   on (prometheus.io/docs/practices/instrumentation, "Avoid missing metrics"): `rate()` sees the first failure.
 //! - The number of series is bounded: checks, hooks, signals, phases and exit codes are the labels' only values.
-//! - A parser of the older text format reads a page too, if somebody has lost its content type: it knows neither info nor
-//!   state sets, so these are gauges, as in Prometheus itself.
+//! - A parser of the older text format reads a page too, if somebody has lost its content type: it knows neither info
+//!   nor state sets, so these are gauges, as in Prometheus itself.
 //! - Series come in the same order on every page.
-//! - Label values are escaped here, since prometheus-client does not (github.com/prometheus/client_rust/issues/151): one
-//!   quote in the name of a hook would cost the whole scrape.
+//! - Label values are escaped here, since prometheus-client does not (github.com/prometheus/client_rust/issues/151):
+//!   one quote in the name of a hook would cost the whole scrape.
 //! - Times are lengths from the monotonic clock, not the usual timestamps: a clock that is set during a stop must not
 //!   move its budget.
 

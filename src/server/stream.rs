@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
-/// A socket that is reset when it is dropped, unless it was ended in an orderly way: an ordinary close(2) leaves what was
-/// not read to the kernel, which keeps it for a client that may never read.
+/// A socket that is reset when it is dropped, unless it was ended in an orderly way: an ordinary close(2) leaves what
+/// was not read to the kernel, which keeps it for a client that may never read.
 pub(super) struct ProbeStream {
     socket: Pin<Box<dyn ProbeSocket>>,
     /// How long an answer may wait for its reader.

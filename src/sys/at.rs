@@ -1,5 +1,5 @@
-//! Files by their directory's descriptor: openat(2) and its relatives, without which a path that was looked at a moment ago
-//! can lead somewhere else when it is used.
+//! Files by their directory's descriptor: openat(2) and its relatives, without which a path that was looked at a moment
+//! ago can lead somewhere else when it is used.
 
 use crate::sys::check;
 use nix::fcntl::{self, OFlag};
@@ -12,7 +12,8 @@ use std::io;
 use std::os::fd::{FromRawFd, RawFd};
 use std::path::PathBuf;
 
-/// Opens `name` below a directory; the descriptor closes on exec. `mode` is that of a file that is made, less the umask.
+/// Opens `name` below a directory; the descriptor closes on exec. `mode` is that of a file that is made, less the
+/// umask.
 pub fn open(dir: &File, name: &CStr, flags: i32, mode: u32) -> io::Result<File> {
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
     Ok(fcntl::openat(dir, name, flags, Mode::from_bits_retain(mode as libc::mode_t))?.into())

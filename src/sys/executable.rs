@@ -1,7 +1,8 @@
 //! What a file is that the kernel does not execute, by its first bytes.
 //!
-//! execvp(3) hands every file of an unknown format to /bin/sh. That is right for a script without a `#!` line, and wrong for
-//! a program of another machine, an empty file or a picture: a shell makes of them whatever its syntax makes of their bytes.
+//! execvp(3) hands every file of an unknown format to /bin/sh. That is right for a script without a `#!` line, and
+//! wrong for a program of another machine, an empty file or a picture: a shell makes of them whatever its syntax makes
+//! of their bytes.
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;

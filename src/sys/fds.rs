@@ -25,8 +25,8 @@ const FIRST: RawFd = 3;
 /// Where the descriptors cannot be listed, they are looked for up to here at most.
 const LAST_RESORT: u64 = 65_536;
 
-/// Fills standard streams that were closed, so that nothing that graceful opens can take their numbers and be written to
-/// as if it were standard error. What fills them closes on exec: the app sees them closed, as they were.
+/// Fills standard streams that were closed, so that nothing that graceful opens can take their numbers and be written
+/// to as if it were standard error. What fills them closes on exec: the app sees them closed, as they were.
 pub fn fill_standard_streams() {
     for stream in 0..FIRST {
         // SAFETY: F_GETFD takes a number.
@@ -47,9 +47,9 @@ fn open_nothing() -> io::Result<File> {
     })
 }
 
-/// Lets go of what graceful was started with and the app now has: descriptors from 3 on and, with `streams`, standard input
-/// and output. Holding them would keep a pipe's other end from ever seeing the app close it.
-/// Call [`fill_standard_streams`] first.
+/// Lets go of what graceful was started with and the app now has: descriptors from 3 on and, with `streams`, standard
+/// input and output. Holding them would keep a pipe's other end from ever seeing the app close it. Call
+/// [`fill_standard_streams`] first.
 ///
 /// `streams`: not as PID 1 of a container, where /proc/1/fd/0 and fd/1 are how others there reach the container's own
 /// streams (cron jobs, `docker exec c sh -c 'echo x >/proc/1/fd/1'`). `alone`: no descriptor of graceful's own is open

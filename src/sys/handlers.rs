@@ -55,8 +55,8 @@ pub fn caught(pid: i32) -> Option<SignalSet> {
 }
 
 fn parse(status: &[u8], signal: Signal) -> Option<Disposition> {
-    // A zombie's masks are shown as empty, which says nothing about what it did. What the first thread shares with others
-    // that go on without it is still shown.
+    // A zombie's masks are shown as empty, which says nothing about what it did. What the first thread shares with
+    // others that go on without it is still shown.
     if has_ended(status)? && matches!(value(status, b"Threads:"), None | Some(b"0" | b"1")) {
         return None;
     }

@@ -5,8 +5,8 @@
 //! beside the system's allocator: what that refuses comes out of the reserve, which is enough for the main loop to
 //! bring a stop to its end and to write the report.
 //!
-//! The reserve is zeroed memory of the program's own image: it costs no system call and, untouched, no memory. Pieces are
-//! as large as a power of two; what is given back is kept for the next one of that size.
+//! The reserve is zeroed memory of the program's own image: it costs no system call and, untouched, no memory. Pieces
+//! are as large as a power of two; what is given back is kept for the next one of that size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 /// the copies that are made as these grow.
 const SIZE: usize = 1024 * 1024;
 
-/// What the standard library takes from the system's allocator directly (a thread's list of destructors) comes out of this:
-/// it is allocated at the start and given back at the first failure.
+/// What the standard library takes from the system's allocator directly (a thread's list of destructors) comes out of
+/// this: it is allocated at the start and given back at the first failure.
 static BALLAST: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 const BALLAST_LAYOUT: Layout = Layout::new::<[u64; 2048]>();
 
@@ -136,8 +136,8 @@ impl Reserve {
     }
 }
 
-// SAFETY: what comes from the system's allocator goes back to it, with the same layout; what comes from the reserve is a
-// piece of its own, aligned and as large as was asked for, until it is given back.
+// SAFETY: what comes from the system's allocator goes back to it, with the same layout; what comes from the reserve is
+// a piece of its own, aligned and as large as was asked for, until it is given back.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is the system allocator's condition.

@@ -22,17 +22,18 @@
 //!
 //! Where nix has a safe call for something, it is made. What is left:
 //!
-//! - Signals by their number: kill(2), sigqueue(3), pidfd_send_signal(2), PR_SET_PDEATHSIG. nix's `Signal` ends at 31, and an
-//!   app's stop signal may be a real-time one (systemd's own is SIGRTMIN+3).
-//! - wait(2): nix's `WaitStatus` cannot say that a child was killed by such a signal. It answers EINVAL when the child has been
-//!   reaped already, so that its status would be lost.
-//! - Masks and waiting, rt_sigprocmask(2), rt_sigtimedwait(2), signalfd4(2), rt_sigaction(2): the C library hides signals 32
-//!   and 33, and a supervisor that does not block them dies of them. So these are made without it.
-//! - The child between clone(2) and exec: it shares its parent's memory, may allocate nothing, and is unsafe in nix as well.
-//! - Descriptors that nobody owns: those that were inherited, closed or not, are probed and closed by number, and one that a
-//!   user names is duplicated by its number. close_range(2) is not in nix.
-//! - What else nix has no safe call for: pidfd_open(2), sched_setattr(2), getxattr(2), mallopt(3), `environ`, _exit(2); and the
-//!   allocator of [`memory`], which is unsafe by its trait.
+//! - Signals by their number: kill(2), sigqueue(3), pidfd_send_signal(2), PR_SET_PDEATHSIG. nix's `Signal` ends at 31,
+//!   and an app's stop signal may be a real-time one (systemd's own is SIGRTMIN+3).
+//! - wait(2): nix's `WaitStatus` cannot say that a child was killed by such a signal. It answers EINVAL when the child
+//!   has been reaped already, so that its status would be lost.
+//! - Masks and waiting, rt_sigprocmask(2), rt_sigtimedwait(2), signalfd4(2), rt_sigaction(2): the C library hides
+//!   signals 32 and 33, and a supervisor that does not block them dies of them. So these are made without it.
+//! - The child between clone(2) and exec: it shares its parent's memory, may allocate nothing, and is unsafe in nix as
+//!   well.
+//! - Descriptors that nobody owns: those that were inherited, closed or not, are probed and closed by number, and one
+//!   that a user names is duplicated by its number. close_range(2) is not in nix.
+//! - What else nix has no safe call for: pidfd_open(2), sched_setattr(2), getxattr(2), mallopt(3), `environ`, _exit(2);
+//!   and the allocator of [`memory`], which is unsafe by its trait.
 
 #![allow(unsafe_code, reason = "this is the place for it")]
 

@@ -1,12 +1,12 @@
-//! Signals are blocked, all 64, before anything else is done, and taken out one by one with rt_sigtimedwait(2). There is
-//! no handler: nothing runs asynchronously, nothing coalesces beyond what the kernel does itself.
+//! Signals are blocked, all 64, before anything else is done, and taken out one by one with rt_sigtimedwait(2). There
+//! is no handler: nothing runs asynchronously, nothing coalesces beyond what the kernel does itself.
 //!
 //! Where a seccomp profile denies rt_sigtimedwait(2), the same signals are read from a signalfd(2); where it denies
 //! that too, none can be heard, which [`is_deaf`] tells. Without rt_sigprocmask(2) none of this holds, and no app is
 //! started.
 //!
-//! A fault of graceful's own (SIGSEGV and friends) still kills it: the kernel forces such a signal past the mask. Sent by
-//! kill(2) the same signals are queued here and belong to the app.
+//! A fault of graceful's own (SIGSEGV and friends) still kills it: the kernel forces such a signal past the mask. Sent
+//! by kill(2) the same signals are queued here and belong to the app.
 
 use crate::signal::{Signal, SignalSet};
 use crate::sys::{check, fds, getpid, timespec};
@@ -63,8 +63,9 @@ pub fn block_all() -> Inherited {
     Inherited { mask: mask.as_ref().copied().unwrap_or(SignalSet::EMPTY), chld_ignored: false, blocked: mask.is_ok() }
 }
 
-/// Starts a thread that has the mask of this one. The C library opens both masks for two signals of its own when a program's
-/// first thread is started (32, which then ends the process, and 33, which then is lost): they are closed again.
+/// Starts a thread that has the mask of this one. The C library opens both masks for two signals of its own when a
+/// program's first thread is started (32, which then ends the process, and 33, which then is lost): they are closed
+/// again.
 pub fn start_thread(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let closed = move || {
         block_hidden();
@@ -104,12 +105,13 @@ impl Inherited {
 
 /// Gives these signals their default disposition, whatever the parent chose.
 pub fn set_default(signals: SignalSet) {
-    // SIG_DFL without flags, whatever the architecture's layout. Not by signal(3), which refuses the C library's own two.
+    // SIG_DFL without flags, whatever the architecture's layout. Not by signal(3), which refuses the C library's own
+    // two.
     let default = [0u64; 8];
     let old = std::ptr::null_mut::<u64>();
     for signal in signals.iter() {
-        // SAFETY: setting a disposition to the default has no other requirement, and the buffer is longer than the kernel's
-        // struct. SIGKILL and SIGSTOP are refused, and have no other.
+        // SAFETY: setting a disposition to the default has no other requirement, and the buffer is longer than the
+        // kernel's struct. SIGKILL and SIGSTOP are refused, and have no other.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.number(), default.as_ptr(), old, SET_SIZE) };
     }
 }
@@ -166,7 +168,8 @@ fn received(number: i32, code: i32, pid: i32, value: impl FnOnce() -> usize) -> 
     })
 }
 
-/// What signals are read from where rt_sigtimedwait(2) is denied: opened when that is seen, and kept. `None`: denied too.
+/// What signals are read from where rt_sigtimedwait(2) is denied: opened when that is seen, and kept. `None`: denied
+/// too.
 static INSTEAD: OnceLock<Option<OwnedFd>> = OnceLock::new();
 
 fn wait_by_descriptor(timeout: Option<Duration>) -> Option<Received> {
@@ -211,7 +214,8 @@ impl Received {
 pub fn notifier() -> io::Result<OwnedFd> {
     let all = SignalSet::ALL.bits();
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-    // SAFETY: the pointer is to a live u64 of the size that the kernel is told; the descriptor returned is new and ours.
+    // SAFETY: the pointer is to a live u64 of the size that the kernel is told; the descriptor returned is new and
+    // ours.
     unsafe {
         let fd = check(libc::syscall(libc::SYS_signalfd4, -1, &raw const all, SET_SIZE, flags))?;
         Ok(OwnedFd::from_raw_fd(fd as i32))

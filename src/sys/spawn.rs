@@ -8,8 +8,8 @@
 //! to have begun. Then the error comes as the child's name ([`copied`]). Elsewhere that costs a start nothing, whereas
 //! a pipe for it would cost every start.
 //!
-//! The command is looked up in PATH, and a script without `#!` runs through /bin/sh, as execvp(3) does it for shells; but
-//! only what is text ([`ExecutableFormat`]).
+//! The command is looked up in PATH, and a script without `#!` runs through /bin/sh, as execvp(3) does it for shells;
+//! but only what is text ([`ExecutableFormat`]).
 //!
 //! What a service manager says about a process by its pid ([`NAMED_BY_PID`]) is true of the app only if it names the
 //! app: where a variable names graceful, the child puts its own pid in.
@@ -225,7 +225,8 @@ fn refused(files: &[CString], errno: c_int) -> Error {
     }
 }
 
-/// What execvp(3) would try: the path itself, or the name in each folder of PATH, an empty one being the working directory.
+/// What execvp(3) would try: the path itself, or the name in each folder of PATH, an empty one being the working
+/// directory.
 fn candidates(program: &CStr) -> Vec<CString> {
     let program = program.to_bytes();
     if program.is_empty() || program.contains(&b'/') {
@@ -239,8 +240,8 @@ fn candidates(program: &CStr) -> Vec<CString> {
     path.as_bytes().split(|byte| *byte == b':').flat_map(file).collect()
 }
 
-/// graceful's own environment with variables in it that the child will write, and with those that are added; `None` where none
-/// names graceful and nothing is added.
+/// graceful's own environment with variables in it that the child will write, and with those that are added; `None`
+/// where none names graceful and nothing is added.
 fn naming_the_child(
     variables: &mut Variables,
     added: &[CString],
@@ -334,8 +335,8 @@ unsafe fn become_command(child: &mut Child<'_>) -> c_int {
             libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong);
             let parent = libc::getppid();
             if parent != child.parent && parent != 0 {
-                // The parent died before the line above could take effect. (0: the parent is in another PID namespace, as
-                // after `unshare --pid` without --fork.)
+                // The parent died before the line above could take effect. (0: the parent is in another PID namespace,
+                // as after `unshare --pid` without --fork.)
                 libc::_exit(128 + signal.number());
             }
         }
@@ -370,8 +371,8 @@ fn last_errno() -> c_int {
     unsafe { *libc::__errno_location() }
 }
 
-/// As execvp(3) goes through PATH: what is not there is passed over, and what may not be executed as well, unless nothing
-/// else is found.
+/// As execvp(3) goes through PATH: what is not there is passed over, and what may not be executed as well, unless
+/// nothing else is found.
 ///
 /// # Safety
 /// Only in the child.

@@ -57,8 +57,8 @@ pub fn others() -> Option<Vec<Process>> {
     Some(all()?.into_iter().filter(|process| process.pid != own && !process.zombie).collect())
 }
 
-/// Whether the process is dead or dying: it is gone, or holds no descriptor any more, which the kernel takes away before
-/// wait(2) can tell of the end. One that may not be looked into counts as alive.
+/// Whether the process is dead or dying: it is gone, or holds no descriptor any more, which the kernel takes away
+/// before wait(2) can tell of the end. One that may not be looked into counts as alive.
 pub fn has_let_go(pid: i32) -> bool {
     match descriptors(pid) {
         Ok(open) => open.is_none(),
@@ -66,8 +66,8 @@ pub fn has_let_go(pid: i32) -> bool {
     }
 }
 
-/// What is in the folder of a process's descriptors, which its threads share: that of its first thread or, where that one
-/// has ended and the others go on (pthread_exit(3) in main), of another. `None` if nothing is open.
+/// What is in the folder of a process's descriptors, which its threads share: that of its first thread or, where that
+/// one has ended and the others go on (pthread_exit(3) in main), of another. `None` if nothing is open.
 pub fn descriptors(pid: i32) -> io::Result<Option<impl Iterator<Item = io::Result<fs::DirEntry>>>> {
     let listed = |folder: PathBuf| -> io::Result<_> {
         let mut entries = fs::read_dir(folder)?;
@@ -110,7 +110,8 @@ pub fn name_and_parent_of(pid: i32) -> Option<(String, i32)> {
     Some((stat.get(name + 1..rest)?.to_owned(), parent.parse().ok()?))
 }
 
-/// Everything that descends from this process but not from one of these, and has not ended; `None` without a usable /proc.
+/// Everything that descends from this process but not from one of these, and has not ended; `None` without a usable
+/// /proc.
 pub fn descendants_but(spared: &[i32]) -> Option<Vec<Process>> {
     let all = all()?;
     let below_spared: HashSet<i32> = below(all.clone(), spared).iter().map(|process| process.pid).collect();

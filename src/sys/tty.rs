@@ -77,8 +77,8 @@ impl Terminal {
         self.present && open().is_some_and(|tty| is_own_foreground(&tty) && tcsetpgrp(tty, raw(group)).is_ok())
     }
 
-    /// Takes the foreground back if it now belongs to a group that no longer exists. To be called where graceful had it or
-    /// handed it over. SIGTTOU is blocked like every signal, so that this works from the background.
+    /// Takes the foreground back if it now belongs to a group that no longer exists. To be called where graceful had it
+    /// or handed it over. SIGTTOU is blocked like every signal, so that this works from the background.
     pub fn take_back(&self) {
         let Some(tty) = open() else { return };
         let (Ok(group), own) = (tcgetpgrp(&tty), getpgrp()) else { return };
@@ -89,8 +89,8 @@ impl Terminal {
         }
     }
 
-    /// Puts the modes of the start back, if graceful had the foreground then and has it now. For an app that a signal has
-    /// ended: one that exits by itself leaves the terminal as it means to (stty(1)).
+    /// Puts the modes of the start back, if graceful had the foreground then and has it now. For an app that a signal
+    /// has ended: one that exits by itself leaves the terminal as it means to (stty(1)).
     pub fn restore_modes(&self) {
         let (Some(modes), Some(tty)) = (&self.modes, open()) else { return };
         if is_own_foreground(&tty) {

@@ -3,10 +3,10 @@
 //! Both descend from graceful, and an orphan of either becomes its child. So what tells them apart is, in this order:
 //!
 //! 1. its ancestors, up to one of the two apps, as long as that exists;
-//! 2. its process group, if that is one of the two apps' own: it outlives the app, and its number is not given away before the
-//!    group is empty (fork(2));
-//! 3. the variable GRACEFUL_GENERATION that it was started with (proc_pid_environ(5)): apps and hooks have it, and what they
-//!    start inherits it.
+//! 2. its process group, if that is one of the two apps' own: it outlives the app, and its number is not given away
+//!    before the group is empty (fork(2));
+//! 3. the variable GRACEFUL_GENERATION that it was started with (proc_pid_environ(5)): apps and hooks have it, and what
+//!    they start inherits it.
 //!
 //! A process about which none of these tells belongs to the run that counts: a daemon that has replaced its environment
 //! and its session, and one that was brought in from outside.

@@ -1,7 +1,8 @@
 //! One vocabulary of events. Log lines, the report and the termination message are views of it.
 //!
 //! [`Timeline`] keeps what happened with the time since graceful's start. It is bounded: an app that is signalled every
-//! second for a year must not make PID 1 grow, so before the stop only the newest events are kept and the rest is counted.
+//! second for a year must not make PID 1 grow, so before the stop only the newest events are kept and the rest is
+//! counted.
 //!
 //! - `names`: phases, stages and the like, each with its one name.
 //! - `text`: an event in words, for the log.

@@ -75,7 +75,8 @@ pub struct Report {
     pub not_watched: Vec<String>,
     /// An answer that was taken for over went on; null if none did.
     pub answer_went_on: Option<AnswerWentOn>,
-    /// What the app had handed to the kernel when it ended; null if all of that was delivered, or the kernel goes on with it.
+    /// What the app had handed to the kernel when it ended; null if all of that was delivered, or the kernel goes on
+    /// with it.
     pub undelivered: Option<Undelivered>,
     /// What outlived the app.
     pub leftovers: LeftoversReport,
@@ -253,7 +254,8 @@ pub struct LeftoversReport {
     pub ended_by_themselves: usize,
     /// Processes that are left behind: they cannot be signalled, or came from outside when the app ended by itself.
     pub not_waited_for: usize,
-    /// Of those found, and of what the app still had when it was killed itself, how many ended after graceful's SIGKILL.
+    /// Of those found, and of what the app still had when it was killed itself, how many ended after graceful's
+    /// SIGKILL.
     pub killed: u64,
     /// Orphans that graceful has reaped in its whole life.
     pub orphans_reaped: u64,

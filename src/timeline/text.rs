@@ -154,8 +154,8 @@ pub fn describe(timeline: &Timeline, entry: &Entry) -> String {
         ),
         Event::AppExited { status, phase, told, .. } => exited(timeline, at, *status, *phase, *told),
         Event::KilledFromOutside { oom_kills: Some(count) } => format!(
-            "the app was killed by SIGKILL that graceful did not send; the cgroup's oom_kill count rose by {count} since the start: \
-             out of memory"
+            "the app was killed by SIGKILL that graceful did not send; the cgroup's oom_kill count rose by {count} \
+             since the start: out of memory"
         ),
         Event::KilledFromOutside { oom_kills: None } => {
             "the app was killed by SIGKILL that graceful did not send; no out-of-memory kill was counted in its cgroup"
@@ -315,7 +315,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The whole log line as one JSON object, without a line end. `fields` are its other keys, written as [`fields`] writes them.
+/// The whole log line as one JSON object, without a line end. `fields` are its other keys, written as [`fields`] writes
+/// them.
 pub fn json_line(
     time: SystemTime,
     level: LogLevel,

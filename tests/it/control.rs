@@ -191,7 +191,7 @@ fn another_user_cannot_connect_and_who_can_is_refused() {
     };
     let (exit, stdout, stderr) = as_nobody(&running.path());
     assert_eq!((exit, stdout.as_str()), (Exit::Code(1), ""));
-    assert!(stderr.contains("permission denied; expected root or the user as whom graceful runs"), "{stderr}");
+    assert!(stderr.contains("permission denied; expected root or the user that graceful runs as"), "{stderr}");
 
     // A file system without modes.
     std::fs::set_permissions(running.path(), std::fs::Permissions::from_mode(0o666)).unwrap();

@@ -1,4 +1,4 @@
-//! `graceful probe` from outside: what it asks, where it finds the graceful that runs, what it says and how it exits.
+//! `graceful probe` from outside: what it asks, where it finds the running graceful, what it says and how it exits.
 //!
 //! The running graceful is a stand-in: a process with graceful's command line, and a server of the test's own at the
 //! address that stands in it. Each test has a name of its own for it, so that no other graceful of the machine is found.

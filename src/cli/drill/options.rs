@@ -81,7 +81,7 @@ pub(super) struct StopOptions {
     /// Stop whatever this shell command stops, as 'docker stop web'; needs --url or --submit
     #[arg(long, value_name = "COMMAND", value_parser = value(stop_command))]
     pub(super) stop_command: Option<String>,
-    /// Reload COMMAND instead of stopping it, so often in a row as --repeat says; it is given a socket (--listen), and
+    /// Reload COMMAND instead of stopping it, as often in a row as --repeat says; it is given a socket (--listen), and
     /// must stay up
     #[arg(long, group = REQUESTS)]
     pub(super) reload: bool,
@@ -107,8 +107,8 @@ pub(super) struct LoadOptions {
     /// listens on; more than one take turns
     #[arg(long, value_name = "REQUEST", value_parser = value(request), group = REQUESTS)]
     pub(super) target: Vec<Target>,
-    /// Send 'Name: value' with every request of the load, Host included; 'Name:' leaves out one of the drill's own; @FILE
-    /// has one a line
+    /// Send 'Name: value' with every request of the load, Host included; 'Name:' leaves out one of the drill's own;
+    /// @FILE has one a line
     #[arg(short = 'H', long, value_name = "HEADER", value_parser = HeadersParser, group = REQUESTS)]
     pub(super) header: Vec<HeaderValues>,
     /// A request that takes a second or so: some are under way at any time
@@ -151,12 +151,12 @@ pub(super) struct JobOptions {
     /// Print the ids of all jobs that are done, one a line
     #[arg(long, value_name = "COMMAND", value_parser = value(shell_command))]
     pub(super) done: Option<String>,
-    /// Print the ids of all jobs that are in the queue, or taken and not acknowledged. Default: what is not done is left
-    /// to COMMAND, started once more
+    /// Print the ids of all jobs that are in the queue, or taken and not acknowledged. Default: what is not done is
+    /// left to COMMAND, started once more
     #[arg(long, value_name = "COMMAND", value_parser = value(shell_command))]
     pub(super) queued: Option<String>,
-    /// How long to wait, after the stop, for what is neither done nor queued. Default: 5s with COMMAND and --queued, else
-    /// the grace period
+    /// How long to wait, after the stop, for what is neither done nor queued. Default: 5s with COMMAND and --queued,
+    /// else the grace period
     #[arg(long, value_name = "DUR", value_parser = value(values::duration))]
     pub(super) settle: Option<Duration>,
 }

@@ -153,8 +153,8 @@ fn warn_of_su(config: &mut Config, around: &Around<'_>) {
         return;
     }
     config.warnings.push(format!(
-        "{name} kills its command 2 s after SIGTERM, whatever is left of the grace period: start it with setpriv or gosu \
-         instead, as setpriv --reuid USER --regid GROUP --init-groups COMMAND"
+        "{name} kills its command 2 s after SIGTERM, whatever is left of the grace period: start it with setpriv or \
+         gosu instead, as setpriv --reuid USER --regid GROUP --init-groups COMMAND"
     ));
 }
 

@@ -6,9 +6,10 @@
 //!                     tables ───┘   └────► drain: its own limit (command line, variable, file) against the budget
 //! ```
 //!
-//! - The tables: `python`, `workers`, `runtimes`, `web`, `stores`, `managers`; one [`Profile`] a server, in the order of `--profile list`.
-//! - `detect`: which server a command line starts, through what stands before it: `env`, `setpriv`, an init, `python -m`,
-//!   `sh -c 'exec …'`, an image's entrypoint script.
+//! - The tables: `python`, `workers`, `runtimes`, `web`, `stores`, `managers`; one [`Profile`] a server, in the order
+//!   of `--profile list`.
+//! - `detect`: which server a command line starts, through what stands before it: `env`, `setpriv`, an init, `python
+//!   -m`, `sh -c 'exec …'`, an image's entrypoint script.
 //! - `drain`: how long the server itself waits for its requests or jobs, and whether the budget has that time.
 //! - `apply`: from a profile to the configuration.
 //!

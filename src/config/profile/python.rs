@@ -84,8 +84,8 @@ pub(super) static PROFILES: &[Profile] = &[
     Profile {
         name: "daphne",
         known_by: &[any("daphne")],
-        advice: "its handler ends it about a second after the signal, whatever is in flight: only the delay and the hold save \
-                 its requests",
+        advice: "its handler ends it about a second after the signal, whatever is in flight: only the delay and the \
+                 hold save its requests",
         source: Source::Measured,
         ..Profile::RUNTIME
     },
@@ -104,8 +104,8 @@ pub(super) static PROFILES: &[Profile] = &[
     Profile {
         name: "tornado",
         known_by: &[],
-        advice: "has no handler of its own for TERM, and drops requests on INT, too: only the delay and the hold save its \
-                 requests unless the app has one",
+        advice: "has no handler of its own for TERM, and drops requests on INT, too: only the delay and the hold save \
+                 its requests unless the app has one",
         source: Source::Measured,
         ..Profile::RUNTIME
     },
@@ -138,8 +138,8 @@ pub(super) static PROFILES: &[Profile] = &[
         // TERM reloads the master, or with die-on-term it is QUIT that does: INT ends it in either case.
         stop_signal: Some(Signal::INT),
         stop_on: &[Signal::QUIT],
-        advice: "TERM reloads it and does not end it (QUIT does so with die-on-term); INT drops requests, so that only the \
-                 delay and the hold save them; without a master its status is 30",
+        advice: "TERM reloads it and does not end it (QUIT does so with die-on-term); INT drops requests, so that only \
+                 the delay and the hold save them; without a master its status is 30",
         clean: &[30],
         source: Source::Measured,
         ..Profile::RUNTIME

@@ -8,8 +8,8 @@ pub(super) static PROFILES: &[Profile] = &[
     Profile {
         name: "node",
         known_by: &[any("node"), any("nodejs"), any("npm"), any("npx"), any("yarn"), any("pnpm")],
-        advice: "has no handler of its own, so that only the delay and the hold save requests unless the app has one; npm \
-                 dies of the signal without passing it on: start node itself",
+        advice: "has no handler of its own, so that only the delay and the hold save requests unless the app has one; \
+                 npm dies of the signal without passing it on: start node itself",
         source: Source::Measured,
         ..Profile::RUNTIME
     },
@@ -23,16 +23,16 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "jvm",
         known_by: &[any("java")],
         clean: &[143],
-        advice: "a clean stop ends with 143: --success-exit-status 143; Spring Boot needs server.shutdown=graceful, and \
-                 spring.lifecycle.timeout-per-shutdown-phase (30 s) bounds its drain",
+        advice: "a clean stop ends with 143: --success-exit-status 143; Spring Boot needs server.shutdown=graceful, \
+                 and spring.lifecycle.timeout-per-shutdown-phase (30 s) bounds its drain",
         source: Source::Measured,
         ..Profile::RUNTIME
     },
     Profile {
         name: "dotnet",
         known_by: &[any("dotnet")],
-        advice: "ASP.NET Core stops on TERM, for HostOptions.ShutdownTimeout (30 s) at most; a clean stop ends with 0, one \
-                 without a host with 143",
+        advice: "ASP.NET Core stops on TERM, for HostOptions.ShutdownTimeout (30 s) at most; a clean stop ends with 0, \
+                 one without a host with 143",
         ..Profile::RUNTIME
     },
     Profile {

@@ -1,5 +1,5 @@
-//! Stores and brokers. A client of a store that has a query under way and one that waits look alike: both are worth a few
-//! seconds. A subscriber of a broker waits for hours: nothing is held for it.
+//! Stores and brokers. A client of a store that has a query under way and one that waits look alike: both are worth a
+//! few seconds. A subscriber of a broker waits for hours: nothing is held for it.
 
 use super::drain::{Limit, OwnDrain, OwnFile};
 use super::{Profile, Source, any};
@@ -36,8 +36,8 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "mongodb",
         known_by: &[any("mongod"), any("mongos")],
         stop_signal: Some(Signal::TERM),
-        advice: "a primary steps down first and waits for that up to shutdownTimeoutMillisForSignaledShutdown (15 s); the \
-                 hold waits some seconds for what runs",
+        advice: "a primary steps down first and waits for that up to shutdownTimeoutMillisForSignaledShutdown (15 s); \
+                 the hold waits some seconds for what runs",
         ..Profile::STORE
     },
     Profile {
@@ -64,8 +64,8 @@ pub(super) static PROFILES: &[Profile] = &[
             default: Limit::Seconds(120),
             ..OwnDrain::NONE
         }),
-        advice: "USR2 lets its clients go step by step, for lame_duck_duration (2 min): set that below the grace period; TERM \
-                 cuts them off at once and ends with 1; their connections last for ever and are not held",
+        advice: "USR2 lets its clients go step by step, for lame_duck_duration (2 min): set that below the grace \
+                 period; TERM cuts them off at once and ends with 1; their connections last for ever and are not held",
         source: Source::Measured,
         ..Profile::BROKER
     },
@@ -81,8 +81,8 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "rabbitmq",
         known_by: &[any("rabbitmq-server")],
         stop_signal: Some(Signal::TERM),
-        advice: "closes its queues in order, which takes seconds; epmd outlives it and is ended with the rest; its clients' \
-                 connections last for ever and are not held",
+        advice: "closes its queues in order, which takes seconds; epmd outlives it and is ended with the rest; its \
+                 clients' connections last for ever and are not held",
         source: Source::Measured,
         ..Profile::BROKER
     },

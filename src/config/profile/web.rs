@@ -84,16 +84,16 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "traefik",
         known_by: &[any("traefik")],
         stop_signal: Some(Signal::TERM),
-        advice: "transport.lifeCycle.graceTimeOut (10 s) of each entry point bounds its drain; requestAcceptGraceTimeout is its \
-                 own pre-stop delay: leave one of the two at 0",
+        advice: "transport.lifeCycle.graceTimeOut (10 s) of each entry point bounds its drain; \
+                 requestAcceptGraceTimeout is its own pre-stop delay: leave one of the two at 0",
         ..Profile::UNKNOWN
     },
     Profile {
         name: "envoy",
         known_by: &[any("envoy")],
         stop_signal: Some(Signal::TERM),
-        advice: "TERM drains nothing: the hold waits for its requests; a pre-stop hook that POSTs to /healthcheck/fail of its \
-                 admin address tells the load balancers",
+        advice: "TERM drains nothing: the hold waits for its requests; a pre-stop hook that POSTs to /healthcheck/fail \
+                 of its admin address tells the load balancers",
         ..Profile::UNKNOWN
     },
 ];

@@ -10,8 +10,8 @@ pub(super) static PROFILES: &[Profile] = &[
         name: "celery",
         known_by: &[with("celery", &["worker"]), with("manage.py", &["celery"])],
         stop_signal: Some(Signal::TERM),
-        advice: "ends when its tasks are done, however long they take (QUIT drops them): the grace period must be longer \
-                 than the longest task",
+        advice: "ends when its tasks are done, however long they take (QUIT drops them): the grace period must be \
+                 longer than the longest task",
         source: Source::Measured,
         ..Profile::WORKER
     },
@@ -73,8 +73,8 @@ pub(super) static PROFILES: &[Profile] = &[
             default: Limit::Seconds(25),
             ..OwnDrain::NONE
         }),
-        advice: "gives its jobs --timeout (25 s), puts those that are left back into Redis, and ends with 0: the grace period \
-                 must be longer than that",
+        advice: "gives its jobs --timeout (25 s), puts those that are left back into Redis, and ends with 0: the grace \
+                 period must be longer than that",
         source: Source::Measured,
         ..Profile::WORKER
     },
@@ -83,8 +83,8 @@ pub(super) static PROFILES: &[Profile] = &[
         known_by: &[with("artisan", &["queue:work", "queue:listen", "horizon", "schedule:work"])],
         stop_signal: Some(Signal::TERM),
         drain: Some(OwnDrain { options: &["--timeout"], default: Limit::Seconds(60), ..OwnDrain::NONE }),
-        advice: "ends when its job is done (with the pcntl extension; without it the job is lost): the grace period must be \
-                 longer than --timeout (60 s)",
+        advice: "ends when its job is done (with the pcntl extension; without it the job is lost): the grace period \
+                 must be longer than --timeout (60 s)",
         ..Profile::WORKER
     },
 ];

@@ -11,8 +11,8 @@
 //!   silence, a refusal (ICMP, REFUSED) or a failure (SERVFAIL).
 //! - Times are cut so that every server is asked before the deadline, which is that of a probe and often one second. A
 //!   server that was left for the next one may still answer while that one is asked: a slow answer is not lost.
-//! - One family's addresses are enough: the other has [`OTHER_FAMILY`] from then on (RFC 8305, section 3, has 50 ms), since
-//!   there are networks where AAAA is dropped.
+//! - One family's addresses are enough: the other has [`OTHER_FAMILY`] from then on (RFC 8305, section 3, has 50 ms),
+//!   since there are networks where AAAA is dropped.
 //!
 //! What fails one candidate does not fail the name: a domain of the search list that cannot be one is left out.
 

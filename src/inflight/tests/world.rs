@@ -504,8 +504,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Only a socket that was accepted in both lives has a name. Without one, only a count that goes back tells that these are
-/// two; and one of the bytes may be a FIN.
+/// Only a socket that was accepted in both lives has a name. Without one, only a count that goes back tells that these
+/// are two; and one of the bytes may be a FIN.
 fn cannot_be_told_apart(before: &Connection, now: &Connection) -> bool {
     let received = |row: &Connection| row.counters.map_or(0, |counters| counters.received);
     (before.inode == 0 || now.inode == 0) && received(before).abs_diff(received(now)) <= 1

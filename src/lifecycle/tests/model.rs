@@ -1,8 +1,8 @@
 //! An honest world around the core, and a naive calculation of what must come out of it.
 //!
 //! A scenario says what the world is like: when signals come, how long hooks take, how fast the app stops. [`simulate`]
-//! lets the core live in it; [`expect`] calculates from the whole list at once, with nothing but minima and maxima, when the
-//! stop signal must go out, when SIGKILL, and when and how graceful exits. The two know nothing of each other.
+//! lets the core live in it; [`expect`] calculates from the whole list at once, with nothing but minima and maxima,
+//! when the stop signal must go out, when SIGKILL, and when and how graceful exits. The two know nothing of each other.
 
 use super::*;
 use proptest::option::of;
@@ -23,13 +23,13 @@ struct Scenario {
     signals: Vec<(Duration, Signal, bool)>,
     /// The app ends by itself at this time.
     ends: Option<Duration>,
-    /// The app ends so long after its first stop signal; never if `None`.
+    /// The app ends this long after its first stop signal; never if `None`.
     obeys: Option<Duration>,
-    /// A process is left and ends so long after SIGTERM; never if `None`.
+    /// A process is left and ends this long after SIGTERM; never if `None`.
     left: Option<Option<Duration>>,
-    /// It turns out so long after the stop began that nothing of the app listens.
+    /// It turns out this long after the stop began that the app listens on nothing.
     deaf: Option<Duration>,
-    /// As PID 1: so long after the app's end its answers are delivered; never if `None`.
+    /// As PID 1: its answers are delivered this long after the app's end; never if `None`.
     delivered: Option<Option<Duration>>,
 }
 
@@ -50,8 +50,8 @@ fn soonest(times: &[Option<Duration>]) -> Option<Duration> {
     times.iter().flatten().min().copied()
 }
 
-/// Which of the signals begins the stop: not a key that the app has as well, unless it is the second such in a row. (All
-/// signals come within the time that makes it the second.)
+/// Which of the signals begins the stop: not a key that the app has as well, unless it is the second such in a row.
+/// (All signals come within the time that makes it the second.)
 fn begins(world: &Scenario) -> Option<usize> {
     let mut key = None;
     world.signals.iter().position(|(_, signal, shared)| !shared || key.replace(*signal) == Some(*signal))
@@ -60,7 +60,7 @@ fn begins(world: &Scenario) -> Option<usize> {
 /// The contract's section on the stop, as sums.
 fn expect(world: &Scenario) -> Course {
     let begins = begins(world);
-    // The app obeys the first signal that it gets, from whomever.
+    // The app obeys the first signal that it gets, whoever sends it.
     let given = world.signals.iter().find(|(.., shared)| *shared).map(|(at, ..)| *at);
     let obeys = |at: Option<Duration>| at.zip(world.obeys).map(|(at, obeys)| at + obeys);
     let status = |end: Duration| if world.ends == Some(end) { OWN_END } else { OBEYED };
@@ -73,7 +73,8 @@ fn expect(world: &Scenario) -> Course {
     let (t0, signal, shared) = world.signals[begins];
     let kill_at = t0 + (world.grace - world.margin);
     let owed = world.stop_signal.unwrap_or(signal);
-    // PreStop: the delay unless a person or a terminal asks, and the hooks. Whoever asks once more waits for nothing.
+    // PreStop: the delay unless a person or a terminal asks, and the hooks. A person who asks once more waits for
+    // nothing.
     let hurries = |signal: Signal, shared: bool| signal == Signal::INT || shared;
     let later = &world.signals[begins + 1..];
     let hurry_after = |after: Duration| {

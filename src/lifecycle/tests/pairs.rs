@@ -47,7 +47,7 @@ fn plans() -> [StopPlan; 2] {
 
 /// A life that has come to this phase; the stop began with SIGTERM.
 fn life_in(phase: Phase, plan: &StopPlan) -> Watched {
-    // Only here: the phase is reached, where there is a hold to be had.
+    // Only here: a phase Hold that is reached needs a hold.
     let hold = plan.hold.or((phase == Phase::Hold).then_some(HoldPlan { timeout: None, watches: false }));
     let mut life = Watched::new(StopPlan { hold, ..plan.clone() }).expect("begins");
     let mut feed = |at: Duration, input: Input| life.feed(at, input).expect("the way to the phase");
@@ -84,7 +84,7 @@ struct Expected<'a> {
     phase: Phase,
     /// The signal that began the stop.
     first: Signal,
-    /// The key for which the app was to decide.
+    /// The key that was left to the app.
     key: Option<Signal>,
     /// What the terminal has given the app since, of the stop signals.
     from_terminal: Vec<Signal>,

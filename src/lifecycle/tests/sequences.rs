@@ -1,5 +1,5 @@
-//! All short sequences of inputs and a million random ones: whatever comes, sensible or not, the invariants of [`Watched`]
-//! hold, and time alone leads to the end.
+//! All short sequences of inputs and a million random ones: whatever comes, sensible or not, the invariants of
+//! [`Watched`] hold, and time alone leads to the end.
 
 use super::random::Random;
 use super::*;
@@ -11,7 +11,7 @@ const fn stop(signal: Signal, source: SignalSource) -> Input {
 }
 
 fn plans() -> Vec<StopPlan> {
-    // SIGKILL again and the end fall together, and there are fewer ticks to pay for in a million sequences.
+    // The second SIGKILL and the end fall together, and there are fewer ticks to pay for in a million sequences.
     let plan = || StopPlan { budget: Budget { kill_margin: ms(200), ..budget(30, 0, 5) }, ..plan() };
     let hooks = STAGES.to_vec();
     let hold = Some(HoldPlan { timeout: None, watches: false });
@@ -130,7 +130,7 @@ fn all_from(life: &Watched, now: Duration, path: &mut Vec<Step>, depth: usize, c
 fn the_invariants_hold_after_every_short_sequence() {
     let mut count = 0;
     for plan in plans() {
-        // For ever is beyond where a jump gets; it has the random test.
+        // Duration::MAX is beyond the reach of a jump; the random test has it.
         let plan = if plan.budget.grace_period == Duration::MAX { continue } else { plan };
         let mut life = Watched::new(plan).expect("begins");
         if life.life.plan.hooks.contains(&Stage::PreStart) {

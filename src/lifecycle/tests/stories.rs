@@ -2,8 +2,9 @@
 //!
 //! A line is a time (since graceful's start), a fact, and what follows from it, in order; a line that begins with the
 //! arrow goes on with the one before. `time` is a deadline, and must be the very one that the lifecycle asked for; no
-//! other line may come after a deadline, unless it begins with `late`. `(INT)` is a SIGINT that the terminal has given to
-//! the app as well, `<INT>` one that the kernel sent to graceful alone. In the answers `[Drain]` is the beginning of a phase, `->app` a signal to the app.
+//! other line may come after a deadline, unless it begins with `late`. `(INT)` is a SIGINT that the terminal has given
+//! to the app as well, `<INT>` one that the kernel sent to graceful alone. In the answers `[Drain]` is the beginning of
+//! a phase, `->app` a signal to the app.
 
 use super::*;
 
@@ -1110,7 +1111,8 @@ fn a_hold_with_a_reserve_leaves_just_that() {
     );
 }
 
-/// The key gave the app its signal. What a server knows better is no reason for a second one; what somebody asked for is.
+/// The key gave the app its signal. What a server knows better is no reason for a second one; what somebody asked for
+/// is.
 #[test]
 fn a_default_stop_signal_follows_no_key() {
     for (is_default, told) in [(true, "told"), (false, "QUIT ->app")] {

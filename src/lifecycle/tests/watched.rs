@@ -28,7 +28,7 @@ pub(super) struct Watched {
     hung: bool,
     /// Another run of the app takes its place, or was to.
     stays: bool,
-    /// No process was left, as it was told last.
+    /// No process was left at the last count.
     none_left: bool,
     stop_sent: bool,
     killed: Option<Duration>,
@@ -86,8 +86,8 @@ impl Watched {
         self.deadlines_hold(now)
     }
 
-    /// When nobody is left who can be waited for, nothing is waited for: not K, and not a signal that nobody would hear; but
-    /// for what the app has left to the kernel.
+    /// When nobody is left who can be waited for, nothing is waited for, neither K nor a signal that nobody would hear,
+    /// except for what the app has left to the kernel.
     fn nobody_holds_up_the_end(&self, before: Phase, input: Input) -> Check {
         let last =
             before == Phase::Leftovers || before == Phase::Kill && matches!(self.app, Seen::NotAsked | Seen::Gone);
@@ -211,7 +211,7 @@ impl Watched {
         ensure(self.phase == phase, "hooks in another phase")
     }
 
-    /// Stop signals are those of the plan, but for what a terminal sends by itself.
+    /// Whether it is a stop signal: those of the plan, except what a terminal sends by itself.
     fn is_stop(&self, input: Input) -> bool {
         let Input::Signal { signal, source, .. } = input else { return false };
         let terminals = [Signal::WINCH, Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT];
@@ -251,10 +251,11 @@ impl Watched {
     fn only_stop_signals_stop(&self, input: Input) -> Check {
         let began = self.actions.iter().any(|action| matches!(action, Action::Record(Event::StopBegan { .. })));
         let foreign = matches!(input, Input::Signal { .. }) && !self.is_stop(input);
-        ensure(!began || !foreign, "a signal that is no stop signal began the stop")
+        ensure(!began || !foreign, "a signal that is not a stop signal began the stop")
     }
 
-    /// A stop signal that comes again, any number of times, changes no deadline and ends no phase; SIGINT is a person's.
+    /// A stop signal that comes again, any number of times, changes no deadline and ends no phase; SIGINT is a
+    /// person's.
     fn machines_hurry_nothing(&self, before: Phase, deadline: Option<Duration>, input: Input) -> Check {
         let began = self.actions.iter().any(|action| matches!(action, Action::Record(Event::StopBegan { .. })));
         if self.t0.is_none() || began || !self.is_stop(input) || self.hurries(input) {

@@ -1,9 +1,9 @@
 //! A netlink socket to sock_diag(7), and dumps through it.
 //!
-//! A dump comes in many messages, of which each recv(2) makes the kernel write the next ones: nothing can be lost for want
-//! of room. An answer ends with NLMSG_DONE or an error. Only what comes from the kernel and has the number of the request
-//! is believed; no answer within a second, or no end within five, is an error. After an error the rest of the answer may
-//! still be under way: drop the socket then.
+//! A dump comes in many messages, of which each recv(2) makes the kernel write the next ones: nothing can be lost for
+//! want of room. An answer ends with NLMSG_DONE or an error. Only what comes from the kernel and has the number of the
+//! request is believed; no answer within a second, or no end within five, is an error. After an error the rest of the
+//! answer may still be under way: drop the socket then.
 
 use super::snapshot::{DumpRow, Snapshot};
 use super::wire::{self, Body, Question, SocketFamily};
@@ -79,8 +79,8 @@ impl Diag {
         Ok(Diag { socket, received: vec![0; BUFFER], request: Vec::new(), sequence: 0, manner: Manner::Once })
     }
 
-    /// The sockets of both families in these states, filtered in the kernel by the program of [`wire::port_filter`] and,
-    /// since a kernel may refuse that, by `keep` as well. After an error the answer is of no use.
+    /// The sockets of both families in these states, filtered in the kernel by the program of [`wire::port_filter`]
+    /// and, since a kernel may refuse that, by `keep` as well. After an error the answer is of no use.
     pub(super) fn dump(
         &mut self,
         states: u32,
@@ -124,8 +124,8 @@ impl Diag {
         self.exchange(ask, |row| wire::row(row).map(&mut take))
     }
 
-    /// One question, written by `ask` with its number, and every row of its answer; `take` refuses a malformed one. Says
-    /// whether nothing changed meanwhile.
+    /// One question, written by `ask` with its number, and every row of its answer; `take` refuses a malformed one.
+    /// Says whether nothing changed meanwhile.
     pub(super) fn exchange(
         &mut self,
         ask: impl FnOnce(&mut Vec<u8>, u32),

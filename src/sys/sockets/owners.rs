@@ -98,8 +98,8 @@ pub fn which_are_held(processes: &[i32], inodes: &HashSet<u32>) -> HashSet<u32> 
     found
 }
 
-/// The UDP sockets of the network namespace that somebody has bound, by inode. One that was given its port by the kernel,
-/// because it sent something (ip(7)), is a client: of statsd, of a name server.
+/// The UDP sockets of the network namespace that somebody has bound, by inode. One that was given its port by the
+/// kernel, because it sent something (ip(7)), is a client: of statsd, of a name server.
 fn udp_servers() -> io::Result<HashMap<u32, SocketAddr>> {
     let given = ports_given();
     let by_the_kernel = |at: &SocketAddr| at.ip().is_unspecified() && given.contains(&at.port());
@@ -128,8 +128,8 @@ pub fn unix_of_others(processes: &[i32]) -> Vec<UnixListener> {
     others
 }
 
-/// The protocols (as sockfs names them) whose listeners are in the tables that [`held_by`] reads, or that have none: a UDP
-/// socket that is bound is in the table, too.
+/// The protocols (as sockfs names them) whose listeners are in the tables that [`held_by`] reads, or that have none: a
+/// UDP socket that is bound is in the table, too.
 const KNOWN: [&str; 16] = [
     "TCP",
     "TCPv6",

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 /// One connection of a watched port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// This end; its port is one of those that were asked for. A v4-mapped address is given as the IPv4 address that it is.
+    /// This end; its port is one of those that were asked for. A v4-mapped address is given as the IPv4 address that it
+    /// is.
     pub local: SocketAddr,
     /// The other end, likewise. Without the interface of a link-local address.
     pub remote: SocketAddr,
@@ -32,8 +33,8 @@ pub struct Counters {
     pub last_received_ms: u32,
     /// tcpi_last_data_sent: milliseconds ago, in steps of a clock tick.
     pub last_sent_ms: u32,
-    /// tcpi_last_ack_recv: milliseconds ago, in steps of a clock tick, that a segment acknowledged something or was a pure
-    /// acknowledgement: also the answer to a keep-alive probe. (tcpi_last_ack_sent is always 0.)
+    /// tcpi_last_ack_recv: milliseconds ago, in steps of a clock tick, that a segment acknowledged something or was a
+    /// pure acknowledgement: also the answer to a keep-alive probe. (tcpi_last_ack_sent is always 0.)
     pub last_ack_ms: u32,
     /// tcpi_segs_in: segments received, including pure acknowledgements and that of the handshake.
     pub segments_in: u32,

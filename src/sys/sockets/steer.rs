@@ -1,9 +1,9 @@
 //! Which socket of a group gets what is new.
 //!
-//! Sockets that listen on one address with SO_REUSEPORT are a group, in the order in which they began to listen; one that
-//! stops leaves its place to the last. A program of one instruction on the group returns a place, and every new connection
-//! goes to the socket in it, at once and without any privilege (socket(7), SO_ATTACH_REUSEPORT_CBPF). A place that does not
-//! exist makes the kernel choose by its own hash.
+//! Sockets that listen on one address with SO_REUSEPORT are a group, in the order in which they began to listen; one
+//! that stops leaves its place to the last. A program of one instruction on the group returns a place, and every new
+//! connection goes to the socket in it, at once and without any privilege (socket(7), SO_ATTACH_REUSEPORT_CBPF). A
+//! place that does not exist makes the kernel choose by its own hash.
 //!
 //! One address may be an exception: what comes from there goes to another place. So the owner of a socket that gets
 //! nothing yet can be asked how it is, from an address of 127.0.0.0/8 that nobody else has a reason to use.

@@ -1,5 +1,5 @@
-//! The messages of sock_diag(7) for Unix sockets as bytes (linux/unix_diag.h). Pure, and as careful as `wire`, whose framing
-//! it uses.
+//! The messages of sock_diag(7) for Unix sockets as bytes (linux/unix_diag.h). Pure, and as careful as `wire`, whose
+//! framing it uses.
 
 use super::wire::{SOCK_DIAG_BY_FAMILY, next_attribute, states, u32_at};
 
@@ -71,7 +71,8 @@ pub(super) fn row(bytes: &[u8]) -> Option<UnixSocket> {
     Some(socket)
 }
 
-/// As /proc/net/unix writes it: a path ends before its zero byte; an abstract name begins with one, which is an `@` there.
+/// As /proc/net/unix writes it: a path ends before its zero byte; an abstract name begins with one, which is an `@`
+/// there.
 fn name(bytes: &[u8]) -> String {
     let text = match bytes {
         [0, name @ ..] => [b"@", name].concat(),

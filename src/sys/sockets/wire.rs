@@ -5,8 +5,8 @@
 //! whole, so older kernels could not be read; and it splits every row into allocated parts, of which one in a hundred
 //! is wanted here. What is left, the framing, is two headers.
 //!
-//! Whatever the bytes are, nothing here panics, and every step consumes at least a header. Structures of the kernel grow
-//! at their ends: a field is read at its offset if it is there, and what follows is left alone.
+//! Whatever the bytes are, nothing here panics, and every step consumes at least a header. Structures of the kernel
+//! grow at their ends: a field is read at its offset if it is there, and what follows is left alone.
 
 use super::snapshot::{Connection, Counters, DumpRow, Listener, State};
 use std::io;
