@@ -94,7 +94,7 @@ mod format {
         let folder = folder();
         for (text, why) in [
             ("#!/nonexistent/interpreter -x\n", "names is not: /nonexistent/interpreter"),
-            ("#!/bin/sh\r\necho\r\n", "/bin/sh, with a carriage return behind it"),
+            ("#!/bin/sh\r\necho\r\n", "/bin/sh, with a carriage return after it"),
         ] {
             let script = executable(folder.path(), "script", text.as_bytes());
             let (exit, _, stderr) = ended(graceful_command().arg("--").arg(&script));

@@ -181,7 +181,7 @@ fn the_environment_says_where_graceful_listens() {
 #[test]
 fn a_wrong_environment_is_a_usage_error() {
     for (name, value, part) in [
-        ("GRACEFUL_PROBE_LISTEN", "here", "GRACEFUL_PROBE_LISTEN=\"here\": no port"),
+        ("GRACEFUL_PROBE_LISTEN", "here", "GRACEFUL_PROBE_LISTEN=\"here\": has no port"),
         ("GRACEFUL_CONFIG", "/nonexistent/g.toml", "GRACEFUL_CONFIG=\"/nonexistent/g.toml\": cannot be read"),
     ] {
         let (exit, stdout, stderr) = probe("graceful", &["live"], &[(name, value)]);
