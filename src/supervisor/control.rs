@@ -12,12 +12,21 @@ use crate::control::{
     LastReload, OtherGeneration, ReloadAnswer, ReloadResult, RequestId, StatusDocument,
 };
 use crate::sys::in_words;
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a reload is said to have been asked for by.
 const BY: &str = "graceful reload";
+
+/// What was asked for cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on --control unix:{}: {}", .path.display(), in_words(.error))]
+pub(super) struct NoControl {
+    path: PathBuf,
+    error: io::Error,
+}
 
 /// The socket, and who waits.
 #[derive(Debug, Default)]
@@ -35,7 +44,7 @@ impl ControlDesk {
     ///
     /// # Errors
     /// What was asked for cannot be had: the app must not be started.
-    pub(super) fn bind(config: &Config, init: bool) -> Result<ControlDesk, String> {
+    pub(super) fn bind(config: &Config, init: bool) -> Result<ControlDesk, NoControl> {
         let server = match &config.control {
             ControlPlace::Nowhere => None,
             ControlPlace::Usual if !(init && config.has_generations()) => None,
@@ -46,9 +55,7 @@ impl ControlDesk {
             }
             ControlPlace::At(path) => {
                 let bound = ControlServer::bind(&ControlAddress::at(path));
-                Some(bound.map_err(|error| {
-                    format!("cannot listen on --control unix:{}: {}", path.display(), in_words(&error))
-                })?)
+                Some(bound.map_err(|error| NoControl { path: path.clone(), error })?)
             }
         };
         Ok(ControlDesk { server, ..ControlDesk::default() })

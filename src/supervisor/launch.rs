@@ -128,7 +128,7 @@ impl Launch {
         if self.refused.is_none() {
             match ControlDesk::bind(config, self.init) {
                 Ok(control) => self.control = control,
-                Err(error) => self.refused = Some(error),
+                Err(error) => self.refused = Some(error.to_string()),
             }
         }
     }

@@ -17,14 +17,14 @@
 //! timeline. Lines of the log about the one that does not count say which it is.
 
 use super::Supervisor;
-use super::run::Run;
+use super::run::Successor;
 use crate::config::ReadyCondition;
 use crate::control::{LastReload, ReloadResult};
 use crate::generations::{GenerationId, GenerationInput, WhyStopped};
 use crate::http::Observation;
 use crate::lifecycle::{Input, Outcome, SignalSource};
 use crate::sys::tree::Process;
-use crate::sys::whose::{Owner, Ownership};
+use crate::sys::whose::Ownership;
 use crate::timeline::{Event, GenerationCause, Phase, text};
 use crate::worker::WorkerCommand;
 use std::net::Ipv4Addr;
@@ -34,37 +34,6 @@ use std::time::Duration;
 const ALIVE: Duration = Duration::from_secs(1);
 /// From one question to the next, where `--ready-interval` is longer: requests wait for nobody, but whoever deploys does.
 const CLOSE_LOOK: Duration = Duration::from_millis(100);
-
-/// What a run beside another one is waited for.
-#[derive(Debug)]
-pub(super) struct Successor {
-    began: Duration,
-    /// Since its start it must live so long; none: something else tells.
-    alive: Option<Duration>,
-    /// Not ready by then, it is stopped.
-    /// `--ready-url` is asked.
-    url: bool,
-    late_at: Duration,
-    late: bool,
-}
-
-impl Run {
-    /// Its number, and the app that its processes descend from.
-    fn owner(&self) -> Owner {
-        Owner { generation: self.generation.number(), app: self.timeline.app() }
-    }
-
-    /// When it is ready for being alive.
-    fn ready_at(&self) -> Option<Duration> {
-        Some(self.started?.saturating_add(self.successor.as_ref()?.alive?))
-    }
-
-    /// When `reload_tick` has something to do about it.
-    pub(super) fn reload_deadline(&self) -> Option<Duration> {
-        let successor = self.successor.as_ref().filter(|successor| !successor.late)?;
-        self.ready_at().into_iter().chain([successor.late_at]).min()
-    }
-}
 
 impl Supervisor {
     /// The run in focus is not the one that counts.

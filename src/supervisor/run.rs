@@ -1,7 +1,6 @@
 //! One run of the app, and all that is known of it: what begins anew when the app is started again, and what there is twice
 //! while a reload goes on.
 
-use super::reload::Successor;
 use super::{inflight, lateness, leftovers, liveness, readiness, signalling};
 use crate::generations::GenerationId;
 use crate::hold::HoldCondition;
@@ -10,6 +9,7 @@ use crate::lifecycle::{Input, Lifecycle, Outcome};
 use crate::pid::Pid;
 use crate::status::ExitStatus;
 use crate::sys::cgroup;
+use crate::sys::whose::Owner;
 use crate::timeline::{GenerationCause, RestartCause, Timeline};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -61,6 +61,19 @@ pub(super) struct Run {
     pub(super) comes_back: bool,
     /// It is beside another run, and is to take its place.
     pub(super) successor: Option<Successor>,
+}
+
+/// What a run beside another one is waited for.
+#[derive(Debug)]
+pub(super) struct Successor {
+    pub(super) began: Duration,
+    /// Since its start it must live so long; none: something else tells.
+    pub(super) alive: Option<Duration>,
+    /// Not ready by then, it is stopped.
+    /// `--ready-url` is asked.
+    pub(super) url: bool,
+    pub(super) late_at: Duration,
+    pub(super) late: bool,
 }
 
 impl Run {
@@ -145,5 +158,21 @@ impl Run {
             Outcome::App(ExitStatus::Signaled(_)) | Outcome::Stuck => RestartCause::Signal,
             Outcome::App(ExitStatus::Exited(_)) => RestartCause::Exit,
         }
+    }
+
+    /// Its number, and the app that its processes descend from.
+    pub(super) fn owner(&self) -> Owner {
+        Owner { generation: self.generation.number(), app: self.timeline.app() }
+    }
+
+    /// When it is ready for being alive.
+    pub(super) fn ready_at(&self) -> Option<Duration> {
+        Some(self.started?.saturating_add(self.successor.as_ref()?.alive?))
+    }
+
+    /// When `reload_tick` has something to do about it.
+    pub(super) fn reload_deadline(&self) -> Option<Duration> {
+        let successor = self.successor.as_ref().filter(|successor| !successor.late)?;
+        self.ready_at().into_iter().chain([successor.late_at]).min()
     }
 }

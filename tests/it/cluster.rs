@@ -261,6 +261,21 @@ fn the_example_is_deployed(cluster: &Cluster, image: &Image) {
     cluster.wait_for("end of the stack", || (1..=NODES).all(|node| cluster.docker(node, &tasks).is_empty()));
 }
 
+/// What an init container does elsewhere: the binary copies itself into a volume, and the service starts from there.
+fn graceful_comes_by_a_volume(cluster: &Cluster, image: &Image) {
+    let volume = "graceful:/opt/graceful";
+    cluster.docker(1, &["run", "--rm", "--volume", volume, &image.name, "install", "/opt/graceful"]);
+    let mount = ["--mount", "type=volume,source=graceful,target=/opt/graceful", "--constraint", "node.hostname==node1"];
+    let options = [&mount[..], &["--entrypoint", "/opt/graceful/graceful"], &GRACEFUL].concat();
+    cluster.service("wrapped", &options, image, &[&["--"], &APP[..]].concat());
+    let task = cluster.docker(1, &["ps", "--quiet", "--filter", "name=wrapped", "--last", "1"]);
+    let started = cluster.docker(1, &["exec", &task, "sh", "-c", "readlink /proc/1/exe"]);
+    assert_eq!(started.trim(), "/opt/graceful/graceful");
+    cluster.docker(1, &["service", "rm", "wrapped"]);
+    let tasks = ["ps", "--quiet", "--filter", "name=wrapped"];
+    cluster.wait_for("end of the service", || cluster.docker(1, &tasks).is_empty());
+}
+
 /// All replicas are replaced, and the command waits for that.
 const UPDATE: &str = "service update --quiet --force web";
 /// Where the servers' modules and apps are in their image; and two of the six at a time, which is half the time.
@@ -310,6 +325,7 @@ fn an_update_and_a_drained_node_drop_nothing_and_with_tini_they_do() {
     site.undrain();
     site.remove();
     the_example_is_deployed(&cluster, &image);
+    graceful_comes_by_a_volume(&cluster, &image);
 
     let tini = tini().expect("it was there a moment ago");
     let asked = ["--replicas", "3", "--health-cmd", "wget -q -O /dev/null http://127.0.0.1:8000/"];
