@@ -36,6 +36,7 @@
 //!   main ──► probe        one question to a URL, a port or the running graceful, as cli and config say; uses http
 //!   budget, counts, pid, reason, signal, status: the small types that everybody shares; secret: what is never shown whole;
 //!   listening: the sockets that graceful binds, for its probes and for the app;
+//!   notify: sd_notify(3), from the app and to the service manager;
 //!   blocking: work that a disk can hold up, on a thread of its own; panics: what a caught panic says
 //! ```
 //!
@@ -101,6 +102,7 @@ pub mod install;
 pub mod lifecycle;
 pub mod listening;
 pub mod log;
+pub mod notify;
 pub mod output;
 pub mod panics;
 pub mod pid;

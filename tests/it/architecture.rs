@@ -90,6 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("output", &["files", "sys"]),
     ("secret", &[]),
     ("files", &["sys"]),
+    ("notify", &[]),
     ("sys", &["pid", "signal", "status"]),
     ("status", &["signal"]),
     ("signal", &[]),
