@@ -3,14 +3,14 @@
 
 use crate::sys::check;
 use nix::fcntl::{self, OFlag};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{self, FchmodatFlags, Mode};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{self, UnlinkatFlags};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Opens `name` below a directory; the descriptor closes on exec. `mode` is that of a file that is made, less the
 /// umask.
@@ -50,4 +50,20 @@ pub fn duplicate(fd: RawFd) -> io::Result<File> {
 /// The user in whose name files are opened.
 pub fn effective_user() -> u32 {
     unistd::geteuid().as_raw()
+}
+
+/// Makes a directory with mode 0700 under a new name: `name` and six random characters (mkdtemp(3)).
+pub fn make_private_directory(base: &Path, name: &str) -> io::Result<PathBuf> {
+    Ok(unistd::mkdtemp(&base.join(format!("{name}XXXXXX")))?)
+}
+
+/// Removes an empty directory by its name in another.
+pub fn remove_directory(dir: &File, name: &CStr) -> io::Result<()> {
+    Ok(unistd::unlinkat(dir, name, UnlinkatFlags::RemoveDir)?)
+}
+
+/// Gives a file of this directory a mode, whatever the umask says. A symbolic link is followed.
+pub fn set_mode(dir: &File, name: &CStr, mode: u32) -> io::Result<()> {
+    let mode = Mode::from_bits_retain(mode as libc::mode_t);
+    Ok(stat::fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink)?)
 }

@@ -9,6 +9,7 @@
 //! - `at`: files by their directory's descriptor.
 //! - `executable`: what a file is that the kernel does not execute.
 //! - `above`: the graceful above this one.
+//! - `datagram`: one datagram and who sent it.
 //! - `disk`: how full a file system is.
 //! - `tree`: what /proc says about processes; `handlers`: what they do about a signal.
 //! - `sockets`: the TCP sockets of some ports, and who listens.
@@ -32,6 +33,8 @@
 //!   well.
 //! - Descriptors that nobody owns: those that were inherited, closed or not, are probed and closed by number, and one
 //!   that a user names is duplicated by its number. close_range(2) is not in nix.
+//! - recvmsg(2) with room for the sender's credentials and for no descriptors: nix returns nothing of a datagram's
+//!   control messages as soon as one of them found no room.
 //! - What else nix has no safe call for: pidfd_open(2), sched_setattr(2), getxattr(2), mallopt(3), `environ`, _exit(2);
 //!   and the allocator of [`memory`], which is unsafe by its trait.
 
@@ -40,6 +43,7 @@
 pub mod above;
 pub mod at;
 pub mod cgroup;
+pub mod datagram;
 pub mod disk;
 pub mod executable;
 pub mod fds;
@@ -55,6 +59,7 @@ pub mod tree;
 pub mod tty;
 pub mod whose;
 
+use nix::time::ClockId;
 use std::ffi::{CStr, OsStr, c_char};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -77,6 +82,11 @@ fn timespec(timeout: Duration) -> libc::timespec {
 /// decides who gets SIGKILL, and the C library no longer caches it (getpid(2), since glibc 2.25).
 pub fn getpid() -> i32 {
     nix::unistd::getpid().as_raw()
+}
+
+/// The time by CLOCK_MONOTONIC, which std's `Instant` does not reveal; zero if it cannot be read.
+pub fn monotonic() -> Duration {
+    ClockId::CLOCK_MONOTONIC.now().map(Duration::from).unwrap_or_default()
 }
 
 /// The environment as it is, without making a copy of it, and with entries that are not variables (environ(7)).

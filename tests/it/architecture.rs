@@ -90,7 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("output", &["files", "sys"]),
     ("secret", &[]),
     ("files", &["sys"]),
-    ("notify", &[]),
+    ("notify", &["sys"]),
     ("sys", &["pid", "signal", "status"]),
     ("status", &["signal"]),
     ("signal", &[]),
