@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!   app and its tree ──► NotifyReceiver ──► main loop ──► NotifySender ──► service manager
-//!                        a socket of                      the socket that
-//!                        graceful's own                   graceful was given
+//!                        a socket of             ▲        the socket that
+//!                        graceful's own          │        graceful was given
+//!                                            Watchdog: how often WATCHDOG=1 is due
 //! ```
 //!
 //! - [`message`](NotifyMessage): the messages, as types and as bytes. Pure.
 //! - [`receiver`](NotifyReceiver): the app's socket.
 //! - [`upward`](NotifySender): the messages to the service manager, for which graceful never waits.
+//! - [`watchdog`](Watchdog): what WATCHDOG_USEC and WATCHDOG_PID ask of graceful.
 //!
 //! # Who may send
 //!
@@ -43,7 +45,9 @@
 mod message;
 mod receiver;
 mod upward;
+mod watchdog;
 
 pub use message::{LONGEST_DATAGRAM, LONGEST_STATUS, NotifyLines, NotifyMessage, NotifyValueError, encode, parse};
 pub use receiver::{NOTIFY_SOCKET, Notification, NotifyReceiver, ReceiveError};
 pub use upward::{NotifySendError, NotifySender};
+pub use watchdog::Watchdog;
