@@ -488,6 +488,8 @@ impl Default for Reload {
 /// How a new run of the app is known to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyCondition {
+    /// It says so (sd_notify(3), READY=1).
+    Notify,
     /// `--ready-url` answers so.
     Url,
     /// It has been alive for this long.

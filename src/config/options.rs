@@ -673,7 +673,8 @@ pub(crate) static RELOAD_READY: OptionSpec = OptionSpec {
     value: ValueKind::Ready,
     repeat: Repeat::No,
     heading: heading::RESTART,
-    help: "What makes the new run ready: a time alive, as 2s, or url (--ready-url, asked of the new run alone). Default: 1s",
+    help: "What makes the new run ready: a time alive, as 2s, notify (READY=1, sd_notify(3)), or url (--ready-url, asked of \
+           the new run alone). Default: 1s",
     read: |draft, raw, problems| set_last(&mut draft.reload_ready, raw, problems, values::reload_ready),
 };
 

@@ -101,13 +101,14 @@ pub(crate) fn control(text: &str) -> Result<ControlPlace, Reason> {
 /// `--reload-ready`.
 pub(crate) fn reload_ready(text: &str) -> Result<ReadyCondition, Reason> {
     match text.trim() {
+        "notify" => Ok(ReadyCondition::Notify),
         "url" => Ok(ReadyCondition::Url),
         other if other.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
             duration(other).map(ReadyCondition::Alive)
         }
         other => {
-            let hint = did_you_mean(other, ["url"], str::to_owned);
-            Err(format!("expected url or a duration, as 2s{hint}").into())
+            let hint = did_you_mean(other, ["notify", "url"], str::to_owned);
+            Err(format!("expected notify, url or a duration, as 2s{hint}").into())
         }
     }
 }

@@ -139,6 +139,7 @@ impl Supervisor {
             && self.launch.kept.is_empty()
             && !self.launch.sockets.are_there()
             && !self.control.is_there()
+            && !self.launch.notify.is_there()
             && !signals::holds_descriptor();
         let now = self.now();
         self.run.started = Some(now);

@@ -2,6 +2,7 @@
 
 use super::control::ControlDesk;
 use super::generations::first_environment;
+use super::notify::NotifyDesk;
 use super::sockets::AppSockets;
 use super::threads::Threads;
 use crate::config::{CheckConfig, CheckTarget, Config, Hold, Stage};
@@ -45,6 +46,8 @@ pub(super) struct Launch {
     pub(super) listener: Option<ProbeListener>,
     /// What the app accepts on, if graceful binds it.
     pub(super) sockets: AppSockets,
+    /// Where the app says that it is ready.
+    pub(super) notify: NotifyDesk,
     /// Where `graceful reload` and `graceful status` ask.
     pub(super) control: ControlDesk,
     /// What waits for its work.
@@ -82,6 +85,7 @@ impl Launch {
             listener: None,
             sockets: AppSockets::default(),
             control: ControlDesk::default(),
+            notify: NotifyDesk::default(),
             threads: Threads::default(),
             refused: None,
         };
@@ -92,6 +96,7 @@ impl Launch {
         launch.listen(config);
         launch.listen_for_the_app(config);
         launch.bind_control(config);
+        launch.open_notify(config);
         launch.start_threads(config);
         let later = config.hooks.iter().any(|hook| hook.stage == Stage::PreStart);
         if launch.refused.is_none() && !later {
@@ -128,6 +133,16 @@ impl Launch {
         if self.refused.is_none() {
             match ControlDesk::bind(config, self.init) {
                 Ok(control) => self.control = control,
+                Err(error) => self.refused = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// A new run that nobody hears would never be ready.
+    fn open_notify(&mut self, config: &mut Config) {
+        if self.refused.is_none() {
+            match NotifyDesk::open(config) {
+                Ok(notify) => self.notify = notify,
                 Err(error) => self.refused = Some(error.to_string()),
             }
         }
@@ -172,7 +187,7 @@ impl Launch {
         let pid = spawn::spawn(&spawn::SpawnSpec {
             argv: &argv,
             env: None,
-            added,
+            added: &[added, self.notify.variable().as_slice()].concat(),
             inherited: self.inherited,
             output: None,
             errors: None,

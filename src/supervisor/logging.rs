@@ -82,6 +82,8 @@ impl Supervisor {
         self.record(Event::Finished { code });
         self.write_reports(code);
         self.control.over();
+        // Its folder goes with it; nothing is dropped at the exit itself.
+        self.launch.notify = super::notify::NotifyDesk::default();
         self.last_words();
         self.health_over();
         match outcome {

@@ -27,6 +27,7 @@ mod launch;
 mod leftovers;
 mod liveness;
 mod logging;
+mod notify;
 mod readiness;
 mod reaper;
 mod reload;
@@ -266,6 +267,7 @@ impl Supervisor {
             fds.extend(run.hooks.fds().chain(run.hold.fd()).chain(run.left.fds()));
         }
         fds.extend(self.control.fds());
+        fds.extend(self.launch.notify.fds());
         fds
     }
 
@@ -289,6 +291,7 @@ impl Supervisor {
         self.on_beside(Supervisor::run_news);
         let now = self.now();
         self.control_news(now);
+        self.notify_news();
     }
 
     /// What there is to be read of a run.

@@ -115,7 +115,7 @@ impl Supervisor {
         let reload = self.config.reload;
         let alive = match reload.ready {
             ReadyCondition::Alive(time) => Some(time),
-            ReadyCondition::Url => None,
+            ReadyCondition::Url | ReadyCondition::Notify => None,
         };
         let url = reload.ready == ReadyCondition::Url;
         run.successor =

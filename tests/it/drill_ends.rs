@@ -422,7 +422,7 @@ fn wrong_usage_is_told_at_once_and_all_of_it() {
         (&[], &["there is nothing to drill", "--demo", "--stop-command"]),
         (&["--demo", "--", "true"], &["--demo and -- COMMAND: use only one of them"]),
         (&["--demo=no-handle"], &["--demo \"no-handle\"", "did you mean no-handler?"]),
-        (&["--no-stop"], &["no --url", "--url http://127.0.0.1:8080/"]),
+        (&["--no-stop"], &["no --url", "add --url URL, as http://127.0.0.1:8080/"]),
         (
             &["--demo", "--rate", "0", "--mix", "news=1"],
             &["--rate \"0\"", "from 1 to 1000000", "--mix \"news=1\"", "did you mean new?"],

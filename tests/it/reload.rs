@@ -574,3 +574,42 @@ mod by_the_control_socket {
         run.ends(Exit::Signal(libc::SIGTERM));
     }
 }
+
+/// The new run says that it is ready, by itself or by a child; nobody else's word counts. What the run that counts says reaches
+/// the service manager above.
+#[test]
+fn ready_by_notify_waits_for_the_apps_own_word() {
+    const SAYS: &str = "
+import os, signal, socket, time
+generation = os.environ['GRACEFUL_GENERATION']
+def say(text):
+    address = os.environ['NOTIFY_SOCKET']
+    if address.startswith('@'): address = '\\0' + address[1:]
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(text.encode(), address)
+print('up', generation, flush=True)
+if generation == '2':
+    time.sleep(1)
+    if os.fork() == 0:
+        say('STATUS=soon\\nREADY=1')
+        time.sleep(60)
+else:
+    say('READY=1\\nSTATUS=serving\\nMAINPID=%d' % os.getpid())
+time.sleep(60)
+";
+    let folder = folder();
+    let above = std::os::unix::net::UnixDatagram::bind(folder.path().join("above")).expect("a socket");
+    above.set_read_timeout(Some(DEADLINE)).expect("an option");
+    let mut graceful = crate::support::graceful_command();
+    graceful.env("NOTIFY_SOCKET", folder.path().join("above"));
+    graceful.args(["--reload-on", "USR1", "--reload-ready", "notify", "--pre-stop-delay", "0s", "--"]);
+    let process = Proc::spawn_group(graceful.args(python(SAYS)));
+    let mut said = [0; 1000];
+    let length = above.recv(&mut said).expect("the app's word goes on");
+    assert_eq!(String::from_utf8_lossy(&said[..length]), "READY=1\nSTATUS=serving\n", "{}", process.dump());
+    process.signal(libc::SIGUSR1);
+    process.wait_line("up 2", DEADLINE);
+    process.wait_line("generation 2 serves (READY=1)", DEADLINE);
+    process.wait_line("generation 1: gone", DEADLINE);
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.wait(DEADLINE), Exit::Signal(libc::SIGTERM), "{}", process.dump());
+}
