@@ -7,7 +7,6 @@
 use crate::support::docker::{self, Container, Image, Reserved, copy, copy_program, docker, lay_out, unique};
 use crate::support::examples::{copy_of, documents, example, examples};
 use crate::support::load::Load;
-use crate::support::procfs;
 use crate::support::{DEADLINE, busybox, docker_compose, go, graceful, haproxy, venv};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -352,35 +351,4 @@ fn compose_itself_reads_all_of_them() {
         let output = config.args(["config", "-q"]).current_dir(examples()).output().expect("docker-compose runs");
         assert!(output.status.success(), "{files:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
-}
-
-/// What people run an autoheal container for: an app that hangs is started again, and the container is the same.
-#[test]
-fn compose_starts_an_app_again_that_hangs() {
-    let (Some(()), Some(program)) = (docker::engine(), docker_compose()) else { return };
-    let Some((web, _base)) = distroless() else { return };
-    let project = Project::new(program);
-    let file = project.folder.path().join("compose/docker-compose.liveness.yml");
-    let content = std::fs::read_to_string(&file).expect("a file");
-    let changed = content.replace("image: web\n", &format!("image: {}\n", web.name)).replace("8000:8000", "8000");
-    assert_eq!(content.lines().zip(changed.lines()).filter(|(before, after)| before != after).count(), 2, "{changed}");
-    std::fs::write(&file, changed).expect("room");
-
-    let files = ["-f", "docker-compose.liveness.yml"];
-    project.compose(&[&files[..], &["up", "-d"]].concat());
-    let address = project.inspect("web", "range .NetworkSettings.Networks}}{{.IPAddress}}{{end");
-    let server = SocketAddr::new(address.parse().unwrap_or_else(|_| panic!("no address: {address:?}")), 8000);
-    wait_body(server, "version 1");
-    let container = project.inspect("web", ".Id");
-    let graceful: i32 = project.inspect("web", ".State.Pid").parse().expect("a pid");
-    let app = procfs::children(graceful)[0];
-    // SAFETY: kill(2) takes two numbers; the process is one of this test's own container.
-    assert_eq!(unsafe { libc::kill(app, libc::SIGSTOP) }, 0);
-    let logs = || project.compose(&[&files[..], &["logs", "--no-color", "web"]].concat());
-    procfs::wait_for("a new run of the app", || logs().contains("started again in").then_some(()));
-    wait_body(server, "version 1");
-    let log = logs();
-    assert!(log.contains("the app shows no life: 3 times in a row"), "{log}");
-    assert_eq!(project.inspect("web", ".Id"), container, "it is another container");
-    assert_ne!(procfs::children(graceful), [app], "{log}");
 }
