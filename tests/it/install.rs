@@ -58,7 +58,7 @@ fn what_is_in_its_way_is_named_and_left_alone() {
     std::fs::write(at("file"), "mine").expect("a file");
     symlink(at("file"), at("linked/graceful")).expect("a link");
     for (dir, code, reason) in [
-        (at("nowhere"), 2, "does not exist; expected a directory that is there"),
+        (at("nowhere"), 2, "does not exist; expected an existing directory"),
         (at("file"), 2, "is not a directory; expected the one that graceful is to be put into"),
         (at("taken"), 2, "it is a directory, which is left alone"),
         (at("linked"), 2, "it is a symbolic link, which is left alone"),
