@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     name: "reload-hup",
     severity: Severity::Warning,
     title: "a reload sends SIGHUP to an app that ends on it",
-    why: "graceful passes SIGHUP on to the app as it comes. A server that reloads on it (nginx, gunicorn, uWSGI) does so; a \
+    why: "Without --listen graceful passes SIGHUP on to the app as it comes. A server that reloads on it (nginx, gunicorn, uWSGI) does so; a \
           program without a handler is ended by it at once (signal(7)), and with it all its requests. So what is meant as \
           a reload is a restart without a drain.",
     bad: Example {
@@ -67,11 +67,12 @@ fn ends(workload: &Workload, container: &Container, file: usize, word: &At<Strin
     let Some(config) = container.graceful.as_ref().and_then(Graceful::config) else { return };
     // An unknown app may well have a handler.
     let Some(server) = container.server.as_ref().filter(|server| ENDS.contains(&server.name)) else { return };
-    if !rewrites(config) {
+    if !(rewrites(config) || config.reload.on == Some(Signal::HUP)) {
         let who = workload.who(container);
         let message =
             format!("{who}: the reload sends SIGHUP, and {} ends on it unless the app handles it", server.name);
-        let fix = "a restart instead, or --rewrite HUP:SIGNAL with what the app reloads on".to_owned();
+        let fix = "--listen, with which graceful starts the app anew on SIGHUP and drops nothing, or --rewrite HUP:SIGNAL with what \
+                   the app reloads on".to_owned();
         findings.add(file, word.at, message, fix);
     }
 }
