@@ -14,9 +14,6 @@ fn reloads() -> u32 {
     std::env::var("GRACEFUL_TEST_RELOADS").ok().and_then(|count| count.parse().ok()).unwrap_or(3)
 }
 
-/// Long enough for each of them to have loaded.
-const ALIVE: &str = "2s";
-
 /// How it is started, and where a slow answer comes from.
 struct Server<'a> {
     command: Vec<String>,
@@ -35,8 +32,21 @@ fn drops_nothing(server: Server<'_>) {
 #[track_caller]
 fn drops_nothing_on(port: u16, server: Server<'_>) {
     let at = format!("127.0.0.1:{port}");
+    // However long it takes to load, here and now.
+    let ready = format!("http://{at}/");
     let mut graceful = graceful_command();
-    graceful.args(["--listen", &at, "--reload-ready", ALIVE, "--grace-period", "20s", "--hold-timeout", "3s"]);
+    graceful.args([
+        "--listen",
+        &at,
+        "--ready-url",
+        &ready,
+        "--reload-ready",
+        "url",
+        "--grace-period",
+        "20s",
+        "--hold-timeout",
+        "3s",
+    ]);
     graceful.args(["--pre-stop-delay", "1s", "--"]);
     let process = Proc::spawn_group(graceful.args(&server.command));
     wait_http(port, "/", DEADLINE);
