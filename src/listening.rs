@@ -57,11 +57,7 @@ impl BoundSocket {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let address = listener.local_addr()?;
-                let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-                if address.ip() == Ipv6Addr::UNSPECIFIED {
-                    socket.set_only_v6(false)?;
-                }
-                socket.set_reuse_address(true)?;
+                let socket = unbound_tcp(address)?;
                 socket.set_reuse_port(true)?;
                 socket.bind(&address.into())?;
                 socket.listen(backlog)?;
@@ -153,16 +149,22 @@ fn or_ipv4<T>(address: SocketAddr, listen: impl Fn(SocketAddr) -> io::Result<T>)
 }
 
 fn tcp(address: SocketAddr, backlog: i32, prepare: &impl Fn(&Socket)) -> io::Result<TcpListener> {
+    let socket = unbound_tcp(address)?;
+    socket.bind(&address.into())?;
+    prepare(&socket);
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// One that is about to be bound to that address.
+fn unbound_tcp(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
     }
     // A restart must not wait for connections of the life before (TIME_WAIT).
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    prepare(&socket);
-    socket.listen(backlog)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn unix(path: &Path, backlog: i32) -> io::Result<UnixListener> {

@@ -366,12 +366,6 @@ impl Supervisor {
         Some(count)
     }
 
-    /// Whether a child is of the run in focus.
-    fn is_own(&self, pid: Pid) -> bool {
-        let Some(of) = self.ownership() else { return true };
-        tree::process(pid.number()).is_some_and(|process| of.is(&process))
-    }
-
     /// A signal to all who have not been told yet: how many of them were seen alive, and how many there were in all.
     fn tell_all_of_ours(&mut self, signal: Signal, told: &mut HashSet<i32>) -> Option<(usize, usize)> {
         let before = told.len();
@@ -392,7 +386,7 @@ impl Supervisor {
         for _ in 0..QUICK_LOOKS {
             let new: Vec<i32> = tree::children().into_iter().filter(|pid| told.insert(*pid)).collect();
             for pid in new.into_iter().filter_map(Pid::new) {
-                if !self.is_own(pid) {
+                if !self.is_own(pid.number()) {
                     told.remove(&pid.number());
                     continue;
                 }

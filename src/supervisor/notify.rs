@@ -102,9 +102,7 @@ impl Supervisor {
         for error in &lines.errors {
             self.trouble_once(format!("NOTIFY_SOCKET: {error}"));
         }
-        let sender = tree::process(*sender);
-        let of_beside = self.on_beside(|this| sender.is_some_and(|sender| !this.own(vec![sender]).is_empty()));
-        if of_beside == Some(true) {
+        if self.on_beside(|this| this.is_own(*sender)) == Some(true) {
             if lines.messages.contains(&NotifyMessage::Ready) {
                 self.successor_is_ready("READY=1");
                 self.act();

@@ -23,7 +23,7 @@ use crate::control::{LastReload, ReloadResult};
 use crate::generations::{GenerationId, GenerationInput, WhyStopped};
 use crate::http::Observation;
 use crate::lifecycle::{Input, Outcome, SignalSource};
-use crate::sys::tree::Process;
+use crate::sys::tree::{self, Process};
 use crate::sys::whose::Ownership;
 use crate::timeline::{Event, GenerationCause, Phase, text};
 use crate::worker::WorkerCommand;
@@ -71,6 +71,12 @@ impl Supervisor {
             of.keep(&mut list);
         }
         list
+    }
+
+    /// Whether this process is one of them.
+    pub(super) fn is_own(&self, pid: i32) -> bool {
+        let Some(of) = self.ownership() else { return true };
+        tree::process(pid).is_some_and(|process| of.is(&process))
     }
 
     /// Somebody wants a new run of the app beside this one.

@@ -69,9 +69,9 @@ pub(super) struct Successor {
     pub(super) began: Duration,
     /// Since its start it must live so long; none: something else tells.
     pub(super) alive: Option<Duration>,
-    /// Not ready by then, it is stopped.
     /// `--ready-url` is asked.
     pub(super) url: bool,
+    /// Not ready by then, it is stopped.
     pub(super) late_at: Duration,
     pub(super) late: bool,
 }

@@ -87,7 +87,7 @@ impl AppSockets {
                 ));
             }
         }
-        let set = SocketSet::new(GenerationId::FIRST, bound, &names)?;
+        let set = SocketSet::new(GenerationId::FIRST, bound, &names).map_err(SocketsError::NotKept)?;
         let replaced = set.passed.replaced().into_iter().map(|fd| {
             format!("descriptor {fd}, which graceful was started with, is not passed on: the app has a socket of --listen there")
         });
@@ -113,10 +113,7 @@ impl AppSockets {
         let Some(first) = self.sets.0.first() else { return Ok(()) };
         let another = |socket: &BoundSocket| if self.steered { socket.beside(BACKLOG) } else { socket.try_clone() };
         let bound = first.bound.iter().map(another).collect::<io::Result<Vec<_>>>()?;
-        let set = SocketSet::new(generation, bound, &self.names).map_err(|error| match error {
-            SocketsError::NotKept(error) | SocketsError::NotBound { error, .. } => error,
-        })?;
-        self.sets.0.push(set);
+        self.sets.0.push(SocketSet::new(generation, bound, &self.names)?);
         Ok(())
     }
 
@@ -171,13 +168,9 @@ impl AppSockets {
 }
 
 impl SocketSet {
-    fn new(
-        generation: GenerationId,
-        bound: Vec<BoundSocket>,
-        names: &[Option<String>],
-    ) -> Result<SocketSet, SocketsError> {
+    fn new(generation: GenerationId, bound: Vec<BoundSocket>, names: &[Option<String>]) -> io::Result<SocketSet> {
         let named: Vec<_> = bound.iter().zip(names).map(|(bound, name)| (bound.as_fd(), name.as_deref())).collect();
-        let passed = PassedSockets::new(&named).map_err(SocketsError::NotKept)?;
+        let passed = PassedSockets::new(&named)?;
         Ok(SocketSet { generation, bound, passed })
     }
 }

@@ -692,30 +692,14 @@ cp /graceful target/some-triple/release/graceful
 /// A reload in a container, as whoever deploys by it types it.
 mod reload {
     use super::*;
-
-    /// Answers with the number of its run.
-    const SERVER: &str = "
-import http.server, os, socket
-generation = os.environ['GRACEFUL_GENERATION'].encode()
-class Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *_): pass
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header('Content-Length', str(len(generation)))
-        self.end_headers()
-        self.wfile.write(generation)
-server = http.server.ThreadingHTTPServer(('', 0), Handler, bind_and_activate=False)
-server.socket = socket.socket(fileno=3)
-print('up', generation, flush=True)
-server.serve_forever()
-";
+    use crate::reload::SERVER;
 
     #[test]
     fn docker_exec_is_a_deploy_step_and_drops_nothing() {
         let Some(image) = image() else { return };
         let env = ["--env", "GRACEFUL_LISTEN=:8000", "--env", "GRACEFUL_RELOAD_READY=500ms"];
         let container = quick(&image, &env, &[&["/usr/bin/python3", "-c", SERVER]]);
-        container.wait_line("up b'1'");
+        container.wait_line("up 1");
         let load = Load::start(container.address(8000), "/", 50);
         load.wait_answered(20, DEADLINE);
         let begin = Instant::now();

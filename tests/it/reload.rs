@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Answers each request with the number of its run; `/slow` after a second. It dies of SIGTERM.
-const SERVER: &str = "
+pub(crate) const SERVER: &str = "
 import http.server, os, socket, threading, time
 generation = os.environ['GRACEFUL_GENERATION']
 class Handler(http.server.BaseHTTPRequestHandler):
